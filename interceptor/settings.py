@@ -1,0 +1,224 @@
+"""What the running proxy needs to know, checked and typed. ``config.py`` makes it from ``config.yaml``.
+
+Durations are seconds, sizes are bytes.
+"""
+
+from enum import Enum
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+
+from msgspec import Struct, field
+
+from interceptor.values import Kind, Verb, Verdict
+
+
+class Secret:
+    """A text that is used but never shown: not by ``repr``, ``str``, a log or an error."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text itself, for the one place that needs it."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(("Secret", self._text))
+
+
+class Address(Struct, frozen=True):
+    """A host and a TCP port; port 0 asks the system for a free one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Mode(Enum):
+    """How a listener takes its connections."""
+
+    GATEWAY = "gateway"
+    TLS = "tls"
+    TRANSPARENT = "transparent"
+
+
+class Listener(Struct, frozen=True):
+    """One port we accept messages on. ``certificate`` is a PEM file with key and chain, for mode ``tls``."""
+
+    name: str
+    kind: Kind
+    address: Address
+    mode: Mode = Mode.GATEWAY
+    certificate: Path | None = None
+
+
+class Url(Struct, frozen=True):
+    """An ``http`` address taken apart: where to connect, and what to ask for there."""
+
+    host: str
+    port: int
+    path: str  # with its query, never empty, begins with "/"
+
+    def __str__(self) -> str:
+        return f"http://{Address(self.host, self.port)}{self.path}"
+
+
+class Credentials(Struct, frozen=True):
+    """The user name and password that the PBX wants of us."""
+
+    username: str
+    password: Secret
+
+
+class Cluster(Struct, frozen=True):
+    """PBX endpoints that can serve the same commands.
+
+    An endpoint is taken out after ``failures_to_open`` failures in a row, and asked again after ``retry_after`` with
+    ``probe``, a command that changes nothing.
+    """
+
+    name: str
+    endpoints: tuple[Url, ...]
+    credentials: Credentials | None = None
+    probe: str = "ListExtensions"
+    failures_to_open: int = 3
+    retry_after: float = 5.0
+
+
+class PasswordCheck(Struct, frozen=True):
+    """How an app's password is checked: against a ``secret`` text or against a ``scrypt`` hash; exactly one is given."""
+
+    secret: Secret | None = None
+    scrypt: str | None = None
+
+
+class App(Struct, frozen=True):
+    """A business application, how we know it, and where it wants its notifications.
+
+    With ``sources`` and ``username`` both given, both must hold. ``urls`` maps notification names to addresses of their
+    own; ``url`` takes the rest. ``fallback`` is what a caller hears when the app does not answer.
+    """
+
+    name: str
+    sources: tuple[IPv4Network | IPv6Network, ...] = ()
+    username: str | None = None
+    password: PasswordCheck | None = None
+    url: Url | None = None
+    urls: dict[str, Url] = field(default_factory=dict)
+    cluster: str | None = None
+    fallback: tuple[Verb, ...] = ()
+
+
+class Subscription(Struct, frozen=True):
+    """Which app a notification goes to when no rule names another: the first whose ``path`` and ``name`` both fit.
+
+    ``None`` fits everything.
+    """
+
+    app: str
+    path: str | None = None
+    name: str | None = None
+
+
+class Deadlines(Struct, frozen=True):
+    """How long an answer may take: to its first byte, and as a whole, counted from our sending."""
+
+    first_byte: float
+    total: float
+
+
+class Timeouts(Struct, frozen=True):
+    """Every wait has an end."""
+
+    connect: float = 2.0
+    command: Deadlines = Deadlines(10.0, 30.0)
+    routing: Deadlines = Deadlines(2.0, 3.0)  # RoutingInterception: the caller waits for a ring
+    interactive: Deadlines = Deadlines(4.0, 5.0)  # CallConnected, IncomingCall, DtmfEntered, GoTo: the caller hears silence
+    report: Deadlines = Deadlines(5.0, 10.0)  # CallChanged, RecordCompleted, SMSDeliveryReport, Error
+    request: float = 15.0  # a slow sender has this long for one whole request
+    idle: float = 75.0  # a client's connection without a request
+    upstream_idle: float = 30.0  # a pooled connection without use
+    shutdown: float = 10.0  # what is in flight at SIGTERM
+
+
+class Limits(Struct, frozen=True):
+    """Every store has a bound. ``connections`` and ``queued`` are per worker."""
+
+    body: int = 1 << 20
+    reply_body: int = 4 << 20
+    head: int = 16 << 10
+    connections: int = 4096
+    queued: int = 1024  # requests waiting for an upstream connection, per endpoint
+    upstream_connections: int = 128  # per endpoint
+    xml_depth: int = 64
+    outbox: int = 10_000  # kept notifications per app
+
+
+class ForwardHeaders(Struct, frozen=True):
+    """Which headers of our own we add."""
+
+    via: bool = True
+    forwarded_for: bool = True
+    exchange: bool = True
+
+
+class Durability(Enum):
+    """When a record is safe: before the command leaves, or soon."""
+
+    STRICT = "strict"
+    RELAXED = "relaxed"
+
+
+class Masking(Struct, frozen=True):
+    """What the journal shows of what it must not keep whole. ``numbers`` keeps that many digits visible at the end.
+
+    Passwords are never kept, whatever stands here.
+    """
+
+    numbers: int | None = None  # None: numbers are kept whole
+    dtmf: bool = True  # True: DTMF digits are masked
+
+
+class JournalSettings(Struct, frozen=True):
+    """Where the audit records go and how sure we are of them."""
+
+    directory: Path
+    durability: Durability = Durability.STRICT
+    flush_seconds: float = 0.2  # relaxed: records are written at least this often
+    file_bytes: int = 256 << 20  # a new file after this many
+    files: int = 0  # 0: none is ever deleted
+    pending: int = 20_000  # records waiting to be written; more count as "cannot write"
+    masking: Masking = Masking()
+
+
+class Settings(Struct, frozen=True):
+    """The whole configuration."""
+
+    country: str
+    extensions: tuple[str, ...]  # patterns of digits and "x", which stands for one digit
+    time_zone: str
+    workers: int
+    listeners: tuple[Listener, ...]
+    admin: Address
+    clusters: dict[str, Cluster]
+    default_cluster: str
+    apps: dict[str, App]
+    subscriptions: tuple[Subscription, ...]
+    defaults: dict[Kind, Verdict]
+    rules: Path
+    state: Path
+    journal: JournalSettings
+    timeouts: Timeouts = Timeouts()
+    limits: Limits = Limits()
+    headers: ForwardHeaders = ForwardHeaders()
+    pass_ambiguous: bool = False

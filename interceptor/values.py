@@ -1,0 +1,211 @@
+"""The values that every part of the house shares: what was asked, what was decided, where it goes.
+
+``policy``, ``wire`` and ``audit`` do not know each other; they meet in these types, and ``pipeline.py`` introduces them.
+Every value is frozen. The hot ones are :class:`msgspec.Struct`, which costs a tenth of a frozen dataclass to make.
+"""
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+
+class Kind(Enum):
+    """What a message is: asked of the PBX, told by the PBX, or one instruction in an app's answer."""
+
+    COMMAND = "command"
+    NOTIFICATION = "notification"
+    VERB = "verb"
+
+
+class NumberClass(Enum):
+    """What dialling a number means, for price and for duty."""
+
+    EMERGENCY = "emergency"
+    PREMIUM = "premium"
+    SATELLITE = "satellite"
+    SHARED_COST = "shared_cost"
+    TOLL_FREE = "toll_free"
+    MOBILE = "mobile"
+    FIXED = "fixed"
+    INTERNAL = "internal"
+    OTHER = "other"
+
+
+class Number(Struct, frozen=True, gc=False):
+    """A dialled or calling number in its one canonical form.
+
+    ``canonical`` is E.164 with ``+`` for public numbers (``+36201234567``), the bare digits for extensions and emergency
+    numbers (``1099``, ``112``), and the text as written where it is no number at all. ``country`` is the ISO 3166 code in
+    capitals, ``""`` where there is none.
+    """
+
+    written: str
+    canonical: str
+    country: str
+    number_class: NumberClass
+
+
+class Facts(Struct, frozen=True):
+    """All that a condition may see: the message as it arrived, who sent it, and when.
+
+    ``values`` maps parameter names in lower case to their decoded text; ``headers`` maps header names in lower case to
+    theirs; ``source`` is the peer's address without its port; ``app`` is ``""`` for a sender we do not know; ``at`` is
+    Unix time in seconds.
+    """
+
+    kind: Kind
+    name: str
+    app: str
+    source: str
+    number: Number | None
+    caller: Number | None
+    values: Mapping[str, str]
+    headers: Mapping[str, str]
+    at: float
+
+
+class Verdict(Enum):
+    """How the reading of the rules ended."""
+
+    ALLOW = "allow"
+    DENY = "deny"
+    ANSWER = "answer"
+
+
+class Refusal(Struct, frozen=True, gc=False):
+    """What the asker of a refused message is told: a code of the PBX's dialect and one sentence."""
+
+    code: int
+    message: str
+
+
+class Verb(Struct, frozen=True):
+    """One OzML instruction: its name, its attributes in order, its text, and the verbs inside it."""
+
+    name: str
+    attributes: tuple[tuple[str, str], ...] = ()
+    text: str = ""
+    children: tuple["Verb", ...] = ()
+
+
+class Reply(Struct, frozen=True):
+    """An answer that a rule gives in place of the other side.
+
+    To a notification it is a list of ``verbs``; to a command it is ``code`` and ``message``.
+    """
+
+    verbs: tuple[Verb, ...] = ()
+    code: int = 200
+    message: str = "Command successfully executed"
+
+
+class Pattern(Protocol):
+    """A compiled regular expression that runs in linear time."""
+
+    def sub(self, replacement: str, text: str) -> str: ...
+
+
+class SetParameter(Struct, frozen=True):
+    """Give a parameter this value, adding the parameter where it is missing."""
+
+    name: str
+    value: str
+
+
+class RemoveParameter(Struct, frozen=True):
+    """Take a parameter out."""
+
+    name: str
+
+
+class RenameParameter(Struct, frozen=True):
+    """Give a parameter another name, its value untouched."""
+
+    name: str
+    to: str
+
+
+class ReplaceInParameter(Struct, frozen=True):
+    """Replace every match of a regular expression in a parameter's value; ``\\1`` stands for the first group."""
+
+    name: str
+    pattern: Any  # a Pattern; msgspec does not know protocols
+    replacement: str
+
+
+Change = SetParameter | RemoveParameter | RenameParameter | ReplaceInParameter
+
+
+class ToCluster(Struct, frozen=True):
+    """Send the message to this cluster of PBX endpoints."""
+
+    cluster: str
+
+
+class ToApp(Struct, frozen=True):
+    """Send the notification to this app, at the address that config gives for it."""
+
+    app: str
+
+
+class ToUrl(Struct, frozen=True):
+    """Send the notification to this address."""
+
+    url: str
+
+
+Target = ToCluster | ToApp | ToUrl
+
+
+class Decision(Struct, frozen=True):
+    """The whole answer of the policy to one message.
+
+    ``reason`` is a stable code: ``rule`` (a rule ended the reading) or ``default`` (none did), and those that the pipeline
+    adds before the policy is asked. ``rule`` is the name of the rule that ended the reading, ``""`` for a default.
+    ``rules`` are the rules that acted, in order, each as ``file:line name``; ``shadow`` those that would have. Where the
+    verdict is ``deny``, ``refusal`` says what the asker is told; where it is ``answer``, ``reply`` is the answer.
+    """
+
+    verdict: Verdict
+    reason: str
+    revision: str
+    rule: str = ""
+    rules: tuple[str, ...] = ()
+    shadow: tuple[str, ...] = ()
+    changes: tuple[Change, ...] = ()
+    target: Target | None = None
+    refusal: Refusal | None = None
+    reply: Reply | None = None
+    tags: tuple[str, ...] = ()
+
+
+class Place(Struct, frozen=True, gc=False):
+    """Where in a file something stands; lines and columns count from 1."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+class Problem(Struct, frozen=True, gc=False):
+    """One thing wrong with a file that a person wrote. ``code`` is stable, ``message`` is for the person."""
+
+    place: Place
+    message: str
+    code: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.message}"
+
+
+class ProblemsError(Exception):
+    """A file cannot be used; every problem of it is told at once."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
