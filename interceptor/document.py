@@ -1,0 +1,344 @@
+"""YAML read with places, every scalar as it was written.
+
+PyYAML's own reading turns an unquoted ``+36201234567`` into a number without its plus, ``0612345`` into 201957 and
+``no`` into false, and keeps the last of two equal keys. So only its event layer is used here: a scalar stays text,
+everything knows its file, line and column, and what two readers could understand differently (equal keys, aliases,
+anchors, tags, a second document) is a problem. :func:`read` raises nothing, whatever bytes it is given.
+
+Below it stand the readers that turn a node into a value; each tells :class:`Problems` what is wrong and returns
+``None``.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import Any, Final
+
+import yaml
+from msgspec import Struct
+
+from interceptor.values import Place, Problem
+
+try:
+    from yaml import CSafeLoader as _Loader
+except ImportError:  # pragma: no cover - PyYAML without libyaml
+    from yaml import SafeLoader as _Loader  # type: ignore[assignment]
+
+DEEPEST: Final = 64
+_UNPRINTABLE: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+class Text(Struct, frozen=True, gc=False):
+    """A scalar as it was written; empty and ``~`` are ``""`` without quotes."""
+
+    value: str
+    place: Place
+    quoted: bool = False
+
+
+class Items(Struct, frozen=True, gc=False):
+    """A list."""
+
+    nodes: "tuple[Node, ...]"
+    place: Place
+
+
+class Fields(Struct, frozen=True, gc=False):
+    """A mapping; no two keys are equal."""
+
+    entries: "tuple[tuple[Text, Node], ...]"
+    place: Place
+
+    def get(self, key: str) -> "Node | None":
+        """The value that stands under ``key``."""
+        for name, node in self.entries:
+            if name.value == key:
+                return node
+        return None
+
+
+Node = Text | Items | Fields
+
+
+class Problems:
+    """Collects what is wrong, in the order it was found.
+
+    A place that ``known`` already complains about gets no second complaint, so that one slip is told once.
+    """
+
+    __slots__ = ("_found", "_told")
+
+    def __init__(self, known: Iterable[Problem] = ()) -> None:
+        self._found = list(known)
+        self._told = {problem.place for problem in self._found}
+
+    def add(self, place: Place, message: str, code: str) -> None:
+        """Something at ``place`` is wrong; ``code`` is stable, ``message`` is for the person who wrote the file."""
+        if place not in self._told:
+            self._found.append(Problem(place, message, code))
+
+    @property
+    def found(self) -> tuple[Problem, ...]:
+        """Every problem so far."""
+        return tuple(self._found)
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """``", did you mean `x`?"`` for the known word that looks most like ``word``, else ``""``."""
+    spelled = {name.lower(): name for name in sorted(known, reverse=True)}
+    close = get_close_matches(word.lower(), spelled, n=1, cutoff=0.6)
+    return f", did you mean `{spelled[close[0]]}`?" if close else ""
+
+
+# --- reading bytes ------------------------------------------------------------------------------------------------
+
+
+class _Open:
+    """A list or mapping whose end has not come yet."""
+
+    __slots__ = ("entries", "key", "keys", "nodes", "place")
+
+    def __init__(self, place: Place, *, mapping: bool) -> None:
+        self.place = place
+        self.nodes: list[Node] = []
+        self.keys: dict[str, Text] | None = {} if mapping else None
+        self.entries: list[tuple[Text, Node]] = []
+        self.key: Text | None = None
+
+
+class _Reader:
+    """Builds one tree out of PyYAML's events."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.problems = Problems()
+        self.root: Node | None = None
+        self.open: list[_Open] = []
+        self.documents = 0
+
+    def place(self, mark: Any) -> Place:
+        return Place(self.file, mark.line + 1, mark.column + 1)
+
+    def take(self, event: Any) -> bool:
+        """Use one event; false means that reading further makes no sense."""
+        kind = type(event)
+        if kind is yaml.ScalarEvent:
+            self.decorations(event)
+            value = event.value
+            quoted = bool(event.style)
+            self.put(Text("" if value == "~" and not quoted else value, self.place(event.start_mark), quoted))
+        elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
+            self.decorations(event)
+            place = self.place(event.start_mark)
+            if len(self.open) >= DEEPEST:
+                self.problems.add(place, f"nested more than {DEEPEST} deep", "too_deep")
+                return False
+            self.open.append(_Open(place, mapping=kind is yaml.MappingStartEvent))
+        elif kind is yaml.MappingEndEvent:
+            done = self.open.pop()
+            self.put(Fields(tuple(done.entries), done.place))
+        elif kind is yaml.SequenceEndEvent:
+            done = self.open.pop()
+            self.put(Items(tuple(done.nodes), done.place))
+        elif kind is yaml.AliasEvent:
+            place = self.place(event.start_mark)
+            self.problems.add(place, f"an alias (`*{event.anchor}`) is not read here, write it out", "alias")
+            self.put(Text("", place))
+        elif kind is yaml.DocumentStartEvent:
+            self.documents += 1
+            if self.documents > 1:
+                self.problems.add(self.place(event.start_mark), "a second document in one file", "second_document")
+                return False
+        return True
+
+    def decorations(self, event: Any) -> None:
+        if event.anchor is not None:
+            place = self.place(event.start_mark)
+            self.problems.add(place, f"an anchor (`&{event.anchor}`) is not read here", "anchor")
+        if event.tag is not None:
+            place = self.place(event.start_mark)
+            self.problems.add(place, f"a tag (`{event.tag}`) is not read here, everything is text", "tag")
+
+    def put(self, node: Node) -> None:
+        """Give a finished node to what is open around it."""
+        if not self.open:
+            self.root = node
+            return
+        around = self.open[-1]
+        if around.keys is None:
+            around.nodes.append(node)
+        elif around.key is None:
+            if not isinstance(node, Text):
+                self.problems.add(node.place, "a key is one word, not a list or a mapping", "complex_key")
+                node = Text("", node.place)
+            around.key = node
+        else:
+            key, around.key = around.key, None
+            first = around.keys.get(key.value)
+            if first is None:
+                around.keys[key.value] = key
+                around.entries.append((key, node))
+            else:
+                message = f"`{key.value}` stands here a second time, the first is in line {first.place.line}"
+                self.problems.add(key.place, message, "duplicate_key")
+
+
+def read(data: bytes, file: str) -> tuple[Node | None, tuple[Problem, ...]]:
+    """The tree that ``data`` holds (``None`` for an empty file) and every problem of its form.
+
+    After a problem the tree is what could be read, so that the problems of its meaning can be told as well; after a
+    fault of syntax there is no tree.
+    """
+    reader = _Reader(file)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as fault:
+        before = data[: fault.start].decode("utf-8-sig", "replace")
+        reader.problems.add(_end_of(before, file), "not UTF-8 text", "not_utf8")
+        return None, reader.problems.found
+    odd = _UNPRINTABLE.search(text)
+    if odd is not None:
+        code = f"U+{ord(odd.group()):04X}"
+        reader.problems.add(_end_of(text[: odd.start()], file), f"the character {code} has no place here", "control")
+        return None, reader.problems.found
+    try:
+        for event in yaml.parse(text, Loader=_Loader):
+            if not reader.take(event):
+                return None, reader.problems.found
+    except yaml.MarkedYAMLError as fault:
+        mark = fault.problem_mark or fault.context_mark
+        place = Place(file, 1, 1) if mark is None else reader.place(mark)
+        message = ", ".join(part for part in (fault.problem, fault.context) if part)
+        reader.problems.add(place, f"not YAML: {message or 'cannot be read'}", "syntax")
+        return None, reader.problems.found
+    except (yaml.YAMLError, ValueError, RecursionError):  # pragma: no cover - what is left of PyYAML's placeless errors
+        reader.problems.add(Place(file, 1, 1), "not YAML: cannot be read", "syntax")
+        return None, reader.problems.found
+    root = reader.root
+    if isinstance(root, Text) and root.value == "" and not root.quoted:
+        root = None
+    return root, reader.problems.found
+
+
+def _end_of(text: str, file: str) -> Place:
+    return Place(file, text.count("\n") + 1, len(text) - text.rfind("\n"))
+
+
+# --- reading nodes ------------------------------------------------------------------------------------------------
+
+_WHOLE: Final = re.compile(r"[+-]?[0-9]{1,18}")
+_AMOUNT: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([A-Za-z]*)")
+_SECONDS: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_BYTES: Final = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
+_TRUTH: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+
+
+def describe(node: Node) -> str:
+    """What a node is, in the reader's words."""
+    if isinstance(node, Items):
+        return "a list"
+    if isinstance(node, Fields):
+        return "a mapping"
+    return f"`{node.value}`" if node.value or node.quoted else "nothing"
+
+
+def text(node: Node, problems: Problems, what: str, *, empty: bool = False) -> str | None:
+    """One scalar as text; nothing at all is a problem unless ``empty`` or written as ``""``."""
+    if isinstance(node, Text) and (node.value or node.quoted or empty):
+        return node.value
+    problems.add(node.place, f"{what} should be text, here is {describe(node)}", "not_text")
+    return None
+
+
+def whole_number(
+    node: Node, problems: Problems, what: str, *, least: int | None = None, most: int | None = None
+) -> int | None:
+    """A whole number between ``least`` and ``most``, both included."""
+    if not isinstance(node, Text) or not _WHOLE.fullmatch(node.value):
+        problems.add(node.place, f"{what} should be a whole number, here is {describe(node)}", "not_a_number")
+        return None
+    number = int(node.value)
+    if least is not None and number < least:
+        problems.add(node.place, f"{what} should be at least {least}, here is `{node.value}`", "too_small")
+        return None
+    if most is not None and number > most:
+        problems.add(node.place, f"{what} should be at most {most}, here is `{node.value}`", "too_large")
+        return None
+    return number
+
+
+def duration_seconds(node: Node, problems: Problems, what: str) -> float | None:
+    """A span of time in seconds: ``500ms``, ``3s``, ``2m``, ``1h``, ``1d``; without a unit it is seconds."""
+    found = _AMOUNT.fullmatch(node.value.strip()) if isinstance(node, Text) else None
+    if found is None or found[2] not in _SECONDS:
+        message = f"{what} should be a duration such as `500ms`, `3s`, `2m`, here is {describe(node)}"
+        problems.add(node.place, message, "not_a_duration")
+        return None
+    return float(found[1]) * _SECONDS[found[2]]
+
+
+def byte_size(node: Node, problems: Problems, what: str) -> int | None:
+    """A size in bytes: ``64KiB``, ``1MiB``, ``1GB``; without a unit it is bytes."""
+    found = _AMOUNT.fullmatch(node.value.strip()) if isinstance(node, Text) else None
+    if found is None or found[2].lower() not in _BYTES or ("." in found[1] and not found[2]):
+        message = f"{what} should be a size such as `64KiB` or `1MiB`, here is {describe(node)}"
+        problems.add(node.place, message, "not_a_size")
+        return None
+    return (
+        int(float(found[1]) * _BYTES[found[2].lower()]) if "." in found[1] else int(found[1]) * _BYTES[found[2].lower()]
+    )
+
+
+def boolean(node: Node, problems: Problems, what: str) -> bool | None:
+    """``true`` or ``false``; also ``yes``, ``no``, ``on``, ``off``."""
+    found = _TRUTH.get(node.value.lower()) if isinstance(node, Text) else None
+    if found is None:
+        problems.add(node.place, f"{what} should be `true` or `false`, here is {describe(node)}", "not_a_boolean")
+    return found
+
+
+def one_of(node: Node, choices: Sequence[str], problems: Problems, what: str) -> str | None:
+    """One of a few words, spelled exactly."""
+    word = text(node, problems, what)
+    if word is None or word in choices:
+        return word
+    known = ", ".join(f"`{choice}`" for choice in choices)
+    problems.add(
+        node.place, f"unknown {what} `{word}`{nearest(word, choices) or f', known are {known}'}", "unknown_choice"
+    )
+    return None
+
+
+def fields(node: Node, known_keys: Iterable[str] | None, problems: Problems, what: str) -> Fields:
+    """A mapping. A key that is not known is a problem; ``None`` knows every key. After a fault it is empty."""
+    if not isinstance(node, Fields):
+        problems.add(
+            node.place, f"{what} should be a mapping of keys to values, here is {describe(node)}", "not_a_mapping"
+        )
+        return Fields((), node.place)
+    if known_keys is not None:
+        known = tuple(known_keys)
+        for key, _ in node.entries:
+            if key.value not in known:
+                problems.add(
+                    key.place, f"unknown key `{key.value}` in {what}{nearest(key.value, known)}", "unknown_key"
+                )
+    return node
+
+
+def items(node: Node, problems: Problems, what: str) -> tuple[Node, ...]:
+    """A list; one thing alone stands for a list of one. An empty list is a problem."""
+    if not isinstance(node, Items):
+        return (node,)
+    if not node.nodes:
+        problems.add(node.place, f"{what} should not be an empty list", "empty_list")
+    return node.nodes
+
+
+def texts(node: Node, problems: Problems, what: str) -> tuple[str, ...]:
+    """A list of texts, or one text alone; those that are no text are told and left out."""
+    found = (text(entry, problems, what) for entry in items(node, problems, what))
+    return tuple(entry for entry in found if entry is not None)
