@@ -1,0 +1,339 @@
+"""The audit records: what is kept of each exchange, masked before it exists.
+
+Laws of this module:
+
+* A record never holds a secret, not even for a moment: masking comes before the record, not before the disk.
+* Records are plain values. ``sequence`` is 0 until the journal gives the record its place.
+* A decision is recorded before anything is carried out, a settlement after; ``exchange`` ties them together.
+"""
+
+import time
+from collections.abc import Mapping
+from enum import Enum
+from math import floor
+
+from msgspec import Struct
+
+from interceptor.audit.masking import HIDDEN, Mask, Masker, Way, mask_url, path_alone
+from interceptor.settings import Masking
+from interceptor.values import Decision, Facts, Kind, NumberClass, Verdict
+
+SHORTEST_SCRUBBED = 6  # a hidden text shorter than this is not looked for inside others: "1" is everywhere
+
+
+class ChangedParameter(Struct, frozen=True, gc=False):
+    """One parameter as it came and as it left; ``None`` means it was not there."""
+
+    name: str
+    before: str | None
+    after: str | None
+
+
+class RefusalRecord(Struct, frozen=True, gc=False):
+    """What the asker was told."""
+
+    code: int
+    message: str
+
+
+class DecisionRecord(Struct, omit_defaults=True, gc=False, tag_field="event", tag="decision"):
+    """What was asked, by whom, and what was decided; kept before it is carried out.
+
+    ``masked`` names the parameters whose values are hidden, so that a reader knows something was there.
+    """
+
+    sequence: int
+    at: str
+    exchange: str
+    worker: str
+    listener: str
+    kind: Kind
+    name: str
+    app: str
+    source: str
+    method: str
+    path: str
+    verdict: Verdict
+    reason: str
+    revision: str
+    rule: str = ""
+    rules: tuple[str, ...] = ()
+    shadow: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    number: str = ""
+    number_class: NumberClass | None = None
+    caller: str = ""
+    target: str = ""
+    parameters: Mapping[str, str] | None = None
+    changes: tuple[ChangedParameter, ...] = ()
+    refusal: RefusalRecord | None = None
+    reply_verbs: tuple[str, ...] = ()
+    masked: tuple[str, ...] = ()
+
+
+class SettlementRecord(Struct, omit_defaults=True, gc=False, tag_field="event", tag="settlement"):
+    """How an exchange ended. ``code`` is the PBX's (or our) code, ``None`` where the answer had none."""
+
+    sequence: int
+    at: str
+    exchange: str
+    worker: str
+    outcome: str
+    endpoint: str = ""
+    code: int | None = None
+    http_status: int = 0
+    attempts: int = 0
+    upstream_microseconds: int = 0
+    total_microseconds: int = 0
+    rule: str = ""
+
+
+class GapRecord(Struct, omit_defaults=True, gc=False, tag_field="event", tag="audit.gap"):
+    """Records that should stand here and do not: how many, since when, and why.
+
+    ``lost`` is 0 where it cannot be known (a torn line holds at most one record that nobody was told is safe).
+    """
+
+    sequence: int
+    at: str
+    worker: str
+    reason: str
+    lost: int = 0
+    since: str = ""
+    detail: str = ""
+
+
+Record = DecisionRecord | SettlementRecord | GapRecord
+
+
+class Instants:
+    """Writes Unix times as RFC 3339 in UTC with microseconds; the part down to the second is made once a second."""
+
+    __slots__ = ("_prefix", "_second")
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._prefix = ""
+
+    def text(self, at: float) -> str:
+        """``at`` as ``2026-11-23T09:12:51.000250Z``."""
+        second = int(at)
+        if second != self._second:
+            second = floor(at)  # int() rounds towards zero, which is up for times before 1970
+            self._second = second
+            self._prefix = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
+        return f"{self._prefix}{int((at - second) * 1_000_000):06d}Z"
+
+
+class Recorder:
+    """Makes the records of one worker."""
+
+    def __init__(self, worker: str, masking: Masking) -> None:
+        self._worker = worker
+        self._masker = Masker(masking)
+        self._instants = Instants()
+
+    def decision(
+        self,
+        exchange: str,
+        at: float,
+        listener: str,
+        facts: Facts,
+        decision: Decision,
+        *,
+        method: str = "",
+        path: str = "",
+        secrets: frozenset[str] = frozenset(),
+        dtmf: frozenset[str] = frozenset(),
+        numbers: frozenset[str] = frozenset(),
+        target: str = "",
+        changes: tuple[ChangedParameter, ...] = (),
+    ) -> DecisionRecord:
+        """The record of a decision.
+
+        ``secrets``, ``dtmf`` and ``numbers`` are the parameter names, in lower case, that hold such values in this kind
+        of message. ``path`` may still have its query, which is never kept.
+        """
+        values = facts.values
+        masker = self._masker
+        mask = masker.mask(values, secrets, dtmf, numbers)
+        parameters, masked = values, mask.masked
+        hidden: tuple[tuple[str, str], ...] = ()
+        if mask.ways:
+            parameters, hidden = self._hide(values, mask)
+        if "://" in "\n".join(values.values()):
+            parameters, masked = _mask_addresses(parameters, masked)
+        number, caller = facts.number, facts.caller
+        refusal, reply = decision.refusal, decision.reply
+        record = DecisionRecord(
+            0,
+            self._instants.text(at),
+            exchange,
+            self._worker,
+            listener,
+            facts.kind,
+            facts.name,
+            facts.app,
+            facts.source,
+            method,
+            path if path == "/" else path_alone(path),
+            decision.verdict,
+            decision.reason,
+            decision.revision,
+            decision.rule,
+            decision.rules,
+            decision.shadow,
+            decision.tags,
+            "" if number is None else masker.number(number.canonical),
+            None if number is None else number.number_class,
+            "" if caller is None else masker.number(caller.canonical),
+            mask_url(target) if target else "",
+            parameters,
+            (),
+            None if refusal is None else RefusalRecord(refusal.code, refusal.message),
+            () if reply is None else tuple(verb.name for verb in reply.verbs),
+            masked,
+        )
+        if changes:
+            record.changes = tuple(self._hide_change(change, mask, secrets, dtmf, numbers) for change in changes)
+        if hidden:
+            _scrub(record, hidden)
+        return record
+
+    def settlement(
+        self,
+        exchange: str,
+        at: float,
+        *,
+        outcome: str,
+        endpoint: str = "",
+        code: int | None = None,
+        http_status: int = 0,
+        attempts: int = 0,
+        upstream_seconds: float = 0.0,
+        total_seconds: float = 0.0,
+        rule: str = "",
+    ) -> SettlementRecord:
+        """The record of how an exchange ended."""
+        return SettlementRecord(
+            0,
+            self._instants.text(at),
+            exchange,
+            self._worker,
+            outcome,
+            mask_url(endpoint) if "@" in endpoint else endpoint,
+            code,
+            http_status,
+            attempts,
+            int(upstream_seconds * 1_000_000),
+            int(total_seconds * 1_000_000),
+            rule,
+        )
+
+    def gap(self, at: float, *, reason: str, lost: int = 0, since: float | None = None, detail: str = "") -> GapRecord:
+        """The record that stands where others are missing."""
+        began = "" if since is None else self._instants.text(since)
+        return GapRecord(0, self._instants.text(at), self._worker, reason, lost, began, detail)
+
+    def _hide(self, values: Mapping[str, str], mask: Mask) -> tuple[Mapping[str, str], tuple[tuple[str, str], ...]]:
+        """``values`` with what the mask names hidden, and each hidden text with what stands for it."""
+        shown = dict(values)
+        hidden: list[tuple[str, str]] = []
+        for name, way in mask.ways:
+            value = shown[name]
+            instead = shown[name] = HIDDEN if way is Way.WHOLE else self._masker.number(value)
+            needle = value if way is Way.WHOLE else value.lstrip("+")
+            if len(needle) >= SHORTEST_SCRUBBED and needle not in instead:
+                hidden.append((needle, instead))
+        return shown, tuple(hidden)
+
+    def _hide_change(
+        self,
+        change: ChangedParameter,
+        mask: Mask,
+        secrets: frozenset[str],
+        dtmf: frozenset[str],
+        numbers: frozenset[str],
+    ) -> ChangedParameter:
+        way = self._masker.way(change.name, secrets, dtmf, numbers)
+        before, after = change.before, change.after
+        if way is None:
+            before = None if before is None else mask_url(before)
+            after = None if after is None else mask_url(after)
+        else:
+            before = None if before is None else self._masker.hide(before, way)
+            after = None if after is None else self._masker.hide(after, way)
+        return ChangedParameter(change.name, before, after)
+
+
+def _mask_addresses(
+    parameters: Mapping[str, str], masked: tuple[str, ...]
+) -> tuple[Mapping[str, str], tuple[str, ...]]:
+    """``parameters`` without the user names, passwords and secret queries of the addresses in them."""
+    for name, value in parameters.items():
+        if "://" in value:
+            shown = mask_url(value)
+            if shown != value:
+                parameters = {**parameters, name: shown}
+                masked = masked if name in masked else (*masked, name)
+    return parameters, masked
+
+
+def _scrub(record: DecisionRecord, hidden: tuple[tuple[str, str], ...]) -> None:
+    """Take the hidden texts out of every other place that a sender or a rule can have copied them to."""
+    parameters = record.parameters or {}
+    everything = "\n".join(
+        (
+            record.path,
+            record.target,
+            record.refusal.message if record.refusal else "",
+            *parameters.values(),
+            *(text for change in record.changes for text in (change.before, change.after) if text),
+        )
+    )
+    for needle, instead in hidden:
+        if needle not in everything:
+            continue
+        record.path = record.path.replace(needle, instead)
+        record.target = record.target.replace(needle, instead)
+        if record.refusal is not None:
+            record.refusal = RefusalRecord(record.refusal.code, record.refusal.message.replace(needle, instead))
+        copied = tuple(name for name, text in parameters.items() if needle in text and name not in record.masked)
+        parameters = {name: text.replace(needle, instead) for name, text in parameters.items()}
+        record.parameters = parameters
+        record.masked = (*record.masked, *copied)
+        record.changes = tuple(
+            ChangedParameter(
+                change.name, _without(change.before, needle, instead), _without(change.after, needle, instead)
+            )
+            for change in record.changes
+        )
+
+
+def _without(text: str | None, needle: str, instead: str) -> str | None:
+    return None if text is None else text.replace(needle, instead)
+
+
+def readable(record: Record) -> Record:
+    """``record`` with every text made fit for UTF-8: bytes that were none show as ``\\udcff``.
+
+    Parameters are decoded so that they encode to the same bytes again, so a sender's stray byte is a lone surrogate here,
+    which JSON cannot hold. Rare, hence apart from the making.
+    """
+    for name in record.__struct_fields__:
+        setattr(record, name, _readable_value(getattr(record, name)))
+    return record
+
+
+def _readable_value(value: object) -> object:
+    if isinstance(value, str) and not isinstance(value, Enum):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, Mapping):
+        return {_readable_value(name): _readable_value(text) for name, text in value.items()}
+    if isinstance(value, tuple):
+        return tuple(_readable_value(item) for item in value)
+    if isinstance(value, ChangedParameter):
+        return ChangedParameter(*(_readable_value(getattr(value, name)) for name in value.__struct_fields__))  # type: ignore[arg-type]
+    if isinstance(value, RefusalRecord):
+        return RefusalRecord(value.code, str(_readable_value(value.message)))
+    return value
