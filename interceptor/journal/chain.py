@@ -1,0 +1,238 @@
+"""The files of one worker's chain of records: opened, repaired, written, turned over. Blocking; the journal's thread runs it.
+
+Laws of this module:
+
+* The bytes up to ``offset`` of the current file are whole records and stay as they are.
+* A failed write leaves nothing behind: the next one cuts the file back to ``offset`` first and begins a new file, because a
+  file whose sync failed once cannot be trusted to tell of it again.
+* ``sequence`` is the number of the last record that was written; a failed write does not move it.
+* One process at a time has a chain; the lock falls with the process.
+"""
+
+import errno
+import os
+import re
+import time
+from pathlib import Path
+
+from msgspec import Struct
+
+from interceptor.journal.tail import cut_tail, read_tail
+
+try:
+    import fcntl
+except ImportError:  # a system without flock: the chain works, a second process is not noticed
+    fcntl = None  # type: ignore[assignment]
+
+WORKER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_FILE_NAME = re.compile(r"(?P<worker>.+)-(?P<time>\d{8}T\d{6}Z)-(?P<first>\d+)\.jsonl")
+_DSYNC = getattr(os, "RWF_DSYNC", 0)
+
+
+class JournalError(Exception):
+    """The journal cannot be opened; the message says why, for the operator."""
+
+
+class JournalInUseError(JournalError):
+    """Another process writes this worker's chain."""
+
+
+class Repair(Struct, frozen=True):
+    """What opening a chain had to mend; becomes a gap record. ``lost`` is 0 where it cannot be known."""
+
+    reason: str
+    detail: str
+    lost: int = 0
+
+
+class ChainFile(Struct, frozen=True, order=True):
+    """One file of a chain; they sort in the order of their records."""
+
+    first: int
+    made: str
+    path: Path
+
+
+def chain_files(directory: Path, worker: str) -> list[ChainFile]:
+    """The files of a worker's chain, oldest first."""
+    found = []
+    for path in directory.iterdir():
+        match = _FILE_NAME.fullmatch(path.name)
+        if match is not None and match["worker"] == worker:
+            found.append(ChainFile(int(match["first"]), match["time"], path))
+    return sorted(found)
+
+
+class Chain:
+    """The files of one worker in ``directory``; a new file after ``file_bytes``, at most ``files`` of them kept (0: all)."""
+
+    def __init__(self, directory: Path, worker: str, file_bytes: int, files: int) -> None:
+        if WORKER_NAME.fullmatch(worker) is None:
+            message = f"`{worker}` cannot name a journal chain: letters, digits, `_`, `.` and `-` only"
+            raise JournalError(message)
+        self._directory = directory
+        self._worker = worker
+        self._file_bytes = file_bytes
+        self._files = files
+        self._lock: int | None = None
+        self._file: int | None = None
+        self._offset = 0
+        self._failed = False
+        self.sequence = 0
+        self.path: Path | None = None
+
+    def open(self) -> tuple[Repair, ...]:
+        """Take the chain, mend its end, and be ready to write its next record."""
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            self._take_lock()
+            return self._continue()
+        except OSError as error:
+            self.close()
+            message = f"cannot open the journal in `{self._directory}`: {error.strerror or error}"
+            raise JournalError(message) from error
+
+    def write(self, data: bytes, count: int, *, durable: bool) -> None:
+        """Append ``count`` records; when it returns they are in the file, and ``durable`` on its disk.
+
+        Raises :class:`OSError`; then none of them is in the chain.
+        """
+        if self._failed:
+            self._begin_again()
+        file = self._file
+        if file is None or (self._offset and self._offset + len(data) > self._file_bytes):
+            file = self._turn_over()
+        elif os.fstat(file).st_nlink == 0:
+            self._failed = True
+            raise OSError(errno.ENOENT, "the journal file has been deleted", str(self.path))
+        try:
+            self._write_all(file, data, durable=durable)
+        except OSError:
+            self._failed = True
+            raise
+        self._offset += len(data)
+        self.sequence += count
+
+    def sync(self) -> None:
+        """Make everything written so far durable."""
+        if self._file is not None:
+            _sync(self._file)
+
+    def close(self) -> None:
+        """Let go of the file and of the chain. Nothing is synced."""
+        for descriptor in (self._file, self._lock):
+            if descriptor is not None:
+                os.close(descriptor)
+        self._file = self._lock = None
+
+    def _write_all(self, file: int, data: bytes, *, durable: bool) -> None:
+        offset, rest = self._offset, memoryview(data)
+        while rest:
+            if durable and _DSYNC:
+                written = os.pwritev(file, [rest], offset, _DSYNC)
+            else:
+                written = os.pwrite(file, rest, offset)
+            offset += written
+            rest = rest[written:]
+        if durable and not _DSYNC:
+            _sync(file)
+
+    def _take_lock(self) -> None:
+        if fcntl is None:
+            return
+        lock = os.open(self._directory / f"{self._worker}.lock", os.O_RDWR | os.O_CREAT, 0o640)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(lock)
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise
+            message = f"another process writes the journal of `{self._worker}` in `{self._directory}`"
+            raise JournalInUseError(message) from error
+        if self._lock is not None:
+            os.close(self._lock)
+        self._lock = lock
+
+    def _continue(self) -> tuple[Repair, ...]:
+        repairs: list[Repair] = []
+        files = chain_files(self._directory, self._worker)
+        if not files:
+            self._turn_over()
+            return ()
+        last = files[-1]
+        tail = read_tail(last.path)
+        if tail.torn:
+            aside = cut_tail(last.path, tail)
+            repairs.append(Repair("torn_line", f"{tail.torn} bytes kept in {aside.name}"))
+        self.sequence = last.first - 1 if tail.sequence is None else tail.sequence
+        if tail.sequence is None and len(files) > 1:
+            before = read_tail(files[-2].path)
+            missing = self.sequence - (before.sequence or files[-2].first - 1)
+            if missing > 0:
+                repairs.append(
+                    Repair("records_missing", f"between {files[-2].path.name} and {last.path.name}", missing)
+                )
+        self._file = os.open(last.path, os.O_RDWR)
+        self._offset = tail.length
+        self.path = last.path
+        _sync_directory(self._directory)
+        return tuple(repairs)
+
+    def _turn_over(self) -> int:
+        """Begin a new file; the old one is durable before the new one exists."""
+        if self._file is not None:
+            _sync(self._file)
+        first = self.sequence + 1
+        made = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        path = self._directory / f"{self._worker}-{made}-{first:012}.jsonl"
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o640)
+        try:
+            os.ftruncate(file, 0)  # only an empty leftover of a failed try can have this name
+            _sync_directory(self._directory)
+        except OSError:
+            os.close(file)
+            raise
+        if self._file is not None:
+            os.close(self._file)
+        self._file, self._offset, self.path = file, 0, path
+        self._delete_oldest()
+        return file
+
+    def _begin_again(self) -> None:
+        """After a failure: cut away what it left, and go on in a new file, in a new directory if need be."""
+        file = self._file
+        if file is not None and os.fstat(file).st_nlink:
+            os.ftruncate(file, self._offset)
+            if self._offset == 0:
+                self._failed = False
+                return
+            _sync(file)
+        self._directory.mkdir(parents=True, exist_ok=True)
+        if not (self._directory / f"{self._worker}.lock").exists():
+            self._take_lock()
+        if file is not None and not os.fstat(file).st_nlink:
+            os.close(file)
+            self._file = None
+        self._turn_over()
+        self._failed = False
+
+    def _delete_oldest(self) -> None:
+        if not self._files:
+            return
+        for old in chain_files(self._directory, self._worker)[: -self._files]:
+            old.path.unlink(missing_ok=True)
+
+
+def _sync(file: int) -> None:
+    if hasattr(os, "fdatasync"):
+        os.fdatasync(file)
+    else:
+        os.fsync(file)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
