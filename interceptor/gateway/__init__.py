@@ -1,0 +1,1 @@
+"""The data plane: HTTP/1 reading and writing, listeners, upstream pools, the mitmproxy mode and addon, workers."""

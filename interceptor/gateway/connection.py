@@ -1,0 +1,335 @@
+"""The connections of askers: plain HTTP/1 on a listener, one request at a time, answers in the order of the requests.
+
+A connection whose first byte cannot begin an HTTP request is handed to mitmproxy's layers (``server.py``).
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from msgspec import Struct
+
+from interceptor.gateway.deadlines import Deadlines, Line
+from interceptor.gateway.http1 import HeaderBlock, Http1Error, Request, RequestReader
+from interceptor.settings import Limits, Listener, Timeouts
+
+_TOKEN_FIRST: Final = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz\r\n")
+_PIPELINED_MOST: Final = 64 << 10  # bytes of further requests that may wait while one is in flight
+_LINGER_SECONDS: Final = 1.0  # after a refusal we read on this long, or the reset would overtake the answer
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_METHODS: Final = b"GET, HEAD, OPTIONS, POST"
+_REASONS: Final = {
+    200: b"200 OK",
+    204: b"204 No Content",
+    400: b"400 Bad Request",
+    405: b"405 Method Not Allowed",
+    408: b"408 Request Timeout",
+    413: b"413 Content Too Large",
+    417: b"417 Expectation Failed",
+    431: b"431 Request Header Fields Too Large",
+    503: b"503 Service Unavailable",
+    505: b"505 HTTP Version Not Supported",
+}
+
+
+class Response(Struct):
+    """What goes back to the asker. ``lines`` are header lines, each with its CRLF, the framing of ``body`` included."""
+
+    status_line: bytes
+    lines: bytes
+    body: bytes
+
+
+class Asker(Protocol):
+    """Who waits for a response. Called once for each request."""
+
+    def release(self, response: Response) -> None: ...
+
+
+class Hooks(Protocol):
+    """What a listener's connections tell: whole requests, and what is worth counting."""
+
+    def ask(self, asker: Asker, request: Request, source: str, listener: "Door") -> None: ...
+
+    def refused(self, reason: str) -> None: ...
+
+    def opened(self) -> bool: ...
+
+    def closed(self) -> None: ...
+
+
+class Door:
+    """One listener of one worker: what all its connections share."""
+
+    def __init__(
+        self, listener: Listener, limits: Limits, timeouts: Timeouts, deadlines: Deadlines, hooks: Hooks
+    ) -> None:
+        self.listener = listener
+        self.limits = limits
+        self.hooks = hooks
+        self.stopping = False
+        self.connections: set[ClientConnection] = set()
+        self.slow_senders: Line[ClientConnection] = deadlines.line(timeouts.request, ClientConnection.too_slow)
+        self.slow_readers: Line[ClientConnection] = deadlines.line(timeouts.request, ClientConnection.abort)
+        self.idle: Line[ClientConnection] = deadlines.line(timeouts.idle, ClientConnection.close)
+        self.lingering: Line[ClientConnection] = deadlines.line(_LINGER_SECONDS, ClientConnection.abort)
+        self.hand_over: Callable[[asyncio.Transport, bytes], None] | None = None
+
+    def stop(self) -> None:
+        """Serve no new request: idle connections close now, the others after their answer."""
+        self.stopping = True
+        for connection in tuple(self.connections):
+            connection.close_when_idle()
+
+
+class ClientConnection(asyncio.Protocol):
+    """One asker's connection."""
+
+    __slots__ = (
+        "_address_lines",
+        "_busy",
+        "_closing",
+        "_door",
+        "_eof",
+        "_first",
+        "_keeps_alive",
+        "_minor",
+        "_paused_reading",
+        "_reader",
+        "_serving",
+        "_slow",
+        "_transport",
+        "_writable",
+        "source",
+    )
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+        self._reader = RequestReader(door.limits.head, door.limits.body)
+        self._transport: asyncio.Transport | None = None
+        self.source = ""
+        self._first = True
+        self._busy = False  # a request is in flight
+        self._serving = False  # _serve is on the stack
+        self._closing = False  # nothing more is read
+        self._eof = False
+        self._keeps_alive = True
+        self._minor = 1
+        self._slow = False  # the slow-sender deadline is armed
+        self._writable = True
+        self._paused_reading = False
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Count it, and refuse it where there are too many."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        peer = transport.get_extra_info("peername")
+        self.source = peer[0] if peer else ""
+        door = self._door
+        door.connections.add(self)
+        if not door.hooks.opened() or door.stopping:
+            self._refuse("too_many_connections", 503)
+            return
+        door.idle.arm(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, and serve what is whole."""
+        if self._closing:
+            return
+        if self._first:
+            self._first = False
+            if data[0] not in _TOKEN_FIRST and self._hand_over(data):
+                return
+        self._reader.push(data)
+        if not self._busy:
+            self._serve()
+        elif self._reader.buffered > _PIPELINED_MOST and not self._paused_reading:
+            self._paused_reading = True
+            assert self._transport is not None
+            self._transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        """The asker sends no more; what is in flight is still answered."""
+        self._eof = True
+        if self._busy:
+            return True
+        self.close()
+        return False
+
+    def pause_writing(self) -> None:
+        """The asker does not read its answers: it gets no more of them until it does."""
+        self._writable = False
+        self._door.slow_readers.arm(self)
+
+    def resume_writing(self) -> None:
+        """The asker reads again."""
+        self._writable = True
+        self._door.slow_readers.disarm(self)
+        if not self._busy and not self._serving:
+            self._serve()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it. What is in flight goes on to its settlement; nobody hears the answer."""
+        del exc
+        self._leave()
+        self._door.hooks.closed()
+
+    # deadlines and ends
+
+    def too_slow(self) -> None:
+        """A whole request did not come in time."""
+        self._slow = False
+        self._refuse("slow_sender", 408)
+
+    def close(self) -> None:
+        """Close once what was written has gone."""
+        self._closing = True
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close now."""
+        self._closing = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    def close_when_idle(self) -> None:
+        """Close now if no request is in flight, else after its answer."""
+        self._keeps_alive = False
+        if not self._busy:
+            self.close()
+
+    # serving
+
+    def _serve(self) -> None:
+        door, reader = self._door, self._reader
+        self._serving = True
+        try:
+            while not (self._busy or self._closing) and self._writable:
+                request = reader.take()
+                if request is None:
+                    self._wait()
+                    return
+                door.idle.disarm(self)
+                if self._slow:
+                    self._slow = False
+                    door.slow_senders.disarm(self)
+                self._handle(request)
+        except Http1Error as error:
+            self._refuse(error.reason, error.status)
+        finally:
+            self._serving = False
+
+    def _wait(self) -> None:
+        """The next request has not come whole."""
+        door, reader = self._door, self._reader
+        if self._eof:
+            self.close()
+        elif reader.unfinished:
+            if not self._slow:
+                self._slow = True
+                door.idle.disarm(self)
+                door.slow_senders.arm(self)
+            if reader.wants_continue:
+                reader.wants_continue = False
+                assert self._transport is not None
+                self._transport.write(_CONTINUE)
+        else:
+            door.idle.arm(self)
+
+    def _handle(self, request: Request) -> None:
+        self._busy = True
+        self._minor = request.minor
+        self._keeps_alive = request.keeps_alive and not self._door.stopping
+        if request.method in {"GET", "POST"}:
+            self._door.hooks.ask(self, request, self.source, self._door)
+            return
+        # Only GET and POST carry messages. HEAD and OPTIONS ask about the place, so they never reach the other side.
+        if request.method == "OPTIONS":
+            self.release(Response(_REASONS[204], b"Allow: %b\r\n" % _METHODS, b""))
+        elif request.method == "HEAD" and b"?" not in request.target and not request.body:
+            self.release(Response(_REASONS[200], b"Content-Type: application/xml\r\n", b""))
+        else:
+            self._door.hooks.refused("method")
+            lines = b"Allow: %b\r\nContent-Length: 0\r\n" % _METHODS
+            if request.method == "HEAD":
+                lines = b"Allow: GET, OPTIONS, POST\r\n"
+            self.release(Response(_REASONS[405], lines, b""))
+
+    def release(self, response: Response) -> None:
+        """Write the answer of the request in flight, and go on."""
+        self._busy = False
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        keeps = self._keeps_alive
+        if self._minor:
+            ending = b"\r\n" if keeps else b"Connection: close\r\n\r\n"
+            head = b"HTTP/1.1 "
+        else:
+            ending = b"Connection: keep-alive\r\n\r\n" if keeps else b"Connection: close\r\n\r\n"
+            head = b"HTTP/1.0 "
+        transport.write(b"".join((head, response.status_line, b"\r\n", response.lines, ending, response.body)))
+        if not keeps:
+            self.close()
+            return
+        if self._paused_reading and self._reader.buffered <= _PIPELINED_MOST:
+            self._paused_reading = False
+            transport.resume_reading()
+        if not self._serving:
+            self._serve()
+
+    def _refuse(self, reason: str, status: int) -> None:
+        """Say what is wrong with what was sent, and end the connection: what follows cannot be told apart any more."""
+        if self._closing:
+            return
+        self._closing = True
+        door = self._door
+        door.hooks.refused(reason)
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        body = reason.encode() + b"\n"
+        transport.write(
+            b"HTTP/1.1 %b\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b"
+            % (_REASONS[status], len(body), body)
+        )
+        if self._paused_reading:
+            self._paused_reading = False
+            transport.resume_reading()
+        self._disarm()
+        if transport.can_write_eof():
+            transport.write_eof()
+            door.lingering.arm(self)
+        else:
+            transport.close()
+
+    def _hand_over(self, data: bytes) -> bool:
+        hand_over = self._door.hand_over
+        transport = self._transport
+        if hand_over is None or transport is None:
+            return False
+        self._leave()
+        self._door.hooks.closed()
+        hand_over(transport, data)
+        return True
+
+    def _leave(self) -> None:
+        self._transport = None
+        self._closing = True
+        self._disarm()
+        self._door.connections.discard(self)
+
+    def _disarm(self) -> None:
+        door = self._door
+        door.idle.disarm(self)
+        door.slow_senders.disarm(self)
+        door.slow_readers.disarm(self)
+        door.lingering.disarm(self)
+
+
+def response_lines(block: HeaderBlock, body: bytes, own: bytes) -> bytes:
+    """The header lines of a reply that goes back: as they came, framed for this body, and ours."""
+    return block.framed(len(body)) + own

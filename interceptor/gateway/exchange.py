@@ -1,0 +1,323 @@
+"""Carrying out: an exchange from its request to the released answer.
+
+Everything is a callback of the event loop; an exchange has no task of its own. Who holds it: the journal until its record
+is safe, then a pool until the reply is here, then the outbox where a notification is kept. Each of them calls back once.
+"""
+
+import itertools
+import logging
+from collections.abc import Callable
+from time import perf_counter, time
+from typing import Protocol
+
+from interceptor.audit.record import Record, Recorder
+from interceptor.gateway.clusters import REFUSES_US, ClusterRoute, Endpoint
+from interceptor.gateway.connection import Asker, Door, Response
+from interceptor.gateway.http1 import HeaderBlock, Reply, Request
+from interceptor.gateway.upstream import Patiences, Pool
+from interceptor.metrics import Metrics
+from interceptor.pipeline import Answer, Arrival, Fault, Forward, Opened, Patience, Pipeline, Settlement
+from interceptor.settings import Address, ForwardHeaders
+from interceptor.values import Kind, ToApp, ToCluster, ToUrl
+
+log = logging.getLogger(__name__)
+
+_XML = b"Content-Type: application/xml; charset=utf-8\r\nContent-Length: %d\r\n%b"
+_ANSWERED_HERE = b"200 OK"
+
+
+class RecordKeeper(Protocol):
+    """Where records go. ``then`` is told once whether the record is safe; at once where that is not waited for."""
+
+    def append(self, record: Record, then: Callable[[bool], None] | None = None) -> None: ...
+
+
+class Keeper(Protocol):
+    """Where notifications wait that are to be delivered later."""
+
+    def waiting(self, app: str) -> bool: ...
+
+    def put(self, app: str, url: str, body: bytes, exchange: str, then: Callable[[bool], None]) -> None: ...
+
+
+class Carrier:
+    """What all exchanges of one worker share."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        recorder: Recorder,
+        journal: RecordKeeper,
+        metrics: Metrics,
+        outbox: Keeper,
+        *,
+        worker: str,
+        clusters: dict[str, ClusterRoute],
+        pool_for: Callable[[Address], Pool],
+        patiences: dict[Patience, Patiences],
+        headers: ForwardHeaders,
+        observe: Callable[[Record], None] | None = None,
+    ) -> None:
+        self.pipeline = pipeline
+        self.recorder = recorder
+        self.journal = journal
+        self.metrics = metrics
+        self.outbox = outbox
+        self.clusters = clusters
+        self.pool_for = pool_for
+        self.patiences = patiences
+        self.headers = headers
+        self.observe = observe
+        self.in_flight = 0
+        self._ids = map(f"{worker}-{{:x}}".format, itertools.count(1))
+        self._hosts: dict[tuple[int, str], HeaderBlock] = {}
+
+    def ask(self, asker: Asker, request: Request, source: str, door: Door) -> None:
+        """Begin the exchange of a request; ``asker`` is given the response."""
+        Exchange(self, asker, request, source, door).start()
+
+    def opened(self) -> bool:
+        """A connection came; whether there is room for it."""
+        return self.metrics.connection_opened()
+
+    def closed(self) -> None:
+        """A connection went."""
+        self.metrics.connection_closed()
+
+    def refused(self, reason: str) -> None:
+        """Something was refused before it was a message."""
+        self.metrics.refused(reason)
+
+
+class Exchange:
+    """One request and its answer."""
+
+    __slots__ = (
+        "_arrival",
+        "_asker",
+        "_attempts",
+        "_carrier",
+        "_endpoint",
+        "_opened",
+        "_request",
+        "_sent_at",
+        "_source",
+        "_started",
+        "_tried",
+        "_upstream",
+    )
+
+    def __init__(self, carrier: Carrier, asker: Asker, request: Request, source: str, door: Door) -> None:
+        self._started = perf_counter()
+        self._carrier = carrier
+        self._asker = asker
+        self._request = request
+        self._source = source
+        listener = door.listener
+        self._arrival = Arrival(
+            next(carrier._ids),  # noqa: SLF001 - an exchange is the carrier's own
+            listener.name,
+            listener.kind,
+            source,
+            request.method,
+            request.target,
+            request.block.values,
+            request.body,
+            time(),
+        )
+        self._opened: Opened
+        self._attempts = 0
+        self._upstream = ""
+        self._endpoint: Endpoint | None = None
+        self._tried: tuple[Endpoint, ...] = ()
+        self._sent_at = 0.0
+
+    def start(self) -> None:
+        """Decide, record, carry out."""
+        carrier = self._carrier
+        carrier.in_flight += 1
+        try:
+            opened = carrier.pipeline.begin(self._arrival)
+        except Exception:  # law 1: our own fault is a refusal by the failure table, never a way through
+            log.exception("the decision of exchange %s failed", self._arrival.exchange)
+            opened = carrier.pipeline.broken(self._arrival)
+        self._opened = opened
+        if carrier.observe is not None:
+            carrier.observe(opened.record)
+        if opened.arrival.kind is Kind.COMMAND:
+            carrier.journal.append(opened.record, self._recorded)
+        else:  # a caller waits: the record is written with the next batch (failure table, "journal cannot write")
+            carrier.journal.append(opened.record)
+            self._carry_out()
+
+    def _recorded(self, safe: bool) -> None:  # noqa: FBT001 - the journal's one answer
+        if safe:
+            self._carry_out()
+        else:
+            self._settle(self._carrier.pipeline.fail(self._opened, Fault.UNRECORDED))
+
+    def _carry_out(self) -> None:
+        opened = self._opened
+        plan = opened.plan
+        if isinstance(plan, Answer):
+            self._settle(Settlement(opened.outcome, plan.code, plan))
+        elif opened.patience is Patience.REPORT and self._carrier.outbox.waiting(opened.app):
+            self._settle(Settlement("kept", None, _ACKNOWLEDGED, keep=True))  # behind those that wait: order is kept
+        else:
+            self._forward(plan)
+
+    # forwarding
+
+    def _forward(self, plan: Forward) -> None:
+        target = plan.target
+        if isinstance(target, ToCluster):
+            endpoint = self._carrier.clusters[target.cluster].choose(self._tried)
+            if endpoint is None:
+                self._settle(self._carrier.pipeline.fail(self._opened, Fault.UNREACHABLE))
+                return
+            self._endpoint = endpoint
+            self._send(endpoint.pool, plan, endpoint.host, endpoint.path, keep_host=True)
+        elif isinstance(target, ToUrl):
+            host = target.url.split("/", 3)[2]
+            name, _, port = host.rpartition(":")
+            address = Address(name.strip("[]"), int(port)) if port.isdigit() and name else Address(host, 80)
+            self._send(self._carrier.pool_for(address), plan, host, b"", keep_host=False)
+        else:
+            assert isinstance(target, ToApp)
+            self._settle(self._carrier.pipeline.fail(self._opened, Fault.UNREACHABLE))
+
+    def _send(self, pool: Pool, plan: Forward, host: str, base: bytes, *, keep_host: bool) -> None:
+        request, opened, carrier = self._request, self._opened, self._carrier
+        block = request.block
+        if not keep_host or not block.hosts:
+            block = carrier.hosted(block, host)
+        body = request.body if plan.body is None else plan.body
+        lines = block.framed(len(body)) if body or block.length >= 0 else block.forwarded
+        path = base + (plan.path[1:] if plan.path[:2] == b"/?" else plan.path) if base else plan.path
+        data = b"".join(
+            (
+                request.method.encode(),
+                b" ",
+                path,
+                b" HTTP/1.1\r\n",
+                lines,
+                self._own_request_lines(),
+                b"\r\n",
+                body,
+            )
+        )
+        self._attempts += 1
+        self._upstream = host
+        self._sent_at = perf_counter()
+        pool.send(self, data, carrier.patiences[opened.patience])
+
+    def _own_request_lines(self) -> bytes:
+        headers = self._carrier.headers
+        lines = b"Via: 1.%d interceptor\r\n" % self._request.minor if headers.via else b""
+        if headers.forwarded_for:
+            lines += b"X-Forwarded-For: %b\r\n" % self._source.encode()
+        if headers.exchange:
+            lines += b"X-Interceptor-Exchange: %b\r\n" % self._arrival.exchange.encode()
+        return lines
+
+    # upstream.Errand
+
+    def replied(self, reply: Reply) -> None:
+        """The other side answered."""
+        carrier, opened, endpoint = self._carrier, self._opened, self._endpoint
+        try:
+            settlement = carrier.pipeline.finish(opened, reply.status, reply.body)
+        except Exception:
+            log.exception("the settlement of exchange %s failed", self._arrival.exchange)
+            settlement = carrier.pipeline.fail(opened, Fault.ENGINE)
+        if endpoint is not None:
+            plan = opened.plan
+            assert isinstance(plan, Forward)
+            assert isinstance(plan.target, ToCluster)
+            if settlement.code in REFUSES_US and carrier.clusters[plan.target.cluster].credentials:
+                endpoint.failed(f"refuses us with code {settlement.code}")
+                if self._try_next(endpoint, plan):
+                    return
+            elif reply.status >= 500:  # noqa: PLR2004 - RFC 9110, 15.6
+                endpoint.failed(f"answers with HTTP status {reply.status}")
+            else:
+                endpoint.succeeded()
+        self._settle(settlement, reply)
+
+    def failed(self, fault: Fault, *, sent: bool) -> None:
+        """The other side did not answer."""
+        opened, endpoint = self._opened, self._endpoint
+        plan = opened.plan
+        assert isinstance(plan, Forward)
+        if endpoint is not None:
+            if fault is not Fault.OVERLOADED:
+                endpoint.failed(fault.value)
+            if (not sent or opened.safe_to_repeat) and self._try_next(endpoint, plan):
+                return
+        self._settle(self._carrier.pipeline.fail(opened, fault))
+
+    def _try_next(self, endpoint: Endpoint, plan: Forward) -> bool:
+        self._tried = (*self._tried, endpoint)
+        assert isinstance(plan.target, ToCluster)
+        if self._carrier.clusters[plan.target.cluster].choose(self._tried) is None:
+            return False
+        self._forward(plan)
+        return True
+
+    # settling
+
+    def _settle(self, settlement: Settlement, reply: Reply | None = None) -> None:
+        if settlement.keep:
+            opened, plan = self._opened, self._opened.plan
+            url = str(plan.target.url) if isinstance(plan, Forward) and isinstance(plan.target, ToUrl) else ""
+            body = self._request.body if not isinstance(plan, Forward) or plan.body is None else plan.body
+            self._carrier.outbox.put(
+                opened.app, url, body, self._arrival.exchange, lambda kept: self._kept(settlement, kept=kept)
+            )
+            return
+        self._finish(settlement, reply)
+
+    def _kept(self, settlement: Settlement, *, kept: bool) -> None:
+        outcome = "kept" if kept else "lost"
+        self._finish(Settlement(outcome, settlement.code, settlement.answer), None)
+
+    def _finish(self, settlement: Settlement, reply: Reply | None) -> None:
+        carrier, opened = self._carrier, self._opened
+        carrier.in_flight -= 1
+        now = perf_counter()
+        total = now - self._started
+        upstream = now - self._sent_at if self._attempts else 0.0
+        record = carrier.recorder.settlement(
+            self._arrival.exchange,
+            self._arrival.at + total,
+            outcome=settlement.outcome,
+            endpoint=self._upstream,
+            code=settlement.code,
+            http_status=reply.status if reply is not None else 200,
+            attempts=self._attempts,
+            upstream_seconds=upstream,
+            total_seconds=total,
+            rule=opened.decision.rule,
+        )
+        if carrier.observe is not None:
+            carrier.observe(record)
+        carrier.journal.append(record)
+        carrier.count(opened, settlement, upstream, total)
+        self._asker.release(self._response(settlement, reply))
+
+    def _response(self, settlement: Settlement, reply: Reply | None) -> Response:
+        headers = self._carrier.headers
+        own = b"X-Interceptor-Exchange: %b\r\n" % self._arrival.exchange.encode() if headers.exchange else b""
+        answer = settlement.answer
+        if answer is not None or reply is None:
+            body = answer.body if answer is not None else b""
+            return Response(_ANSWERED_HERE, _XML % (len(body), own), body)
+        if headers.via:
+            own = b"Via: 1.%d interceptor\r\n%b" % (reply.minor, own)
+        body = reply.body
+        block = reply.block
+        bodiless = reply.status in {204, 304}
+        return Response(reply.status_line, (block.forwarded if bodiless else block.framed(len(body))) + own, body)
+
+
+_ACKNOWLEDGED = Answer(b'<?xml version="1.0" encoding="utf-8"?>\r\n<Response/>')

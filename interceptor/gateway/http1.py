@@ -1,0 +1,532 @@
+"""HTTP/1.0 and 1.1 without I/O: bytes in, whole requests and whole replies out.
+
+Laws of this module:
+
+1. Anything that two parsers could read differently is refused, never repaired: a bare CR or LF, a folded header, a blank
+   before the colon, Content-Length beside Transfer-Encoding, two lengths, any coding but ``chunked``, chunk extensions.
+2. What came out does not depend on how the bytes were cut.
+3. What is not touched is kept as written: header blocks are forwarded as the bytes that came, less the hop-by-hop lines.
+4. Every buffer has a bound.
+
+Peers repeat their header blocks byte for byte, so a block that was read before is looked up, not read again
+(``docs/adr/0003``). The table is bounded and holds nothing but what the bytes say.
+"""
+
+import re
+from typing import Final
+
+from msgspec import Struct
+
+_HEADER_LINE: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t \x21-\x7e\x80-\xff]*\r\n"
+_BLOCK: Final = re.compile(rb"(?:" + _HEADER_LINE + rb")*+")
+_REQUEST_LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}) ([\x21-\x7e\x80-\xff]+) HTTP/(\d)\.(\d)")
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([\t \x21-\x7e\x80-\xff]*))?")
+_BARE_NEWLINE: Final = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)")
+_LENGTH: Final = re.compile(rb"[0-9]{1,15}")
+_CHUNK_SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,8}")
+_CHUNK_LINE_MOST: Final = 10
+
+_HOP_BY_HOP: Final = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+_KEPT_BLOCKS: Final = 512
+_KEPT_BLOCK_BYTES: Final = 2048
+
+
+class Http1Error(Exception):
+    """The peer's bytes are not HTTP as we read it.
+
+    ``reason`` is a stable code from a closed set, ``status`` what an asker is told.
+    """
+
+    def __init__(self, reason: str, status: int = 400) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.status = status
+
+
+class HeaderBlock(Struct, frozen=True):
+    """One header block, read.
+
+    ``values`` maps names in lower case to values, equal names joined by a comma. ``length`` is the Content-Length, -1
+    where there is none. ``before`` and ``after`` are the forwarded lines around the Content-Length line ``length_line``
+    (as written; empty where there is none), so that an untouched message keeps its bytes and a changed one its order.
+    ``forwarded`` is the three together.
+    """
+
+    values: dict[str, str]
+    length: int
+    chunked: bool
+    close: bool
+    keep_alive: bool
+    expects_continue: bool
+    expects_unknown: bool
+    hosts: int
+    before: bytes
+    length_line: bytes
+    after: bytes
+    forwarded: bytes
+
+    def framed(self, length: int) -> bytes:
+        """The forwarded lines with this body length, at the old place of the length or at the end."""
+        if length == self.length:
+            return self.forwarded
+        name = self.length_line.partition(b":")[0] or b"Content-Length"
+        return b"%b%b: %d\r\n%b" % (self.before, name, length, self.after)
+
+    def with_host(self, host: bytes) -> "HeaderBlock":
+        """The same block asking for another host; the line keeps its place, or comes first where it was missing."""
+        before, after, found = self.before, self.after, False
+        if self.hosts:
+            before, in_before = _replace_host(before, host)
+            after, in_after = _replace_host(after, host)
+            found = in_before or in_after
+        if not found:
+            before = b"Host: %b\r\n%b" % (host, before)
+        changed = {"before": before, "after": after, "forwarded": before + self.length_line + after, "hosts": 1}
+        return HeaderBlock(**{name: getattr(self, name) for name in self.__struct_fields__} | changed)
+
+
+def _replace_host(lines: bytes, host: bytes) -> tuple[bytes, bool]:
+    kept = lines.split(b"\r\n")
+    for index, line in enumerate(kept):
+        if line[:5].lower() == b"host:":
+            kept[index] = line[:5] + b" " + host
+            return b"\r\n".join(kept), True
+    return lines, False
+
+
+def read_block(block: bytes) -> HeaderBlock:
+    """Read header lines, each with its CRLF. Raises :class:`Http1Error`."""
+    known = _blocks.get(block)
+    if known is not None:
+        return known
+    read = _read_block(block)
+    if len(block) <= _KEPT_BLOCK_BYTES:
+        if len(_blocks) >= _KEPT_BLOCKS:
+            _blocks.clear()  # rare, and cheaper than keeping an order on every hit
+        _blocks[block] = read
+    return read
+
+
+_blocks: dict[bytes, HeaderBlock] = {}
+
+
+def _read_block(block: bytes) -> HeaderBlock:
+    match = _BLOCK.match(block)
+    assert match is not None  # the pattern matches the empty text
+    if match.end() != len(block):
+        raise Http1Error("bad_header")
+    lines = block.split(b"\r\n")[:-1]
+    fields = [(name.lower(), value.strip(b" \t")) for name, _, value in (line.partition(b":") for line in lines)]
+    options = _connection_options(fields)
+    length = _content_length(fields)
+    chunked = _is_chunked(fields)
+    if chunked and length >= 0:
+        raise Http1Error("length_and_chunked")
+    before: list[bytes] = []
+    after: list[bytes] = []
+    length_line = b""
+    values: dict[str, str] = {}
+    expects = b""
+    for line, (name, value) in zip(lines, fields, strict=True):
+        text = name.decode("ascii")
+        values[text] = f"{values[text]}, {value.decode('latin-1')}" if text in values else value.decode("latin-1")
+        if name == b"expect":
+            expects = value.lower()
+        elif name == b"content-length":
+            length_line = line + b"\r\n"
+        elif name not in _HOP_BY_HOP and (name not in options or name == b"host"):
+            (after if length_line else before).append(line + b"\r\n")
+    head, tail = b"".join(before), b"".join(after)
+    return HeaderBlock(
+        values=values,
+        length=length,
+        chunked=chunked,
+        close=b"close" in options,
+        keep_alive=b"keep-alive" in options,
+        expects_continue=expects == b"100-continue",
+        expects_unknown=expects not in {b"", b"100-continue"},
+        hosts=sum(name == b"host" for name, _ in fields),
+        before=head,
+        length_line=length_line,
+        after=tail,
+        forwarded=head + length_line + tail,
+    )
+
+
+def _connection_options(fields: list[tuple[bytes, bytes]]) -> frozenset[bytes]:
+    """What ``Connection`` names: options of this hop, and headers that must not go further."""
+    return frozenset(
+        option.strip(b" \t").lower() for name, value in fields if name == b"connection" for option in value.split(b",")
+    )
+
+
+def _content_length(fields: list[tuple[bytes, bytes]]) -> int:
+    written = [value for name, value in fields if name == b"content-length"]
+    if not written:
+        return -1
+    if len(written) > 1 or not _LENGTH.fullmatch(written[0]):
+        raise Http1Error("bad_content_length")
+    return int(written[0])
+
+
+def _is_chunked(fields: list[tuple[bytes, bytes]]) -> bool:
+    written = [value for name, value in fields if name == b"transfer-encoding"]
+    if not written:
+        return False
+    if len(written) > 1 or written[0].lower() != b"chunked":
+        raise Http1Error("bad_transfer_encoding")
+    return True
+
+
+class Request(Struct):
+    """One whole request. ``target`` is in origin form, or ``*``; ``minor`` is the x of HTTP/1.x."""
+
+    method: str
+    target: bytes
+    minor: int
+    block: HeaderBlock
+    body: bytes
+
+    @property
+    def keeps_alive(self) -> bool:
+        """Whether the asker wants the connection to stay open after the answer."""
+        block = self.block
+        return not block.close if self.minor else block.keep_alive and not block.close
+
+
+class Reply(Struct):
+    """One whole reply. ``status_line`` is what follows the version: code and reason as written."""
+
+    status: int
+    status_line: bytes
+    minor: int
+    block: HeaderBlock
+    body: bytes
+    reusable: bool  # the connection it came on may carry another request
+
+
+class _Chunks:
+    """Puts a chunked body together, up to a cap."""
+
+    __slots__ = ("_body", "_body_most", "_left", "_trailer_most")
+
+    _SIZE: Final = -1  # a size line is next
+    _TRAILER: Final = -2  # the last chunk was read
+
+    def __init__(self, body_most: int, trailer_most: int) -> None:
+        self._body = bytearray()
+        self._body_most = body_most
+        self._trailer_most = trailer_most
+        self._left = self._SIZE
+
+    def take(self, data: bytes) -> tuple[bytes | None, bytes]:
+        """Read on; give (the whole body or ``None``, the bytes not used yet). Raises :class:`Http1Error`."""
+        while True:
+            if self._left == self._SIZE:
+                end = data.find(b"\r\n", 0, _CHUNK_LINE_MOST)
+                if end < 0:
+                    if len(data) >= _CHUNK_LINE_MOST:
+                        raise Http1Error("bad_chunk")
+                    return None, data
+                if not _CHUNK_SIZE.fullmatch(data, 0, end):
+                    raise Http1Error("bad_chunk")
+                size = int(data[:end], 16)
+                if len(self._body) + size > self._body_most:
+                    raise Http1Error("body_too_large", 413)
+                data = data[end + 2 :]
+                self._left = size or self._TRAILER
+            elif self._left == self._TRAILER:
+                return self._end(data)
+            else:
+                if self._left:
+                    piece = data[: self._left]
+                    self._body += piece
+                    self._left -= len(piece)
+                    data = data[len(piece) :]
+                if self._left or not _begins_with_crlf(data, "bad_chunk"):
+                    return None, data
+                data = data[2:]
+                self._left = self._SIZE
+
+    def _end(self, data: bytes) -> tuple[bytes | None, bytes]:
+        """Trailers are read by the same grammar as headers, and dropped: nothing we forward may depend on them."""
+        if data[:2] == b"\r\n":
+            return bytes(self._body), data[2:]
+        end = data.find(b"\r\n\r\n")
+        if end < 0:
+            if len(data) > self._trailer_most or _BARE_NEWLINE.search(data):
+                raise Http1Error("bad_trailer")
+            return None, data
+        if end > self._trailer_most or not _BLOCK.fullmatch(data, 0, end + 2):
+            raise Http1Error("bad_trailer")
+        return bytes(self._body), data[end + 4 :]
+
+
+def _begins_with_crlf(data: bytes, reason: str) -> bool:
+    """Whether a line end is here; ``False`` where it may still come. Raises :class:`Http1Error` where it cannot."""
+    if data[:2] == b"\r\n":
+        return True
+    if data and data != b"\r":
+        raise Http1Error(reason)
+    return False
+
+
+class _Reader:
+    """What reading requests and reading replies share: the buffer, the search for the head, the body."""
+
+    __slots__ = ("_body", "_buffer", "_chunks", "_head_most", "_missing", "body_most")
+
+    def __init__(self, head_most: int, body_most: int) -> None:
+        self._buffer = b""
+        self._head_most = head_most
+        self.body_most = body_most
+        self._body: bytearray | None = None  # a body of known length that did not come at once
+        self._missing = 0
+        self._chunks: _Chunks | None = None
+
+    def push(self, data: bytes) -> None:
+        """Add bytes that came from the peer."""
+        if self._body is not None and not self._buffer and len(data) <= self._missing:
+            self._body += data  # the way of large bodies: nothing is copied twice
+            self._missing -= len(data)
+        else:
+            self._buffer = self._buffer + data if self._buffer else data
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that wait to be read."""
+        return len(self._buffer)
+
+    def _find_head(self) -> int:
+        """Where the head ends, -1 where it has not come whole. Raises :class:`Http1Error`."""
+        data = self._buffer
+        end = data.find(b"\r\n\r\n")
+        if end < 0:
+            if len(data) > self._head_most + 3:
+                raise Http1Error("head_too_large", 431)
+            if _BARE_NEWLINE.search(data):
+                raise Http1Error("bare_newline")
+        elif end > self._head_most:
+            raise Http1Error("head_too_large", 431)
+        return end
+
+    def _start_body(self, block: HeaderBlock) -> bytes | None:
+        """The body where it is here already; else prepare for it. The buffer begins after the head."""
+        if block.chunked:
+            self._chunks = _Chunks(self.body_most, self._head_most)
+            return self._more_body()
+        length = block.length
+        if length <= 0:
+            return b""
+        if length > self.body_most:
+            raise Http1Error("body_too_large", 413)
+        data = self._buffer
+        if len(data) >= length:
+            self._buffer = data[length:]
+            return data[:length]
+        self._body = bytearray(data)
+        self._missing = length - len(data)
+        self._buffer = b""
+        return None
+
+    def _more_body(self) -> bytes | None:
+        """The body, once it is whole."""
+        if self._chunks is not None:
+            body, self._buffer = self._chunks.take(self._buffer)
+            if body is not None:
+                self._chunks = None
+            return body
+        collected = self._body
+        assert collected is not None
+        if self._buffer:
+            piece = self._buffer[: self._missing]
+            collected += piece
+            self._missing -= len(piece)
+            self._buffer = self._buffer[len(piece) :]
+        if self._missing:
+            return None
+        self._body = None
+        return bytes(collected)
+
+
+class RequestReader(_Reader):
+    """Reads the requests of one connection, in order. After an :class:`Http1Error` the connection is of no use."""
+
+    __slots__ = ("_head", "wants_continue")
+
+    def __init__(self, head_most: int, body_most: int) -> None:
+        super().__init__(head_most, body_most)
+        self._head: Request | None = None
+        self.wants_continue = False  # the asker waits for "100 Continue" before it sends the body
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a request has begun that has not come whole."""
+        return self._head is not None or bool(self._buffer)
+
+    def take(self) -> Request | None:
+        """The next whole request, if it is here. Raises :class:`Http1Error`."""
+        request = self._head
+        if request is None:
+            if not self._buffer:
+                return None
+            request = self._read_head()
+            if request is None:
+                return None
+            body = self._start_body(request.block)
+        else:
+            body = self._more_body()
+        if body is None:
+            if self._head is None:
+                self._head = request
+                self.wants_continue = request.block.expects_continue and request.minor == 1
+            return None
+        self._head = None
+        self.wants_continue = False
+        request.body = body
+        return request
+
+    def _read_head(self) -> Request | None:
+        data = self._buffer
+        if data[:2] == b"\r\n":  # one empty line before a request is allowed (RFC 9112, 2.2)
+            self._buffer = data = data[2:]
+        end = self._find_head()
+        if end < 0:
+            return None
+        line_end = data.find(b"\r\n")
+        line = _REQUEST_LINE.fullmatch(data, 0, line_end)
+        if line is None:
+            raise Http1Error("bad_request_line")
+        method, target, major, minor = line.groups()
+        if major != b"1" or minor not in b"01":
+            raise Http1Error("bad_version", 505)
+        block = read_block(data[line_end + 2 : end + 2])
+        self._buffer = data[end + 4 :]
+        request = Request(method.decode("ascii"), target, minor == b"1", block, b"")
+        _check_request(request)
+        return request
+
+
+_HOST: Final = re.compile(r"[A-Za-z0-9.\-_~%:\[\]]*")
+
+
+def _check_request(request: Request) -> None:
+    """What the grammar of the lines does not say. Brings an absolute target into origin form."""
+    block = request.block
+    if block.hosts > 1 or (request.minor and not block.hosts) or not _HOST.fullmatch(block.values.get("host", "")):
+        raise Http1Error("bad_host")
+    if block.chunked and not request.minor:
+        raise Http1Error("bad_transfer_encoding")
+    if block.expects_unknown:
+        raise Http1Error("bad_expectation", 417)
+    target = request.target
+    if target[:1] == b"/":
+        return
+    if target == b"*" and request.method == "OPTIONS":
+        return
+    if target[:7].lower() == b"http://":
+        start = min((at for at in (target.find(b"/", 7), target.find(b"?", 7)) if at >= 0), default=len(target))
+        if start > 7:
+            origin = target[start:]
+            request.target = origin if origin[:1] == b"/" else b"/" + origin
+            return
+    raise Http1Error("bad_target")
+
+
+class ReplyReader(_Reader):
+    """Reads the replies of one upstream connection. After an :class:`Http1Error` the connection is of no use."""
+
+    __slots__ = ("_head", "_interim", "_until_close")
+
+    _INTERIM_MOST: Final = 8
+
+    def __init__(self, head_most: int, body_most: int) -> None:
+        super().__init__(head_most, body_most)
+        self._head: Reply | None = None
+        self._until_close = False
+        self._interim = 0
+
+    def take(self) -> Reply | None:
+        """The next whole reply, if it is here. Raises :class:`Http1Error`."""
+        reply = self._head
+        if reply is None:
+            reply = self._read_head()
+            if reply is None:
+                return None
+            body = self._begin(reply)
+        elif self._until_close:
+            body = None
+        else:
+            body = self._more_body()
+        if self._until_close and len(self._buffer) > self.body_most:
+            raise Http1Error("body_too_large")
+        if body is None:
+            self._head = reply
+            return None
+        return self._finished(reply, body)
+
+    def end(self) -> Reply | None:
+        """The connection ended: the reply that ends with it. Raises :class:`Http1Error` in the middle of one."""
+        if self._head is None:
+            if self._buffer:
+                raise Http1Error("incomplete")
+            return None
+        if not self._until_close:
+            raise Http1Error("incomplete")
+        body, self._buffer, self._until_close = self._buffer, b"", False
+        return self._finished(self._head, body)
+
+    def _begin(self, reply: Reply) -> bytes | None:
+        block = reply.block
+        if reply.status in {204, 304}:
+            return b""
+        if not block.chunked and block.length < 0:
+            self._until_close = True
+            reply.reusable = False
+            return None
+        return self._start_body(block)
+
+    def _finished(self, reply: Reply, body: bytes) -> Reply:
+        self._head = None
+        self._interim = 0
+        reply.body = body
+        if self._buffer:
+            reply.reusable = False  # bytes that nobody asked for: whose are they?
+        return reply
+
+    def _read_head(self) -> Reply | None:
+        while True:
+            if not self._buffer:
+                return None
+            end = self._find_head()
+            if end < 0:
+                return None
+            data = self._buffer
+            line_end = data.find(b"\r\n")
+            line = _STATUS_LINE.fullmatch(data, 0, line_end)
+            if line is None:
+                raise Http1Error("bad_status_line")
+            block = read_block(data[line_end + 2 : end + 2])
+            self._buffer = data[end + 4 :]
+            status = int(line[2])
+            minor = line[1] == b"1"
+            if block.chunked and not minor:
+                raise Http1Error("bad_transfer_encoding")
+            if status >= 200:  # noqa: PLR2004 - RFC 9110, 15: the classes of status codes
+                reusable = not block.close if minor else block.keep_alive and not block.close
+                return Reply(status, data[9:line_end], minor, block, b"", reusable)
+            self._interim += 1
+            if status == 101 or self._interim > self._INTERIM_MOST:  # noqa: PLR2004 - we never ask to switch protocols
+                raise Http1Error("bad_status_line")

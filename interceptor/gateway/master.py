@@ -1,0 +1,108 @@
+"""mitmproxy as the host of one worker: its ``Master`` with only the addons that the gateway needs."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from mitmproxy import options
+from mitmproxy.addons import core, next_layer, proxyserver, tlsconfig
+from mitmproxy.master import Master
+
+from interceptor.gateway.addon import PipelineAddon
+from interceptor.gateway.connection import Door, Hooks
+from interceptor.gateway.mode import GatewayInstance
+from interceptor.settings import Address, Limits, Listener, Mode
+
+_NOWHERE = "http://127.0.0.1:9"  # a reverse mode names an upstream; ours never connects, every flow has an answer
+
+
+class ListenError(Exception):
+    """A listener cannot be opened."""
+
+
+class GatewayMaster(Master):
+    """The master of one worker. ``doors`` are its gateway listeners by name."""
+
+    def __init__(
+        self, doors: dict[str, Door], hooks: Hooks, limits: Limits, *, state: Path, share_port: bool, answer_seconds: float
+    ) -> None:
+        super().__init__(options.Options(), event_loop=asyncio.get_running_loop())
+        self.doors = doors
+        self.share_port = share_port
+        self._specs = {_spec(door.listener): door for door in doors.values()}
+        self._ready = asyncio.Event()
+        self._proxyserver = proxyserver.Proxyserver()
+        self.addons.add(
+            core.Core(),
+            self._proxyserver,
+            next_layer.NextLayer(),
+            tlsconfig.TlsConfig(),
+            PipelineAddon(self._specs, hooks, answer_seconds),
+            _Ready(self._ready),
+        )
+        certificates = [f"*={door.listener.certificate}" for door in doors.values() if door.listener.certificate]
+        chosen: dict[str, Any] = {
+            "mode": list(self._specs),
+            "confdir": str(state / "mitmproxy"),
+            "certs": certificates[:1],
+            "body_size_limit": str(limits.body),
+            "connection_strategy": "lazy",
+            "upstream_cert": False,
+            "rawtcp": False,
+            "keep_host_header": True,
+            "http3": False,
+            "server": True,
+        }
+        self.options.update(**chosen)
+        self._running: asyncio.Task[None] | None = None
+
+    async def start(self) -> dict[str, Address]:
+        """Open the listeners; give their addresses by listener name. Raises :class:`ListenError`."""
+        self._running = asyncio.get_running_loop().create_task(self.run())
+        ready = asyncio.get_running_loop().create_task(self._ready.wait())
+        await asyncio.wait({self._running, ready}, return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+        addresses: dict[str, Address] = {}
+        for instance in self._proxyserver.servers:
+            door = self._specs[instance.mode.full_spec]
+            if instance.last_exception is not None or not instance.listen_addrs:
+                msg = f"listener `{door.listener.name}` cannot listen on {door.listener.address}: {instance.last_exception}"
+                raise ListenError(msg)
+            host, port, *_ = instance.listen_addrs[0]
+            addresses[door.listener.name] = Address(host, port)
+        return addresses
+
+    async def stop_listening(self) -> None:
+        """Take no more connections; those that are open go on."""
+        for instance in self._proxyserver.servers:
+            if instance.is_running and isinstance(instance, GatewayInstance):
+                await instance.stop()
+
+    async def stop(self) -> None:
+        """End mitmproxy and whatever runs in its layers."""
+        self.should_exit.set()
+        if self._running is not None:
+            await self._running
+
+
+class _Ready:
+    """Says when every listener was tried."""
+
+    def __init__(self, event: asyncio.Event) -> None:
+        self._event = event
+
+    def running(self) -> None:
+        """mitmproxy's hook."""
+        self._event.set()
+
+
+def _spec(listener: Listener) -> str:
+    """The listener as mitmproxy writes a mode."""
+    at = f"@{listener.address.host}:{listener.address.port}"
+    match listener.mode:
+        case Mode.GATEWAY:
+            return f"gateway:{listener.name}{at}"
+        case Mode.TLS:
+            return f"reverse:{_NOWHERE}{at}"
+        case Mode.TRANSPARENT:
+            return f"transparent{at}"

@@ -1,0 +1,101 @@
+"""The gateway as a mode of mitmproxy: a ``ProxyMode`` and its ``ServerInstance``, the public extension points.
+
+Plain HTTP/1 connections run on :class:`~interceptor.gateway.connection.ClientConnection`; what begins otherwise (a TLS
+hello) goes to mitmproxy's own layers, where ``addon.py`` runs the same pipeline.
+"""
+
+import asyncio
+import socket
+from typing import Any, Protocol, cast
+
+from mitmproxy import ctx
+from mitmproxy.connection import Address as MitmproxyAddress
+from mitmproxy.proxy import mode_servers, mode_specs
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layer import Layer, NextLayer
+
+from interceptor.gateway.connection import ClientConnection, Door
+
+_BACKLOG = 4096
+
+
+class GatewayMode(mode_specs.ProxyMode):
+    """``gateway:NAME@HOST:PORT``, where NAME is a listener of config."""
+
+    @property
+    def description(self) -> str:
+        """For mitmproxy's log."""
+        return f"interceptor listener {self.data!r}"
+
+    @property
+    def transport_protocol(self) -> Any:
+        """HTTP/1 runs over TCP."""
+        return "tcp"
+
+    def __post_init__(self) -> None:
+        """The listener's name is all there is to check."""
+        if not self.data:
+            msg = "a gateway mode names its listener"
+            raise ValueError(msg)
+
+
+class Doors(Protocol):
+    """Where an instance finds its listener: the worker's master."""
+
+    doors: dict[str, Door]
+    share_port: bool
+
+
+class GatewayInstance(mode_servers.ServerInstance[GatewayMode]):
+    """The server of one gateway listener."""
+
+    _server: asyncio.Server | None = None
+    _handed_over: set[asyncio.Task[None]]
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it listens."""
+        return self._server is not None
+
+    @property
+    def listen_addrs(self) -> tuple[MitmproxyAddress, ...]:
+        """The addresses it listens on, with the ports that the system chose."""
+        if self._server is None:
+            return ()
+        return tuple(listening.getsockname() for listening in self._server.sockets)
+
+    async def _start(self) -> None:
+        master = cast("Doors", ctx.master)
+        door = master.doors[self.mode.data]
+        self._handed_over = set()
+        door.hand_over = self._hand_over
+        loop = asyncio.get_running_loop()
+        address = door.listener.address
+        self._server = await loop.create_server(
+            lambda: ClientConnection(door),
+            address.host,
+            address.port,
+            backlog=_BACKLOG,
+            reuse_port=master.share_port if hasattr(socket, "SO_REUSEPORT") else None,
+        )
+
+    async def _stop(self) -> None:
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
+
+    def make_top_layer(self, context: Context) -> Layer:
+        """What mitmproxy makes of a connection that is not plain HTTP/1: it looks, and finds TLS or nothing."""
+        return NextLayer(context)
+
+    def _hand_over(self, transport: asyncio.Transport, data: bytes) -> None:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(loop=loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        protocol.data_received(data)
+        writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+        task = loop.create_task(self.handle_stream(reader, writer))
+        self._handed_over.add(task)
+        task.add_done_callback(self._handed_over.discard)

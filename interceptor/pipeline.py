@@ -1,0 +1,511 @@
+"""One exchange without I/O: ``begin()`` makes a plan of what arrived, ``finish()`` and ``fail()`` settle how it ended.
+
+The eight steps of an exchange, and where each is done:
+
+1. accept        ``gateway/connection.py`` (plain HTTP/1) or ``gateway/addon.py`` (mitmproxy's layers) reads one whole request.
+2. decode        ``wire/parameters.py``, ``wire/knowledge.py``: a command or a notification; ``identity.py``: the app that asks.
+3. canonicalize  ``wire/numbers.py``: the numbers it carries.
+4. decide        ``policy/ruleset.py``: verdict, reason, rules, revision.
+5. plan          here: forward this there, or answer with that.
+6. record        ``audit/record.py`` makes the record here; ``journal/`` keeps it before anything moves.
+7. carry out     ``gateway/exchange.py`` forwards or answers.
+8. settle        here: the reply is read, faults become the failure table's answers; then recorded, counted, released.
+
+A refusal is a value: every way through this module ends in a plan or a settlement. A fault in here is an exception; the
+gateway catches it and asks :meth:`Pipeline.broken` for the plan that the failure table names.
+"""
+
+from collections.abc import Mapping
+from enum import Enum
+
+from msgspec import Struct
+
+from interceptor.audit.record import ChangedParameter, DecisionRecord, Recorder
+from interceptor.identity import Identifier
+from interceptor.policy import RuleSet
+from interceptor.settings import App, Cluster, Deadlines, Settings
+from interceptor.values import (
+    Decision,
+    Facts,
+    Kind,
+    Number,
+    Refusal,
+    RemoveParameter,
+    RenameParameter,
+    Reply,
+    SetParameter,
+    Target,
+    ToApp,
+    ToCluster,
+    ToUrl,
+    Verdict,
+)
+from interceptor.wire import answers, knowledge, ozml
+from interceptor.wire.codes import Code, sentence
+from interceptor.wire.knowledge import Group, MessageType, Role
+from interceptor.wire.numbers import NumberReader
+from interceptor.wire.parameters import Parameters, decode, join_target, split_target
+
+_KEPT_REPLIES = 1024
+
+
+class Fault(Enum):
+    """How the other side, or we, failed. The values are the outcomes of the journal and the metrics."""
+
+    UNREACHABLE = "unreachable"  # no connection: nothing was sent
+    OVERLOADED = "overloaded"  # no place in the queue, or none in time: nothing was sent
+    UNRECORDED = "unrecorded"  # the journal cannot write: nothing was sent
+    TIMEOUT = "timeout"  # no answer in time: it may have been carried out
+    BROKEN = "broken"  # the connection broke before the answer: it may have been carried out
+    UNREADABLE = "unreadable"  # the answer is not HTTP as we read it, or over a cap
+    ENGINE = "engine_fault"  # our own exception
+
+
+class Patience(Enum):
+    """Which row of the deadlines and of the failure table a message belongs to: who waits, and what for."""
+
+    COMMAND = "command"
+    ROUTING = "routing"
+    INTERACTIVE = "interactive"
+    REPORT = "report"
+
+
+_GROUPS = {
+    Group.ROUTING: Patience.ROUTING,
+    Group.INTERACTIVE: Patience.INTERACTIVE,
+    Group.REPORT: Patience.REPORT,
+    None: Patience.REPORT,
+}
+_FAULT_CODES = {
+    Fault.UNREACHABLE: Code.PBX_UNREACHABLE,
+    Fault.OVERLOADED: Code.OVERLOADED,
+    Fault.UNRECORDED: Code.CANNOT_RECORD,
+    Fault.TIMEOUT: Code.NO_ANSWER_IN_TIME,
+    Fault.BROKEN: Code.NO_ANSWER_IN_TIME,
+    Fault.UNREADABLE: Code.UNREADABLE_ANSWER,
+    Fault.ENGINE: Code.INTERNAL_FAULT,
+}
+
+
+class Arrival(Struct, frozen=True):
+    """One whole request as an edge read it. ``headers`` has names in lower case; ``at`` is Unix time in seconds."""
+
+    exchange: str
+    listener: str
+    kind: Kind
+    source: str
+    method: str
+    target: bytes
+    headers: Mapping[str, str]
+    body: bytes
+    at: float
+
+
+class Forward(Struct, frozen=True):
+    """Send it on: to ``target``, asking for ``path`` there, with ``body`` (``None``: the body that came, untouched)."""
+
+    target: Target
+    path: bytes
+    body: bytes | None = None
+
+
+class Answer(Struct, frozen=True):
+    """Answer in place of the other side."""
+
+    body: bytes
+    code: int | None = None
+    status: int = 200
+
+
+Plan = Forward | Answer
+
+
+class Opened(Struct):
+    """An exchange that was decided. ``name`` is canonical where we know the message, as written where not."""
+
+    arrival: Arrival
+    name: str
+    known: bool
+    patience: Patience
+    safe_to_repeat: bool
+    app: str
+    decision: Decision
+    plan: Plan
+    record: DecisionRecord
+    outcome: str  # of a plan that is an answer: "refused" or "replied"
+
+
+class Settlement(Struct, frozen=True):
+    """How an exchange ended. ``answer`` is ``None`` where the other side's reply goes back as it came.
+
+    ``keep`` says that the notification is to be delivered later; ``saved`` that a caller hears a fallback in place of
+    silence.
+    """
+
+    outcome: str
+    code: int | None = None
+    answer: Answer | None = None
+    well_formed: bool = True
+    keep: bool = False
+    saved: bool = False
+
+
+class _Names(Struct, frozen=True):
+    """The parameter names of one type of message that the record treats in a way of their own."""
+
+    secrets: frozenset[str]
+    dtmf: frozenset[str]
+    numbers: frozenset[str]
+
+
+class Pipeline:
+    """What every exchange of one worker goes through. Holds no state of an exchange; ``rules`` is swapped whole."""
+
+    def __init__(self, settings: Settings, rules: RuleSet, recorder: Recorder) -> None:
+        self.rules = rules
+        self._settings = settings
+        self._recorder = recorder
+        self._identifier = Identifier(settings.apps)
+        self._numbers = NumberReader(settings.country, settings.extensions)
+        self._pass_ambiguous = settings.pass_ambiguous
+        self._names: dict[int, _Names] = {}
+        self._replies: dict[Reply, bytes] = {}
+        self._clusters = {name: _credential_changes(cluster) for name, cluster in settings.clusters.items()}
+        self._fallbacks = {name: ozml.encode_verbs(app.fallback) for name, app in settings.apps.items() if app.fallback}
+
+    def begin(self, arrival: Arrival) -> Opened:
+        """Decode, identify, canonicalize, decide, plan, and make the record."""
+        path, query, question_mark = split_target(arrival.target)
+        is_form = arrival.headers.get("content-type", "")[:33].lower().startswith("application/x-www-form-urlencoded")
+        parameters = decode(query, arrival.body if is_form and arrival.body else None)
+        if arrival.kind is Kind.COMMAND:
+            return self._begin_command(arrival, path, parameters, question_mark=question_mark)
+        return self._begin_notification(arrival, path, query, parameters)
+
+    def finish(self, opened: Opened, status: int, body: bytes) -> Settlement:
+        """Settle an exchange that the other side answered."""
+        if opened.patience is Patience.COMMAND:
+            facts = answers.read_answer(body)
+            return Settlement("answered", facts.code, None, facts.well_formed)
+        if 200 <= status < 300 and answers.reads_like_ozml(body):  # noqa: PLR2004 - RFC 9110, 15.3: it was understood
+            well_formed = not body.strip() or answers.read_answer(body).well_formed
+            return Settlement("answered", None, None, well_formed)
+        return self.fail(opened, Fault.UNREADABLE)
+
+    def fail(self, opened: Opened, fault: Fault) -> Settlement:
+        """Settle an exchange that failed, by the failure table."""
+        return self._settle_fault(fault, opened.patience, opened.app, opened.arrival.exchange)
+
+    def broken(self, arrival: Arrival) -> Opened:
+        """The plan for a message that we could not decide because of a fault of our own. Never raises."""
+        patience, name = _guess(arrival)
+        app = "" if patience is Patience.COMMAND else self._subscribed(arrival.target.partition(b"?")[0], name)
+        settlement = self._settle_fault(Fault.ENGINE, patience, app, arrival.exchange)
+        answer = settlement.answer
+        assert answer is not None
+        refusal = Refusal(Code.INTERNAL_FAULT, sentence(Code.INTERNAL_FAULT, arrival.exchange))
+        decision = Decision(Verdict.DENY, Fault.ENGINE.value, self.rules.revision, refusal=refusal)
+        facts = Facts(arrival.kind, name, app, arrival.source, None, None, {}, {}, arrival.at)
+        record = self._recorder.decision(arrival.exchange, arrival.at, arrival.listener, facts, decision)
+        return Opened(arrival, name, False, patience, False, app, decision, answer, record, Fault.ENGINE.value)  # noqa: FBT003
+
+    # commands
+
+    def _begin_command(self, arrival: Arrival, path: bytes, parameters: Parameters, *, question_mark: bool) -> Opened:
+        values = parameters.values
+        written = values.get("command", "")
+        kind_of = knowledge.command(written)
+        name = kind_of.name if kind_of is not None else written
+        app, refused = "", None
+        if parameters.ambiguous is not None and not self._pass_ambiguous:
+            refused = self._refuse("ambiguous_parameter", _invalid(parameters.ambiguous, written))
+        elif not written:
+            refused = self._refuse("no_command", _invalid("command", ""))
+        else:
+            who = self._identifier.identify(arrival.source, values.get("username"), values.get("password"), arrival.at)
+            if isinstance(who, str):
+                app = who
+            else:
+                refused = self._refuse("not_identified", who)
+        facts = self._facts(arrival, kind_of, name, app, values)
+        decision = refused or self.rules.decide(facts)
+        plan, target, changed = self._plan_command(
+            arrival, decision, app, path, parameters, question_mark=question_mark
+        )
+        names = self._names_of(kind_of)
+        record = self._recorder.decision(
+            arrival.exchange,
+            arrival.at,
+            arrival.listener,
+            facts,
+            decision,
+            method=arrival.method,
+            path="/" if path == b"/" else path.decode("latin-1"),
+            secrets=names.secrets,
+            dtmf=names.dtmf,
+            numbers=names.numbers,
+            target=target,
+            changes=changed,
+        )
+        safe = kind_of is not None and kind_of.safe_to_repeat
+        outcome = "refused" if decision.verdict is Verdict.DENY else "replied"
+        return Opened(arrival, name, kind_of is not None, Patience.COMMAND, safe, app, decision, plan, record, outcome)
+
+    def _refuse(self, reason: str, refusal: Refusal) -> Decision:
+        return Decision(Verdict.DENY, reason, self.rules.revision, refusal=refusal)
+
+    def _plan_command(
+        self,
+        arrival: Arrival,
+        decision: Decision,
+        app: str,
+        path: bytes,
+        parameters: Parameters,
+        *,
+        question_mark: bool,
+    ) -> tuple[Plan, str, tuple[ChangedParameter, ...]]:
+        if decision.verdict is not Verdict.ALLOW:
+            return self._answer_command(decision, arrival.exchange), "", ()
+        target = decision.target or ToCluster(self._cluster_of(app))
+        rewritten = parameters
+        changed: tuple[ChangedParameter, ...] = ()
+        if decision.changes:
+            rewritten = parameters.changed(decision.changes)
+            changed = _differences(decision, parameters.values, rewritten.values)
+        name = ""
+        if isinstance(target, ToCluster):
+            name = target.cluster
+            credentials = self._clusters[name]
+            if credentials:
+                rewritten = rewritten.changed(credentials)
+        else:
+            name = target.app if isinstance(target, ToApp) else target.url
+        if rewritten is parameters:
+            return Forward(target, arrival.target), name, changed
+        new_target = join_target(path, rewritten.query, question_mark)
+        return Forward(target, new_target, rewritten.body if arrival.body else None), name, changed
+
+    def _cluster_of(self, app: str) -> str:
+        known = self._settings.apps.get(app)
+        return (known.cluster if known is not None else None) or self._settings.default_cluster
+
+    def _answer_command(self, decision: Decision, exchange: str) -> Answer:
+        if decision.verdict is Verdict.ANSWER:
+            reply = decision.reply or Reply()
+            return Answer(self._encoded(reply, Kind.COMMAND), None if reply.verbs else reply.code)
+        refusal = decision.refusal or _FORBIDDEN
+        del exchange  # it stands in X-Interceptor-Exchange; the message keeps the PBX's own words
+        return Answer(answers.encode_answer(refusal.code, refusal.message), refusal.code)
+
+    # notifications
+
+    def _begin_notification(self, arrival: Arrival, path: bytes, query: bytes, parameters: Parameters) -> Opened:
+        values = parameters.values
+        written = values.get("notificationname", "")
+        kind_of = knowledge.notification(written)
+        name = kind_of.name if kind_of is not None else written
+        patience = (
+            Patience.REPORT if kind_of is None else _GROUPS[kind_of.notification_group]
+        )
+        app = self._subscribed(path, name)
+        facts = self._facts(arrival, kind_of, name, app, values)
+        decision = self.rules.decide(facts)
+        plan, target, changed, app = self._plan_notification(arrival, decision, app, query, parameters, name)
+        names = self._names_of(kind_of)
+        record = self._recorder.decision(
+            arrival.exchange,
+            arrival.at,
+            arrival.listener,
+            facts,
+            decision,
+            method=arrival.method,
+            path=path.decode("latin-1"),
+            secrets=names.secrets,
+            dtmf=names.dtmf,
+            numbers=names.numbers,
+            target=target,
+            changes=changed,
+        )
+        outcome = "refused" if decision.verdict is Verdict.DENY else "replied"
+        return Opened(arrival, name, kind_of is not None, patience, False, app, decision, plan, record, outcome)  # noqa: FBT003
+
+    def _subscribed(self, path: bytes, name: str) -> str:
+        written = path.decode("latin-1")
+        for entry in self._settings.subscriptions:
+            if entry.path in {None, written} and (entry.name is None or entry.name.lower() == name.lower()):
+                return entry.app
+        return ""
+
+    def _plan_notification(
+        self, arrival: Arrival, decision: Decision, app: str, query: bytes, parameters: Parameters, name: str
+    ) -> tuple[Plan, str, tuple[ChangedParameter, ...], str]:
+        if decision.verdict is Verdict.ANSWER:
+            return Answer(self._encoded(decision.reply or Reply(), Kind.NOTIFICATION)), "", (), app
+        if decision.verdict is Verdict.DENY:
+            return Answer(NO_OPINION), "", (), app
+        body: bytes | None = None
+        changed: tuple[ChangedParameter, ...] = ()
+        if decision.changes:
+            rewritten = parameters.changed(decision.changes)
+            changed = _differences(decision, parameters.values, rewritten.values)
+            query, body = rewritten.query, rewritten.body
+        target = decision.target or ToApp(app)
+        if isinstance(target, ToApp):
+            app = target.app
+            url = _notification_url(self._settings.apps.get(app), name)
+            if url is None:
+                return Answer(NO_OPINION), "", changed, app
+            target = ToUrl(url)
+        path = _path_with_query(target.url, query) if isinstance(target, ToUrl) else arrival.target
+        return Forward(target, path, body), app, changed, app
+
+    # both
+
+    def _facts(
+        self, arrival: Arrival, kind_of: MessageType | None, name: str, app: str, values: dict[str, str]
+    ) -> Facts:
+        number: Number | None = None
+        caller: Number | None = None
+        reads = kind_of or knowledge.unknown(arrival.kind)
+        for parameter in reads.dialled:
+            if values.get(parameter):
+                number = self._numbers.read(values[parameter])
+                break
+        for parameter in reads.caller:
+            if values.get(parameter):
+                caller = self._numbers.read(values[parameter])
+                break
+        return Facts(arrival.kind, name, app, arrival.source, number, caller, values, arrival.headers, arrival.at)
+
+    def _names_of(self, kind_of: MessageType | None) -> _Names:
+        names = self._names.get(id(kind_of))  # the table of knowledge is never freed, so an id stands for its entry
+        if names is None:
+            names = _read_names(kind_of)
+            self._names[id(kind_of)] = names
+        return names
+
+    def _encoded(self, reply: Reply, kind: Kind) -> bytes:
+        known = self._replies.get(reply)
+        if known is None:
+            if kind is Kind.NOTIFICATION or reply.verbs:
+                known = ozml.encode_verbs(reply.verbs)
+            else:
+                known = answers.encode_answer(reply.code, reply.message)
+            if len(self._replies) >= _KEPT_REPLIES:
+                self._replies.clear()
+            self._replies[reply] = known
+        return known
+
+    def _settle_fault(self, fault: Fault, patience: Patience, app: str, exchange: str) -> Settlement:
+        match patience:
+            case Patience.COMMAND:
+                code = _FAULT_CODES[fault]
+                return Settlement(fault.value, code, Answer(answers.encode_answer(code, sentence(code, exchange)), code))
+            case Patience.ROUTING:
+                return Settlement(fault.value, None, Answer(NO_OPINION))
+            case Patience.INTERACTIVE:
+                fallback = self._fallbacks.get(app)
+                saved = fallback is not None
+                return Settlement(fault.value, None, Answer(fallback or NO_OPINION), saved=saved)
+            case Patience.REPORT:
+                return Settlement(fault.value, None, Answer(NO_OPINION), keep=True)
+
+
+_NUMBERS = frozenset({Role.NUMBER_DIALLED, Role.NUMBER_CALLER, Role.NUMBER})
+_FORBIDDEN = Refusal(Code.FORBIDDEN_USER, sentence(Code.FORBIDDEN_USER))
+NO_OPINION = b'<?xml version="1.0" encoding="utf-8"?>\r\n<Response/>'
+
+
+def patience_of(settings: Settings) -> dict[Patience, Deadlines]:
+    """The deadlines of each row."""
+    timeouts = settings.timeouts
+    return {
+        Patience.COMMAND: timeouts.command,
+        Patience.ROUTING: timeouts.routing,
+        Patience.INTERACTIVE: timeouts.interactive,
+        Patience.REPORT: timeouts.report,
+    }
+
+
+def _credential_changes(cluster: Cluster) -> tuple[SetParameter, ...]:
+    credentials = cluster.credentials
+    if credentials is None:
+        return ()
+    return (
+        SetParameter("Username", credentials.username),
+        SetParameter("Password", credentials.password.reveal()),
+    )
+
+
+def _invalid(parameter: str, command: str) -> Refusal:
+    return Refusal(Code.INVALID_PARAMETER, sentence(Code.INVALID_PARAMETER, parameter, command))
+
+
+def _read_names(kind_of: MessageType | None) -> _Names:
+    roles = {name: knowledge.role(kind_of, name) for name in knowledge.PARAMETER_NAMES.values()}
+    return _Names(
+        knowledge.SECRET_NAMES | frozenset(name for name, role in roles.items() if role is Role.SECRET),
+        frozenset(name for name, role in roles.items() if role is Role.DTMF),
+        frozenset(name for name, role in roles.items() if role in _NUMBERS),
+    )
+
+
+def _differences(
+    decision: Decision, before: Mapping[str, str], after: Mapping[str, str]
+) -> tuple[ChangedParameter, ...]:
+    """What the rules changed, in the order in which they touched it; each parameter once."""
+    touched: dict[str, str] = {}
+    for change in decision.changes:
+        touched.setdefault(change.name.lower(), change.name)
+        if isinstance(change, RenameParameter):
+            touched.setdefault(change.to.lower(), change.to)
+        elif isinstance(change, RemoveParameter):
+            touched.setdefault(change.name.lower(), change.name)
+    return tuple(
+        ChangedParameter(written, before.get(name), after.get(name))
+        for name, written in touched.items()
+        if before.get(name) != after.get(name)
+    )
+
+
+def _notification_url(app: App | None, name: str) -> str | None:
+    if app is None:
+        return None
+    url = app.urls.get(name) or app.url
+    return None if url is None else str(url)
+
+
+def _path_with_query(url: str, query: bytes) -> bytes:
+    """The path that the app gave, with its own query first and the query that came after it."""
+    path = b"/" + url.split("/", 3)[3].encode("latin-1", "surrogateescape") if url.count("/") > 2 else b"/"  # noqa: PLR2004
+    if not query:
+        return path
+    return path + (b"&" if b"?" in path else b"?") + query
+
+
+def _guess(arrival: Arrival) -> tuple[Patience, str]:
+    """What kind of message this is, found without the parts that may have failed."""
+    if arrival.kind is Kind.COMMAND:
+        return Patience.COMMAND, ""
+    text = arrival.body.decode("latin-1") + "&" + arrival.target.partition(b"?")[2].decode("latin-1")
+    for pair in text.split("&"):
+        name, _, value = pair.partition("=")
+        if name.lower() == "notificationname":
+            kind_of = knowledge.notification(value)
+            if kind_of is not None:
+                return _GROUPS[kind_of.notification_group], kind_of.name
+    return Patience.REPORT, ""
+
+
+__all__ = [
+    "Answer",
+    "Arrival",
+    "Fault",
+    "Forward",
+    "Opened",
+    "Patience",
+    "Pipeline",
+    "Plan",
+    "Settlement",
+    "patience_of",
+]
