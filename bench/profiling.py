@@ -1,0 +1,98 @@
+"""Where Interceptor's time goes under load: py-spy where it is installed, else cProfile."""
+
+import argparse
+import pstats
+import shutil
+from collections import Counter
+from pathlib import Path
+
+from bench import machine
+from bench.load import Load, run_wrk
+from bench.measure import Course
+from bench.plan import POLICY_RULES
+from bench.processes import Pen
+from bench.proxies import interceptor
+from bench.results import Results
+
+_RATE = 500  # samples a second
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of ``python -m bench profile``."""
+    parser.add_argument("--seconds", type=int, default=10)
+    parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--rules", type=int, default=POLICY_RULES)
+    parser.add_argument("--durability", choices=("relaxed", "strict"), default="relaxed")
+    parser.add_argument("--close", action="store_true", help="every request on a connection of its own")
+    parser.add_argument("--denied", type=float, default=0.0, help="share of requests that the rules refuse")
+    parser.add_argument("--lines", type=int, default=35, help="how many lines of each list")
+    parser.add_argument("--native", action="store_true", help="py-spy: look into C extensions as well")
+    parser.add_argument("--cprofile", action="store_true", help="cProfile even where py-spy is installed")
+
+
+def profile(options: argparse.Namespace, folder: Path) -> int:
+    """Start Interceptor, load it, and print the functions that take the most time."""
+    spy = folder / "venv" / "bin" / "py-spy"
+    by_sampling = spy.exists() and not options.cprofile
+    work = folder / "profile"
+    shutil.rmtree(work, ignore_errors=True)
+    proxy_cores, load_cores = machine.cores()
+    results = Results(at="", machine={}, versions={}, settings={})
+    dump = work / "cprofile.out"
+    wrapper = () if by_sampling else ("-m", "cProfile", "-o", str(dump))
+    contestant = interceptor.make("interceptor", "Interceptor", options.rules, options.durability, wrapper=wrapper)
+    load = Load(options.connections, close=options.close, denied=options.denied)
+    with Pen(work / "logs") as pen:
+        course = Course(pen, work, proxy_cores, load_cores, results)
+        started = course.start(contestant)
+        if not started:
+            print("\n".join(results.remarks))
+            return 1
+        if by_sampling:
+            stacks = work / "stacks.txt"
+            command = [str(spy), "record", "--pid", str(started.running.busiest()), "--rate", str(_RATE)]
+            command += ["--duration", str(options.seconds), "--format", "raw", "--output", str(stacks), "--nonblocking"]
+            command += ["--threads", *(["--native"] if options.native else [])]
+            watching = pen.start("py-spy", command, cores=load_cores)
+        used = started.running.cpu_seconds()
+        counted = run_wrk(pen, course.script(load), started.site.port, load, seconds=options.seconds, cores=load_cores)
+        used = started.running.cpu_seconds() - used
+        print(
+            f"{counted.requests_per_second:,.0f} requests a second, {used * 1e6 / max(1, counted.requests):.1f} µs each"
+        )
+        if by_sampling:
+            watching.popen.wait(options.seconds + 30)
+    if by_sampling:
+        if not stacks.exists():
+            print(watching.last_words())
+            return 1
+        print(read_stacks(stacks.read_text("utf-8", "replace"), options.lines))
+    else:
+        pstats.Stats(str(dump)).sort_stats("tottime").print_stats(options.lines)
+    return 0
+
+
+def read_stacks(text: str, lines: int) -> str:
+    """Two lists out of py-spy's raw format (``outer;inner COUNT``): time in a function, and with all it calls."""
+    itself: Counter[str] = Counter()
+    within: Counter[str] = Counter()
+    for line in text.splitlines():
+        stack, _, count = line.rpartition(" ")
+        frames = stack.split(";")
+        if not count.isdigit():
+            continue
+        itself[_without_line(frames[-1])] += int(count)
+        for frame in {_without_line(frame) for frame in frames}:
+            within[frame] += int(count)
+    total = max(1, itself.total())
+    parts = [f"{total} samples"]
+    for title, counter in (("the function itself", itself), ("with what it calls", within)):
+        parts.append(f"\n   share  {title}")
+        parts += [f"{count / total:8.1%}  {frame}" for frame, count in counter.most_common(lines)]
+    return "\n".join(parts)
+
+
+def _without_line(frame: str) -> str:
+    # `name (folder/file.py:12)`: the lines of one function belong together.
+    name, bracket, place = frame.rpartition(" (")
+    return f"{name} ({place.rpartition(':')[0] or place.rstrip(')')})" if bracket else frame
