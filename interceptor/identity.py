@@ -24,10 +24,11 @@ from msgspec import Struct
 
 from interceptor.settings import App
 from interceptor.values import Refusal
+from interceptor.wire.codes import Code, sentence
 
-CREDENTIALS_MISSING = Refusal(304, "Authentication required")
-CREDENTIALS_WRONG = Refusal(305, "Authentication failed, bad username or password")
-ADDRESS_FORBIDDEN = Refusal(307, "Use API from this address is forbidden")
+CREDENTIALS_MISSING = Refusal(Code.AUTHENTICATION_REQUIRED, sentence(Code.AUTHENTICATION_REQUIRED))
+CREDENTIALS_WRONG = Refusal(Code.AUTHENTICATION_FAILED, sentence(Code.AUTHENTICATION_FAILED))
+ADDRESS_FORBIDDEN = Refusal(Code.FORBIDDEN_ADDRESS, sentence(Code.FORBIDDEN_ADDRESS))
 
 _Network = IPv4Network | IPv6Network
 

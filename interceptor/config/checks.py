@@ -1,0 +1,146 @@
+"""What must hold between the parts of the configuration. Each problem stands where it would be mended."""
+
+from typing import Any, Final
+
+from interceptor.document import Fields, Node, Problems, nearest
+from interceptor.settings import Address, App, Listener, Subscription
+
+DEFAULT_ADMIN: Final = Address("127.0.0.1", 7790)
+_EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
+
+
+def check(root: Fields, values: dict[str, Any], problems: Problems) -> None:
+    """Check ``values``, read from ``root``; parts that could not be read are not there and are passed over."""
+    _addresses(root, values, problems)
+    _clusters(root, values, problems)
+    _users(root, values, problems)
+    _networks(root, values, problems)
+    _subscriptions(root, values, problems)
+    _folders(root, values, problems)
+
+
+def _addresses(root: Fields, values: dict[str, Any], problems: Problems) -> None:
+    taken: list[tuple[str, Address]] = []
+    admin = root.get("admin")
+    wanted = [("admin", values.get("admin", None if admin else DEFAULT_ADMIN), admin or root)]
+    listeners: dict[str, Listener] = values.get("listeners", {})
+    wanted += [
+        (f"listeners.{name}", one.address, _at(root, "listeners", name, "address")) for name, one in listeners.items()
+    ]
+    for name, address, node in reversed(wanted) if admin else wanted:
+        if address is None:
+            continue
+        for other, used in taken:
+            if address.port and address.port == used.port and _overlap(address.host, used.host):
+                problems.add(node.place, f"`{address}` of `{name}` is taken by `{other}`", "address_taken")
+                break
+        taken.append((name, address))
+    if values.get("workers", 1) > 1:
+        for name, one in listeners.items():
+            if one.address.port == 0:
+                node = _at(root, "listeners", name, "address")
+                problems.add(node.place, "several workers need a port to share, not 0", "port_zero")
+
+
+def _overlap(one: str, other: str) -> bool:
+    return one == other or one in _EVERYWHERE or other in _EVERYWHERE
+
+
+def _clusters(root: Fields, values: dict[str, Any], problems: Problems) -> None:
+    written = root.get("clusters")
+    if not isinstance(written, Fields):
+        return
+    # Names as written: a cluster with a fault of its own is still there to be named.
+    known = [key.value for key, _ in written.entries]
+    chosen = values.get("default_cluster")
+    if chosen is not None and chosen not in known:
+        place = _at(root, "default_cluster").place
+        problems.add(place, f"unknown cluster `{chosen}`{nearest(chosen, known)}", "unknown_cluster")
+    elif root.get("default_cluster") is None and len(known) > 1:
+        problems.add(written.place, "with several clusters, `default_cluster` says which is meant", "missing_key")
+    apps: dict[str, App] = values.get("apps", {})
+    for name, app in apps.items():
+        if app.cluster is not None and app.cluster not in known:
+            place = _at(root, "apps", name, "cluster").place
+            problems.add(place, f"unknown cluster `{app.cluster}`{nearest(app.cluster, known)}", "unknown_cluster")
+        if name in known:
+            place = _key(root, "apps", name).place
+            message = f"`{name}` names a cluster and an app; a rule that reroutes to it could mean either"
+            problems.add(place, message, "ambiguous_name")
+
+
+def _users(root: Fields, values: dict[str, Any], problems: Problems) -> None:
+    seen: dict[str, str] = {}
+    apps: dict[str, App] = values.get("apps", {})
+    for name, app in apps.items():
+        if app.username is None:
+            continue
+        if app.username in seen:
+            place = _at(root, "apps", name, "username").place
+            message = f"the user name `{app.username}` belongs to `{seen[app.username]}` already"
+            problems.add(place, message, "duplicate_username")
+        seen.setdefault(app.username, name)
+
+
+def _networks(root: Fields, values: dict[str, Any], problems: Problems) -> None:
+    seen: dict[Any, str] = {}
+    apps: dict[str, App] = values.get("apps", {})
+    for name, app in apps.items():
+        written = _at(root, "apps", name)
+        if isinstance(written, Fields) and written.get("username") is not None:
+            continue  # told apart by its user name, also by one with a fault
+        for network in app.sources:
+            if network in seen:
+                place = _at(root, "apps", name, "sources").place
+                message = f"`{name}` and `{seen[network]}` cannot be told apart: both are known by `{network}` alone"
+                problems.add(place, message, "indistinguishable")
+            seen.setdefault(network, name)
+
+
+def _subscriptions(root: Fields, values: dict[str, Any], problems: Problems) -> None:
+    subscriptions: tuple[tuple[Subscription, Node], ...] = values.get("notifications", ())
+    apps: dict[str, App] = values.get("apps", {})
+    written = root.get("apps")
+    known = [key.value for key, _ in written.entries] if isinstance(written, Fields) else []
+    earlier: list[Subscription] = []
+    for subscription, node in subscriptions:
+        place = _at(node, "app").place
+        app = apps.get(subscription.app)
+        if subscription.app not in known:
+            message = f"unknown app `{subscription.app}`{nearest(subscription.app, known)}"
+            problems.add(place, message, "unknown_app")
+        elif app is not None and app.url is None and (subscription.name is None or subscription.name not in app.urls):
+            problems.add(place, f"the app `{app.name}` has no `url` for these notifications", "no_url")
+        for other in earlier:
+            if other.path in (None, subscription.path) and other.name in (None, subscription.name):
+                message = f"never reached: what fits here goes to `{other.app}` by an earlier entry"
+                problems.add(node.place, message, "never_reached")
+                break
+        earlier.append(subscription)
+
+
+def _folders(root: Fields, values: dict[str, Any], problems: Problems) -> None:
+    rules, state = values.get("rules"), values.get("state")
+    if rules is not None and rules == state:
+        problems.add(_at(root, "rules").place, "`rules` and `state` should be two folders", "same_folder")
+
+
+def _at(root: Node, *path: str) -> Node:
+    """What stands at ``path``, or the nearest thing around it that is there."""
+    node = root
+    for key in path:
+        inner = node.get(key) if isinstance(node, Fields) else None
+        if inner is None:
+            return node
+        node = inner
+    return node
+
+
+def _key(root: Node, *path: str) -> Node:
+    """The key at the end of ``path`` itself, not what it holds."""
+    around = _at(root, *path[:-1])
+    if isinstance(around, Fields):
+        for key, _ in around.entries:
+            if key.value == path[-1]:
+                return key
+    return around

@@ -1,0 +1,401 @@
+"""The keys of ``config.yaml``, one table for each mapping, and what is made of them."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+from zoneinfo import ZoneInfo, available_timezones
+
+import phonenumbers
+from msgspec import Struct
+
+from interceptor import document
+from interceptor.config import checks, reading
+from interceptor.config.reading import (
+    Reading,
+    Table,
+    choice,
+    credentials,
+    deadlines,
+    duration,
+    missing,
+    named,
+    networks,
+    password_check,
+    path_below_base,
+    section,
+    size,
+    text,
+    truth,
+    url,
+    urls,
+    whole,
+)
+from interceptor.config.verbs import verbs
+from interceptor.document import Fields, Node, Problems, nearest
+from interceptor.settings import (
+    App,
+    Cluster,
+    Durability,
+    ForwardHeaders,
+    JournalSettings,
+    Limits,
+    Listener,
+    Masking,
+    Mode,
+    Settings,
+    Subscription,
+    Timeouts,
+)
+from interceptor.values import Kind, Place, ProblemsError, Verdict
+from interceptor.wire import knowledge
+
+
+def read_config(data: bytes, file: str, *, base: Path, environment: Mapping[str, str]) -> Settings:
+    """The settings in ``data``, the content of ``file``; relative paths begin at ``base``.
+
+    Raises :class:`ProblemsError` with every problem, in the order of their places. Reads the files that secrets and
+    certificates name, nothing else.
+    """
+    root, formal = document.read(data, file)
+    problems = Problems(formal)
+    found = Reading(problems, base, environment)
+    if root is None:
+        if not problems:
+            problems.add(Place(file, 1, 1), "the configuration is empty", "empty")
+        raise ProblemsError(problems.found)
+    values = section(root, found, "", SETTINGS)
+    missing(root, found, "", "country", "time_zone", "listeners", "clusters", "apps")
+    if isinstance(root, Fields):
+        checks.check(root, values, problems)
+    if problems:
+        raise ProblemsError(tuple(sorted(problems.found, key=lambda each: (each.place.line, each.place.column))))
+    return _settings(values, base)
+
+
+def _settings(values: dict[str, Any], base: Path) -> Settings:
+    state: Path = values.get("state", base / "state")
+    kinds = values.get("defaults", {})
+    clusters: dict[str, Cluster] = values["clusters"]
+    return Settings(
+        country=values["country"],
+        extensions=values.get("extensions", ()),
+        time_zone=values["time_zone"],
+        workers=values.get("workers", 1),
+        listeners=tuple(values["listeners"].values()),
+        admin=values.get("admin", checks.DEFAULT_ADMIN),
+        clusters=clusters,
+        default_cluster=values.get("default_cluster") or next(iter(clusters)),
+        apps=values["apps"],
+        subscriptions=tuple(subscription for subscription, _ in values.get("notifications", ())),
+        defaults={kind: kinds.get(kind.value, SHIPPED_DEFAULTS[kind]) for kind in Kind},
+        rules=values.get("rules", base / "rules"),
+        state=state,
+        journal=JournalSettings(**{"directory": state / "journal", **values.get("journal", {})}),
+        timeouts=values.get("timeouts", Timeouts()),
+        limits=values.get("limits", Limits()),
+        headers=values.get("headers", ForwardHeaders()),
+        pass_ambiguous=values.get("pass_ambiguous", False),
+    )
+
+
+SHIPPED_DEFAULTS: Final = {
+    Kind.COMMAND: Verdict.DENY,
+    Kind.NOTIFICATION: Verdict.ALLOW,
+    Kind.VERB: Verdict.DENY,
+}
+
+
+# --- the parts ------------------------------------------------------------------------------------------------------
+
+
+def _country(node: Node, read: Reading, path: str) -> str | None:
+    written = text(node, read, path)
+    if written is None or written in phonenumbers.SUPPORTED_REGIONS:
+        return written
+    known = nearest(written, phonenumbers.SUPPORTED_REGIONS) or ", it is two capitals as in ISO 3166, such as `HU`"
+    read.problems.add(node.place, f"unknown country `{written}`{known}", "unknown_country")
+    return None
+
+
+def _time_zone(node: Node, read: Reading, path: str) -> str | None:
+    written = text(node, read, path)
+    if written is None:
+        return None
+    try:
+        ZoneInfo(written)
+    except (KeyError, OSError, ValueError):
+        hint = nearest(written, available_timezones())
+        read.problems.add(node.place, f"unknown time zone `{written}`{hint}", "unknown_time_zone")
+        return None
+    return written
+
+
+def _extensions(node: Node, read: Reading, path: str) -> tuple[str, ...] | None:
+    found: list[str] = []
+    for entry in node.nodes if isinstance(node, document.Items) else (node,):
+        written = text(entry, read, path)
+        if written is None:
+            continue
+        if not 0 < len(written) <= 15 or not set(written) <= set("0123456789x"):
+            message = f"an extension pattern is digits and `x` for any digit, such as `1xxx`, here is `{written}`"
+            read.problems.add(entry.place, message, "bad_extension")
+        elif written in found:
+            read.problems.add(entry.place, f"`{written}` stands twice in `{path}`", "duplicate")
+        else:
+            found.append(written)
+    return tuple(found)
+
+
+def _listener(node: Node, read: Reading, path: str, name: str) -> Listener | None:
+    values = section(node, read, path, LISTENER)
+    if missing(node, read, path, "kind", "address"):
+        return None
+    tls = values.get("mode") == "tls"
+    if tls and isinstance(node, Fields) and node.get("certificate") is None:
+        read.problems.add(node.place, f"`{path}` has mode `tls` and needs a `certificate`", "missing_key")
+    elif not tls and isinstance(node, Fields) and (given := node.get("certificate")) is not None:
+        read.problems.add(given.place, f"`{path}.certificate` is used only with mode `tls`", "unused_key")
+    if not {"kind", "address"} <= values.keys():
+        return None
+    return Listener(
+        name,
+        Kind(values["kind"]),
+        values["address"],
+        Mode(values.get("mode", "gateway")),
+        values.get("certificate"),
+    )
+
+
+def _certificate(node: Node, read: Reading, path: str) -> Path | None:
+    file = path_below_base(node, read, path)
+    if file is None:
+        return None
+    try:
+        with file.open("rb") if file.is_file() else _no_file() as opened:
+            data = opened.read(1 << 20)
+    except (OSError, ValueError) as fault:
+        reason = getattr(fault, "strerror", None) or "no such file"
+        read.problems.add(node.place, f"the certificate `{file}` cannot be read: {reason.lower()}", "bad_certificate")
+        return None
+    for part in (b"CERTIFICATE-----", b"PRIVATE KEY-----"):
+        if part not in data:
+            what = "certificate" if part.startswith(b"CERT") else "private key"
+            read.problems.add(node.place, f"`{file}` holds no {what} in PEM form", "bad_certificate")
+            return None
+    return file
+
+
+def _no_file() -> Any:
+    raise FileNotFoundError(2, "No such file")
+
+
+def _cluster(node: Node, read: Reading, path: str, name: str) -> Cluster | None:
+    values = section(node, read, path, CLUSTER)
+    if missing(node, read, path, "endpoints") or "endpoints" not in values:
+        return None
+    return Cluster(name, **values)
+
+
+def _probe(node: Node, read: Reading, path: str) -> str | None:
+    written = text(node, read, path)
+    if written is None:
+        return None
+    known = knowledge.command(written)
+    if known is not None and known.safe_to_repeat:
+        return known.name
+    harmless = [each for each in knowledge.COMMANDS if (found := knowledge.command(each)) and found.safe_to_repeat]
+    hint = nearest(written, harmless) if known is None else f", known are {', '.join(f'`{each}`' for each in harmless)}"
+    read.problems.add(node.place, f"`{path}` should be a command that changes nothing, not `{written}`{hint}", "probe")
+    return None
+
+
+def _app(node: Node, read: Reading, path: str, name: str) -> App | None:
+    values = section(node, read, path, APP)
+    if isinstance(node, Fields):
+        for one, other in (("username", "password"), ("password", "username")):
+            given = node.get(one)
+            if given is not None and node.get(other) is None:
+                read.problems.add(given.place, f"`{path}` has a `{one}` but no `{other}`", "missing_key")
+        if not any(node.get(key) for key in ("username", "sources", "url", "notifications")):
+            message = f"`{path}` can never ask (no `sources`, no `username`) nor be told (no `url`, no `notifications`)"
+            read.problems.add(node.place, message, "missing_key")
+    return App(
+        name,
+        sources=values.get("sources", ()),
+        username=values.get("username"),
+        password=values.get("password"),
+        url=values.get("url"),
+        urls=values.get("notifications", {}),
+        cluster=values.get("cluster"),
+        fallback=values.get("fallback", ()),
+    )
+
+
+def _notification(node: Node, read: Reading, path: str) -> str | None:
+    written = text(node, read, path)
+    return None if written is None else _notification_name(written, node, read)
+
+
+def _notification_name(written: str, node: Node, read: Reading) -> str | None:
+    known = knowledge.notification(written)
+    if known is not None:
+        return known.name
+    # The PBX may have names that we do not know; only what looks like a slip of the pen is one.
+    if hint := nearest(written, knowledge.NOTIFICATIONS):
+        read.problems.add(node.place, f"unknown notification `{written}`{hint}", "unknown_notification")
+        return None
+    return written
+
+
+def _notification_urls(node: Node, read: Reading, path: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, child in document.fields(node, None, read.problems, f"`{path}`").entries:
+        name = _notification_name(key.value, key, read)
+        address = url(child, read, f"{path}.{key.value}")
+        if name is not None and name in found:
+            read.problems.add(key.place, f"`{name}` stands twice in `{path}`", "duplicate")
+        elif name is not None and address is not None:
+            found[name] = address
+    return found
+
+
+def _callback_path(node: Node, read: Reading, path: str) -> str | None:
+    written = text(node, read, path)
+    if written is None or (written.startswith("/") and "?" not in written):
+        return written
+    read.problems.add(node.place, f"`{path}` should begin with `/` and have no `?`, here is `{written}`", "bad_path")
+    return None
+
+
+def _subscriptions(node: Node, read: Reading, path: str) -> tuple[tuple[Subscription, Node], ...]:
+    # Each with its node, which the checks point at.
+    found: list[tuple[Subscription, Node]] = []
+    for entry in document.items(node, read.problems, f"`{path}`"):
+        values = section(entry, read, path, SUBSCRIPTION)
+        if not missing(entry, read, path, "app") and "app" in values:
+            found.append((Subscription(**values), entry))
+    return tuple(found)
+
+
+def _defaults(node: Node, read: Reading, path: str) -> dict[str, Verdict]:
+    return {kind: Verdict(word) for kind, word in section(node, read, path, DEFAULTS).items()}
+
+
+def _struct[T: Struct](kind: Callable[..., T], table: Table) -> reading.Read:
+    return lambda node, read, path: kind(**section(node, read, path, table))
+
+
+def _journal(node: Node, read: Reading, path: str) -> dict[str, Any]:
+    values = section(node, read, path, JOURNAL)
+    if "durability" in values:
+        values["durability"] = Durability(values["durability"])
+    for key, field in (("flush", "flush_seconds"), ("file_size", "file_bytes")):
+        if key in values:
+            values[field] = values.pop(key)
+    return values
+
+
+# --- the tables -----------------------------------------------------------------------------------------------------
+
+LISTENER: Table = {
+    "kind": choice("command", "notification"),
+    "mode": choice(*(mode.value for mode in Mode)),
+    "address": reading.address,
+    "certificate": _certificate,
+}
+CLUSTER: Table = {
+    "endpoints": urls,
+    "credentials": credentials,
+    "probe": _probe,
+    "failures_to_open": whole(1, 1000),
+    "retry_after": duration,
+}
+APP: Table = {
+    "sources": networks,
+    "username": text,
+    "password": password_check,
+    "url": url,
+    "notifications": _notification_urls,
+    "cluster": text,
+    "fallback": verbs,
+}
+SUBSCRIPTION: Table = {"path": _callback_path, "name": _notification, "app": text}
+DEFAULTS: Table = {kind.value: choice("allow", "deny") for kind in Kind}
+TIMEOUTS: Table = {
+    "connect": duration,
+    "command": deadlines,
+    "routing": deadlines,
+    "interactive": deadlines,
+    "report": deadlines,
+    "request": duration,
+    "idle": duration,
+    "upstream_idle": duration,
+    "shutdown": duration,
+}
+LIMITS: Table = {
+    "body": size(1024, 1 << 28),
+    "reply_body": size(1024, 1 << 28),
+    "head": size(1024, 1 << 20),
+    "connections": whole(1, 1_000_000),
+    "queued": whole(0, 1_000_000),
+    "upstream_connections": whole(1, 65_535),
+    "xml_depth": whole(4, 1024),
+    "outbox": whole(0, 10_000_000),
+}
+HEADERS: Table = {"via": truth, "forwarded_for": truth, "exchange": truth}
+MASKING: Table = {"numbers": whole(0, 15), "dtmf": truth}
+JOURNAL: Table = {
+    "directory": path_below_base,
+    "durability": choice(*(durability.value for durability in Durability)),
+    "flush": duration,
+    "file_size": size(1 << 16),
+    "files": whole(0, 1_000_000),
+    "pending": whole(1, 10_000_000),
+    "masking": _struct(Masking, MASKING),
+}
+SETTINGS: Table = {
+    "country": _country,
+    "extensions": _extensions,
+    "time_zone": _time_zone,
+    "workers": whole(1, 256),
+    "state": path_below_base,
+    "rules": path_below_base,
+    "listeners": named(_listener),
+    "admin": reading.address,
+    "clusters": named(_cluster),
+    "default_cluster": text,
+    "apps": named(_app),
+    "notifications": _subscriptions,
+    "defaults": _defaults,
+    "timeouts": _struct(Timeouts, TIMEOUTS),
+    "limits": _struct(Limits, LIMITS),
+    "headers": _struct(ForwardHeaders, HEADERS),
+    "pass_ambiguous": truth,
+    "journal": _journal,
+}
+
+
+def _keys() -> Iterator[str]:
+    inside: dict[str, Table] = {
+        "listeners.NAME": LISTENER,
+        "clusters.NAME": CLUSTER,
+        "clusters.NAME.credentials": reading.CREDENTIALS,
+        "clusters.NAME.credentials.password": reading.SECRET,
+        "apps.NAME": APP,
+        "apps.NAME.password": reading.PASSWORD,
+        "notifications[]": SUBSCRIPTION,
+        "defaults": DEFAULTS,
+        "timeouts": TIMEOUTS,
+        **{f"timeouts.{kind}": reading.DEADLINES for kind in ("command", "routing", "interactive", "report")},
+        "limits": LIMITS,
+        "headers": HEADERS,
+        "journal": JOURNAL,
+        "journal.masking": MASKING,
+    }
+    yield from SETTINGS
+    for path, table in inside.items():
+        yield from (f"{path}.{key}" for key in table)
+
+
+KEYS: Final[tuple[str, ...]] = tuple(_keys())
+"""Every key that the file may have, for the manual's test; ``NAME`` stands for a name of the operator's choice."""
