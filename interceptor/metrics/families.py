@@ -1,0 +1,213 @@
+"""The one list of metrics: names, types, help, labels. ``docs/metrics.md`` follows it, and a test compares the two."""
+
+from enum import Enum
+
+from msgspec import Struct
+
+OTHER = "_other"  # stands for every label value that is not in its closed set
+NONE = "none"  # stands for "there is none": no code in an answer, no rule behind a decision
+
+# Proxying takes tens of microseconds, deciding a few; a PBX answers in milliseconds, a dying one in seconds.
+OWN_BUCKETS = (0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5)
+UPSTREAM_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+JOURNAL_BUCKETS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0)
+
+
+class Type(Enum):
+    """What kind of numbers a metric has."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+    INFO = "info"
+
+
+class Gather(Enum):
+    """How the workers' values of a gauge become one."""
+
+    SUM = "sum"
+    MIN = "min"
+    MAX = "max"
+
+
+class Family(Struct, frozen=True):
+    """One metric. ``name`` is without the ending that Prometheus gives its type (``_total``, ``_bucket``, ``_info``)."""
+
+    name: str
+    type: Type
+    help: str
+    labels: tuple[str, ...] = ()
+    gather: Gather = Gather.SUM
+    buckets: tuple[float, ...] = ()
+
+    @property
+    def shown(self) -> str:
+        """The name as a query spells it; of a histogram, the part before ``_bucket``, ``_count`` and ``_sum``."""
+        return self.name + {Type.COUNTER: "_total", Type.INFO: "_info"}.get(self.type, "")
+
+
+def _counter(name: str, text: str, *labels: str) -> Family:
+    return Family(f"interceptor_{name}", Type.COUNTER, text, labels)
+
+
+def _gauge(name: str, text: str, *labels: str, gather: Gather = Gather.SUM) -> Family:
+    return Family(f"interceptor_{name}", Type.GAUGE, text, labels, gather)
+
+
+def _histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Family:
+    return Family(f"interceptor_{name}", Type.HISTOGRAM, text, labels, Gather.SUM, buckets)
+
+
+COMMANDS = _counter("commands", "Commands settled, by name and by the code in the answer.", "command", "code")
+NOTIFICATIONS = _counter("notifications", "Notifications settled, by name and outcome.", "notification", "outcome")
+DECISIONS = _counter(
+    "decisions", "Decisions of the policy, by the rule that ended the reading.", "kind", "verdict", "rule"
+)
+SHADOW = _counter("shadow_matches", "Messages on which a rule in shadow mode would have acted.", "rule")
+UPSTREAM = _histogram(
+    "upstream_duration_seconds", "Time from sending a message on to the end of its answer.", UPSTREAM_BUCKETS, "kind"
+)
+OWN = _histogram("own_duration_seconds", "Time an exchange spent in Interceptor itself.", OWN_BUCKETS, "kind")
+REFUSALS = _counter("refusals", "Requests refused before or without a rule, by reason.", "reason")
+AMBIGUOUS = _counter("ambiguous_messages", "Messages that say one parameter twice.", "treatment")
+NOT_WELL_FORMED = _counter("xml_not_well_formed", "Answers whose XML is not well-formed; they pass unchanged.", "kind")
+LIMIT_HITS = _counter("limit_hits", "Times a configured cap was reached, by the cap.", "limit")
+CALLS_SAVED = _counter("calls_saved", "Notifications answered with a fallback because the app did not answer.", "app")
+
+CONNECTIONS = _gauge("connections", "Client connections open now.", "listener")
+CONNECTIONS_ACCEPTED = _counter("connections_accepted", "Client connections accepted.", "listener")
+CONNECTIONS_REFUSED = _counter(
+    "connections_refused", "Client connections closed at once because of the cap.", "listener"
+)
+
+ENDPOINT_UP = _gauge(
+    "endpoint_up", "1 while the endpoint is used, 0 while it is taken out.", "cluster", "endpoint", gather=Gather.MIN
+)
+ENDPOINT_FAILURES = _counter(
+    "endpoint_failures", "Failures of an endpoint that count against its health.", "cluster", "endpoint", "reason"
+)
+UPSTREAM_CONNECTIONS = _gauge("upstream_connections", "Connections in the upstream pools.", "upstream", "state")
+UPSTREAM_QUEUED = _gauge("upstream_queued_requests", "Requests waiting for an upstream connection.", "upstream")
+UPSTREAM_RETRIES = _counter("upstream_retries", "Messages sent a second time because nothing was processed.", "reason")
+
+POLICY = Family("interceptor_policy", Type.INFO, "The policy in force.", ("revision",), Gather.MAX)
+POLICY_RULES = _gauge("policy_rules", "Rules in force.", gather=Gather.MAX)
+POLICY_LOADED = _gauge("policy_loaded_timestamp_seconds", "When the policy in force was loaded.", gather=Gather.MIN)
+POLICY_RELOADS = _counter("policy_reloads", "Attempts to load the rules, by outcome.", "outcome")
+POLICY_RELOAD_SUCCESSFUL = _gauge(
+    "policy_last_reload_successful", "1 when the last attempt to load the rules worked.", gather=Gather.MIN
+)
+
+JOURNAL_WRITE = _histogram("journal_write_duration_seconds", "Time to write one batch of records.", JOURNAL_BUCKETS)
+JOURNAL_RECORDS = _counter("journal_records", "Records written.")
+JOURNAL_BYTES = _counter("journal_bytes", "Bytes of records written.")
+JOURNAL_FAILURES = _counter("journal_failures", "Writes that failed, by the system's error.", "reason")
+JOURNAL_LOST = _counter("journal_lost_records", "Records that were never written.")
+JOURNAL_PENDING = _gauge("journal_pending_records", "Records waiting to be written.")
+JOURNAL_HEALTHY = _gauge("journal_healthy", "1 while records can be written.", gather=Gather.MIN)
+
+OUTBOX_ENTRIES = _gauge("outbox_entries", "Notifications kept for an app.", "app")
+OUTBOX_KEPT = _counter("outbox_kept", "Notifications put into the outbox.", "app")
+OUTBOX_DELIVERED = _counter("outbox_delivered", "Notifications delivered from the outbox.", "app")
+OUTBOX_FAILURES = _counter(
+    "outbox_delivery_failures", "Deliveries from the outbox that failed; they are tried again.", "app"
+)
+OUTBOX_DROPPED = _counter(
+    "outbox_dropped", "Notifications the outbox did not keep, or no longer keeps.", "app", "reason"
+)
+
+WORKER_MEMORY = _gauge("worker_resident_memory_bytes", "Memory of a worker.", "worker")
+WORKER_CPU = _counter("worker_cpu_seconds", "Processor time of a worker.", "worker")
+WORKER_FILES = _gauge("worker_open_fds", "Open files and sockets of a worker.", "worker")
+WORKER_STARTED = _gauge("worker_start_time_seconds", "When a worker started.", "worker")
+
+FAMILIES: tuple[Family, ...] = (
+    COMMANDS,
+    NOTIFICATIONS,
+    DECISIONS,
+    SHADOW,
+    UPSTREAM,
+    OWN,
+    REFUSALS,
+    AMBIGUOUS,
+    NOT_WELL_FORMED,
+    LIMIT_HITS,
+    CALLS_SAVED,
+    CONNECTIONS,
+    CONNECTIONS_ACCEPTED,
+    CONNECTIONS_REFUSED,
+    ENDPOINT_UP,
+    ENDPOINT_FAILURES,
+    UPSTREAM_CONNECTIONS,
+    UPSTREAM_QUEUED,
+    UPSTREAM_RETRIES,
+    POLICY,
+    POLICY_RULES,
+    POLICY_LOADED,
+    POLICY_RELOADS,
+    POLICY_RELOAD_SUCCESSFUL,
+    JOURNAL_WRITE,
+    JOURNAL_RECORDS,
+    JOURNAL_BYTES,
+    JOURNAL_FAILURES,
+    JOURNAL_LOST,
+    JOURNAL_PENDING,
+    JOURNAL_HEALTHY,
+    OUTBOX_ENTRIES,
+    OUTBOX_KEPT,
+    OUTBOX_DELIVERED,
+    OUTBOX_FAILURES,
+    OUTBOX_DROPPED,
+    WORKER_MEMORY,
+    WORKER_CPU,
+    WORKER_FILES,
+    WORKER_STARTED,
+)
+
+NOTIFICATION_OUTCOMES = (
+    "answered",  # the app answered, its answer went to the PBX
+    "rule",  # a rule gave the answer
+    "refused",  # a rule or the defaults refused it
+    "dial_plan",  # `<Response/>` in place of the app: the dial plan decides
+    "fallback",  # the app's fallback in place of its answer
+    "kept",  # 200 at once, in the outbox
+    "lost",  # neither delivered nor kept
+    "unroutable",  # no app to send it to
+    "fault",
+)
+REFUSAL_REASONS = (
+    "framing",
+    "head_too_large",
+    "body_too_large",
+    "slow_sender",
+    "method",
+    "ambiguous",
+    "unknown_app",
+    "authentication_required",
+    "authentication_failed",
+    "address_forbidden",
+    "no_command",
+    "no_cluster",
+    "overload",
+    "cannot_record",
+    "upstream_unreachable",
+    "upstream_timeout",
+    "upstream_unreadable",
+    "shutting_down",
+    "fault",
+)
+LIMITS = (
+    "body",
+    "reply_body",
+    "head",
+    "connections",
+    "queued",
+    "upstream_connections",
+    "xml_depth",
+    "outbox",
+    "pending",
+)
+ENDPOINT_FAILURE_REASONS = ("connect", "timeout", "reset", "unreadable", "status", "code")
+RETRY_REASONS = ("stale_connection", "next_endpoint")
+JOURNAL_REASONS = ("enospc", "edquot", "efbig", "eio", "enoent", "eacces", "erofs", "ebadf", "estale", "fault")
+DROP_REASONS = ("full", "expired", "cannot_write")

@@ -1,0 +1,295 @@
+"""Where one worker counts. The methods called once an exchange cost about a microsecond.
+
+Laws of this module:
+
+* Label values come from closed sets, known when the metrics are made or when a policy is loaded; anything else is ``_other``. No
+  number, call id, path or name invented by a sender ever becomes a label.
+* Counting is a dictionary look-up and an addition. What the label values mean is worked out when a snapshot is asked for.
+"""
+
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
+
+from prometheus_client import ProcessCollector
+
+from interceptor.metrics import families as f
+from interceptor.metrics.families import NONE, OTHER, Family, Type
+from interceptor.metrics.snapshot import Series, Snapshot
+from interceptor.values import Kind, Verdict
+
+CELLS = 16_384  # combinations counted together before they are folded into their families
+RULES = 20_000  # rule names that have a label of their own, over all policies loaded
+
+SERIES = 50_000  # of one metric; more share one series of `_other`
+
+_VERDICTS = frozenset(verdict.value for verdict in Verdict)
+_COMMAND, _NOTIFICATION = (Kind.COMMAND.value,), (Kind.NOTIFICATION.value,)
+_OWN_BUCKETS, _UPSTREAM_BUCKETS = f.OWN_BUCKETS, f.UPSTREAM_BUCKETS
+_PROCESS = {
+    "process_resident_memory_bytes": f.WORKER_MEMORY,
+    "process_cpu_seconds": f.WORKER_CPU,
+    "process_open_fds": f.WORKER_FILES,
+    "process_start_time_seconds": f.WORKER_STARTED,
+}
+
+
+class Metrics:
+    """One worker's counters, gauges and histograms."""
+
+    def __init__(
+        self,
+        worker: str = "1",
+        *,
+        commands: Iterable[str] = (),
+        notifications: Iterable[str] = (),
+        codes: Iterable[int] = (),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.worker = worker
+        self._started = clock()
+        self._commands = frozenset(commands)
+        self._notifications = frozenset(notifications)
+        self._codes = {code: str(code) for code in codes}
+        self._rules: set[str] = set()
+        self._values: dict[str, dict[tuple[str, ...], float]] = {}
+        self._command_cells: dict[tuple[str, int | None, str, str], list[int]] = {}
+        self._notification_cells: dict[tuple[str, str, str, str], list[int]] = {}
+        self._own_command, self._own_notification = _histogram(f.OWN), _histogram(f.OWN)
+        self._upstream_command, self._upstream_notification = _histogram(f.UPSTREAM), _histogram(f.UPSTREAM)
+        self._journal_write = _histogram(f.JOURNAL_WRITE)
+        self._process = ProcessCollector(registry=None)
+        self.before_snapshot: list[Callable[[], None]] = []
+        """Called before each snapshot: the place to set gauges that are cheaper to read than to keep."""
+
+    # Once an exchange.
+
+    def command_settled(
+        self, name: str, code: int | None, rule: str, verdict: str, upstream_seconds: float, own_seconds: float
+    ) -> None:
+        """A command has its answer. ``upstream_seconds`` is 0 when no PBX was asked; ``verdict`` is the verdict's value."""
+        try:
+            self._command_cells[name, code, rule, verdict][0] += 1
+        except KeyError:
+            self._new_cell(self._command_cells, (name, code, rule, verdict))
+        own = self._own_command
+        own[bisect_left(_OWN_BUCKETS, own_seconds)] += 1
+        own[-1] += own_seconds
+        if upstream_seconds:
+            upstream = self._upstream_command
+            upstream[bisect_left(_UPSTREAM_BUCKETS, upstream_seconds)] += 1
+            upstream[-1] += upstream_seconds
+
+    def notification_settled(
+        self, name: str, outcome: str, rule: str, verdict: str, upstream_seconds: float, own_seconds: float
+    ) -> None:
+        """A notification has its answer; ``outcome`` is one of ``NOTIFICATION_OUTCOMES``."""
+        try:
+            self._notification_cells[name, outcome, rule, verdict][0] += 1
+        except KeyError:
+            self._new_cell(self._notification_cells, (name, outcome, rule, verdict))
+        own = self._own_notification
+        own[bisect_left(_OWN_BUCKETS, own_seconds)] += 1
+        own[-1] += own_seconds
+        if upstream_seconds:
+            upstream = self._upstream_notification
+            upstream[bisect_left(_UPSTREAM_BUCKETS, upstream_seconds)] += 1
+            upstream[-1] += upstream_seconds
+
+    # Now and then.
+
+    def verb_decided(self, verdict: str, rule: str) -> None:
+        """The policy has judged a verb in an app's answer."""
+        self._add(f.DECISIONS, (Kind.VERB.value, _verdict(verdict), self._rule(rule)))
+
+    def shadow_matched(self, rule: str) -> None:
+        """A rule in shadow mode would have acted."""
+        self._add(f.SHADOW, (self._rule(rule),))
+
+    def refused(self, reason: str) -> None:
+        """A request was refused without a rule; ``reason`` is one of ``REFUSAL_REASONS``."""
+        self._add(f.REFUSALS, (reason if reason in f.REFUSAL_REASONS else OTHER,))
+
+    def ambiguous(self, *, passed: bool) -> None:
+        """A message says one parameter twice; it was refused, or ``passed`` on as configured."""
+        self._add(f.AMBIGUOUS, ("passed" if passed else "refused",))
+
+    def not_well_formed(self, kind: Kind) -> None:
+        """The answer to a message of this kind is XML that cannot be read."""
+        self._add(f.NOT_WELL_FORMED, (kind.value,))
+
+    def limit_hit(self, limit: str) -> None:
+        """A cap was reached; ``limit`` is one of ``LIMITS``."""
+        self._add(f.LIMIT_HITS, (limit if limit in f.LIMITS else OTHER,))
+
+    def call_saved(self, app: str) -> None:
+        """A caller heard the app's fallback because the app did not answer."""
+        self._add(f.CALLS_SAVED, (app,))
+
+    def connection_opened(self, listener: str) -> None:
+        """A client has connected."""
+        self._add(f.CONNECTIONS_ACCEPTED, (listener,))
+        self._add(f.CONNECTIONS, (listener,))
+
+    def connection_closed(self, listener: str) -> None:
+        """A client's connection has ended; once for each that was opened."""
+        self._add(f.CONNECTIONS, (listener,), -1)
+
+    def connection_refused(self, listener: str) -> None:
+        """A client was turned away because of the cap on connections."""
+        self._add(f.CONNECTIONS_REFUSED, (listener,))
+
+    def endpoint_up(self, cluster: str, endpoint: str, *, up: bool) -> None:
+        """The endpoint is used, or taken out."""
+        self._set(f.ENDPOINT_UP, (cluster, endpoint), up)
+
+    def endpoint_failed(self, cluster: str, endpoint: str, reason: str) -> None:
+        """The endpoint failed; ``reason`` is one of ``ENDPOINT_FAILURE_REASONS``."""
+        known = reason if reason in f.ENDPOINT_FAILURE_REASONS else OTHER
+        self._add(f.ENDPOINT_FAILURES, (cluster, endpoint, known))
+
+    def upstream_pool(self, upstream: str, *, idle: int, busy: int, queued: int) -> None:
+        """How the pool of an upstream stands."""
+        self._set(f.UPSTREAM_CONNECTIONS, (upstream, "idle"), idle)
+        self._set(f.UPSTREAM_CONNECTIONS, (upstream, "busy"), busy)
+        self._set(f.UPSTREAM_QUEUED, (upstream,), queued)
+
+    def retried(self, reason: str) -> None:
+        """A message was sent again; ``reason`` is one of ``RETRY_REASONS``."""
+        self._add(f.UPSTREAM_RETRIES, (reason if reason in f.RETRY_REASONS else OTHER,))
+
+    def policy_loaded(self, revision: str, rules: Iterable[str], at: float) -> None:
+        """A policy is in force. Its rules' names become labels."""
+        names = list(rules)
+        self._fold()
+        for name in names:
+            if len(self._rules) >= RULES:
+                break
+            self._rules.add(name)
+        self._values.pop(f.POLICY.name, None)
+        self._set(f.POLICY, (revision,), 1)
+        self._set(f.POLICY_RULES, (), len(names))
+        self._set(f.POLICY_LOADED, (), at)
+        self._set(f.POLICY_RELOAD_SUCCESSFUL, (), 1)
+        self._add(f.POLICY_RELOADS, ("success",))
+
+    def policy_rejected(self) -> None:
+        """The rules could not be loaded; the policy before them stays in force."""
+        self._set(f.POLICY_RELOAD_SUCCESSFUL, (), 0)
+        self._add(f.POLICY_RELOADS, ("failure",))
+
+    def journal_written(self, records: int, size: int, seconds: float) -> None:
+        """A batch is in the journal."""
+        write = self._journal_write
+        write[bisect_left(f.JOURNAL_BUCKETS, seconds)] += 1
+        write[-1] += seconds
+        self._add(f.JOURNAL_RECORDS, (), records)
+        self._add(f.JOURNAL_BYTES, (), size)
+
+    def journal_failed(self, reason: str) -> None:
+        """A batch could not be written; ``reason`` is the name of the system's error in lower case."""
+        self._add(f.JOURNAL_FAILURES, (reason if reason in f.JOURNAL_REASONS else OTHER,))
+
+    def journal_lost(self, records: int) -> None:
+        """Records had no room to wait in."""
+        self._add(f.JOURNAL_LOST, (), records)
+
+    def journal_state(self, *, pending: int, healthy: bool) -> None:
+        """How the journal stands now."""
+        self._set(f.JOURNAL_PENDING, (), pending)
+        self._set(f.JOURNAL_HEALTHY, (), healthy)
+
+    def outbox_depth(self, app: str, entries: int) -> None:
+        """So many notifications wait for an app."""
+        self._set(f.OUTBOX_ENTRIES, (app,), entries)
+
+    def outbox_kept(self, app: str) -> None:
+        """A notification is safe in the outbox."""
+        self._add(f.OUTBOX_KEPT, (app,))
+
+    def outbox_delivered(self, app: str) -> None:
+        """A kept notification has reached its app."""
+        self._add(f.OUTBOX_DELIVERED, (app,))
+
+    def outbox_failed(self, app: str) -> None:
+        """A delivery failed and will be tried again."""
+        self._add(f.OUTBOX_FAILURES, (app,))
+
+    def outbox_dropped(self, app: str, reason: str) -> None:
+        """A notification is lost; ``reason`` is one of ``DROP_REASONS``."""
+        self._add(f.OUTBOX_DROPPED, (app, reason if reason in f.DROP_REASONS else OTHER))
+
+    # Out.
+
+    def snapshot(self) -> Snapshot:
+        """Everything counted so far, and the gauges as they stand."""
+        for prepare in self.before_snapshot:
+            prepare()
+        self._fold()
+        self._measure_process()
+        series = {
+            name: [Series(labels, [float(value)]) for labels, value in values.items()]
+            for name, values in self._values.items()
+        }
+        for family, histograms in (
+            (f.OWN, ((_COMMAND, self._own_command), (_NOTIFICATION, self._own_notification))),
+            (f.UPSTREAM, ((_COMMAND, self._upstream_command), (_NOTIFICATION, self._upstream_notification))),
+            (f.JOURNAL_WRITE, (((), self._journal_write),)),
+        ):
+            series[family.name] = [Series(labels, [float(value) for value in values]) for labels, values in histograms]
+        return Snapshot(self.worker, self._started, series)
+
+    def _add(self, family: Family, labels: tuple[str, ...], count: float = 1) -> None:
+        try:
+            self._values[family.name][labels] += count
+        except KeyError:
+            self._set(family, labels, count)
+
+    def _set(self, family: Family, labels: tuple[str, ...], value: float) -> None:
+        values = self._values.setdefault(family.name, {})
+        if labels not in values and len(values) >= SERIES:
+            labels = (OTHER,) * len(labels)
+            if family.type is Type.COUNTER:
+                value += values.get(labels, 0)
+        values[labels] = value
+
+    def _new_cell[K: tuple[object, ...]](self, cells: dict[K, list[int]], key: K) -> None:
+        if len(cells) >= CELLS:
+            self._fold()
+        cells[key] = [1]
+
+    def _fold(self) -> None:
+        """Move what was counted in combination to the families it belongs to."""
+        for (name, code, rule, verdict), (count,) in self._command_cells.items():
+            shown_code = NONE if code is None else self._codes.get(code, OTHER)
+            self._add(f.COMMANDS, (name if name in self._commands else OTHER, shown_code), count)
+            if verdict:
+                self._add(f.DECISIONS, (Kind.COMMAND.value, _verdict(verdict), self._rule(rule)), count)
+        for (name, outcome, rule, verdict), (count,) in self._notification_cells.items():
+            shown_outcome = outcome if outcome in f.NOTIFICATION_OUTCOMES else OTHER
+            self._add(f.NOTIFICATIONS, (name if name in self._notifications else OTHER, shown_outcome), count)
+            if verdict:
+                self._add(f.DECISIONS, (Kind.NOTIFICATION.value, _verdict(verdict), self._rule(rule)), count)
+        self._command_cells.clear()
+        self._notification_cells.clear()
+
+    def _rule(self, rule: str) -> str:
+        if not rule:
+            return NONE
+        return rule if rule in self._rules else OTHER
+
+    def _measure_process(self) -> None:
+        for metric in self._process.collect():
+            family = _PROCESS.get(metric.name)
+            if family is not None:
+                for sample in metric.samples:
+                    self._set(family, (self.worker,), sample.value)
+
+
+def _histogram(family: Family) -> list[float]:
+    """One number for each bucket, one for what is above them all, and the sum."""
+    return [0] * (len(family.buckets) + 2)
+
+
+def _verdict(verdict: str) -> str:
+    return verdict if verdict in _VERDICTS else OTHER
