@@ -111,6 +111,8 @@ class Pen:
                 running.popen.wait(max(0.01, deadline - time.monotonic()))
             _signal(running, signal.SIGKILL)
             running.popen.wait()
+            while running.members() and time.monotonic() < deadline + 1.0:  # the kernel takes a moment with orphans
+                time.sleep(0.005)
             if running in self._running:
                 self._running.remove(running)
 

@@ -33,7 +33,7 @@ def page(results: Results, notes: str = _NO_NOTES) -> str:
     """The whole of ``docs/benchmarks.md``. ``notes`` is what people wrote on the page before."""
     parts = [
         "# Benchmarks",
-        f"Written by `make bench`, {results.at}. Raw figures: `.bench/results.json`. Running parts of it: `bench/README.md`.",
+        f"Written by `make bench`, {results.at}. Raw figures: `.bench/results.json`. Its parts: `bench/README.md`.",
         "## Goals",
         goals(results),
         f"{NOTES_BEGIN}\n{notes.strip(chr(10))}\n{NOTES_END}",
