@@ -7,8 +7,8 @@ Laws of this module:
 * A decision is recorded before anything is carried out, a settlement after; ``exchange`` ties them together.
 """
 
-import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from enum import Enum
 from math import floor
 
@@ -121,7 +121,7 @@ class Instants:
         if second != self._second:
             second = floor(at)  # int() rounds towards zero, which is up for times before 1970
             self._second = second
-            self._prefix = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
+            self._prefix = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
         return f"{self._prefix}{int((at - second) * 1_000_000):06d}Z"
 
 
@@ -195,7 +195,7 @@ class Recorder:
             masked,
         )
         if changes:
-            record.changes = tuple(self._hide_change(change, mask, secrets, dtmf, numbers) for change in changes)
+            record.changes = tuple(self._hide_change(change, secrets, dtmf, numbers) for change in changes)
         if hidden:
             _scrub(record, hidden)
         return record
@@ -250,7 +250,6 @@ class Recorder:
     def _hide_change(
         self,
         change: ChangedParameter,
-        mask: Mask,
         secrets: frozenset[str],
         dtmf: frozenset[str],
         numbers: frozenset[str],
@@ -315,10 +314,10 @@ def _without(text: str | None, needle: str, instead: str) -> str | None:
 
 
 def readable(record: Record) -> Record:
-    """``record`` with every text made fit for UTF-8: bytes that were none show as ``\\udcff``.
+    """``record`` with every text made fit for UTF-8: a byte that was none shows as its surrogate, written as an escape.
 
-    Parameters are decoded so that they encode to the same bytes again, so a sender's stray byte is a lone surrogate here,
-    which JSON cannot hold. Rare, hence apart from the making.
+    Parameters are decoded so that they encode to the same bytes again; so a sender's stray byte is a lone surrogate, and
+    JSON cannot hold those. It is rare, hence apart from the making.
     """
     for name in record.__struct_fields__:
         setattr(record, name, _readable_value(getattr(record, name)))

@@ -1,0 +1,221 @@
+"""Keeps an app's notifications while it cannot take them, and delivers them one after the other.
+
+Laws of this module:
+
+* ``put`` is true only for what is on disk. Several puts at once share one sync.
+* Entries leave in the order they came, one at a time; the next is tried only after the one before it arrived or expired.
+* A full outbox refuses the newest: what was promised stays promised.
+* Delivery is at least once: a process that dies between delivery and note delivers again.
+"""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from interceptor.outbox.log import COMPACT_BYTES, Entry, Gone, Log
+
+FIRST_PAUSE = 0.5  # seconds after the first failure; doubled after each
+LONGEST_PAUSE = 60.0
+DELIVERY_SECONDS = 60.0  # for one delivery; the callable has its own, shorter deadlines
+EMPTY_BYTES = 64 << 10  # an outbox without entries is rewritten when its file is this long
+KEEP_SECONDS = 86_400.0  # an entry older than this tells the app nothing it can still use
+
+
+class Watcher(Protocol):
+    """Who counts what the outbox does; the metrics."""
+
+    def outbox_kept(self, app: str) -> None: ...
+    def outbox_delivered(self, app: str) -> None: ...
+    def outbox_failed(self, app: str) -> None: ...
+    def outbox_dropped(self, app: str, reason: str) -> None: ...
+    def outbox_depth(self, app: str, entries: int) -> None: ...
+
+
+class Outbox:
+    """One app's outbox, at most ``limit`` entries; ``deliver`` says whether the app took the entry."""
+
+    def __init__(
+        self,
+        directory: Path,
+        app: str,
+        limit: int,
+        deliver: Callable[[Entry], Awaitable[bool]],
+        watcher: Watcher | None = None,
+        *,
+        first_pause: float = FIRST_PAUSE,
+        longest_pause: float = LONGEST_PAUSE,
+        keep_seconds: float = KEEP_SECONDS,
+        delivery_seconds: float = DELIVERY_SECONDS,
+        clock: Callable[[], float] = time.time,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._log = Log(directory, app)
+        self._app = app
+        self._limit = limit
+        self._deliver = deliver
+        self._watcher = watcher
+        self._first_pause = first_pause
+        self._longest_pause = longest_pause
+        self._keep_seconds = keep_seconds
+        self._delivery_seconds = delivery_seconds
+        self._clock = clock
+        self._chance = chance
+        self._entries: deque[Entry] = deque()
+        self._next_id = 1
+        self._coming: list[tuple[Entry, asyncio.Future[bool]]] = []
+        self._gone: list[Gone] = []
+        self._writes = asyncio.Event()
+        self._work = asyncio.Event()
+        self._woken = asyncio.Event()
+        self._gone_lines = 0
+        self._tasks: list[asyncio.Task[None]] = []
+        self._closing = False
+
+    @property
+    def depth(self) -> int:
+        """How many entries wait. While it is not 0, newer notifications must be put behind them to keep the order."""
+        return len(self._entries) + len(self._coming)
+
+    async def open(self) -> None:
+        """Take the outbox and begin to deliver what a former process left. Raises :class:`OutboxError`."""
+        entries = await asyncio.to_thread(self._log.open)
+        self._entries.extend(entries)
+        self._next_id = max((entry.id for entry in entries), default=0) + 1
+        self._show_depth()
+        if entries:
+            self._work.set()
+        self._tasks = [asyncio.create_task(self._write()), asyncio.create_task(self._send())]
+
+    def put(self, entry: Entry) -> asyncio.Future[bool]:
+        """Keep ``entry``; the future is true once it is on disk, false when it is not kept."""
+        kept: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        if self._closing or not self._tasks or self.depth >= self._limit:
+            self._drop("full" if self._tasks and not self._closing else "cannot_write")
+            kept.set_result(False)
+            return kept
+        numbered = msgspec.structs.replace(entry, id=self._next_id, app=self._app, at=entry.at or self._clock())
+        self._next_id += 1
+        self._coming.append((numbered, kept))
+        self._writes.set()
+        return kept
+
+    def wake(self) -> None:
+        """The app seems to be back: do not wait for the pause to end."""
+        self._woken.set()
+
+    async def close(self) -> None:
+        """Write what has come, stop delivering, let go of the file. What was not delivered waits for the next process."""
+        self._closing = True
+        if not self._tasks:
+            return
+        writer, sender = self._tasks
+        sender.cancel()
+        await asyncio.wait((sender,))
+        self._writes.set()
+        await writer
+        self._tasks = []
+        self._log.close()
+
+    async def _write(self) -> None:
+        """Everything that came while the disk was busy is one write."""
+        while True:
+            await self._writes.wait()
+            self._writes.clear()
+            coming, gone = list(self._coming), list(self._gone)
+            if coming or gone:
+                await self._write_lines(coming, gone)
+            if self._closing and not self._coming:
+                return
+
+    async def _write_lines(self, coming: list[tuple[Entry, asyncio.Future[bool]]], gone: list[Gone]) -> None:
+        lines: list[Entry | Gone] = [entry for entry, _ in coming]
+        lines += gone
+        try:
+            await asyncio.to_thread(self._log.append, lines, durable=bool(coming))
+        except OSError:
+            del self._coming[: len(coming)]
+            for _, kept in coming:
+                self._drop("cannot_write")
+                _settle(kept, value=False)
+            return
+        del self._coming[: len(coming)]
+        del self._gone[: len(gone)]
+        self._gone_lines += len(gone)
+        for entry, kept in coming:
+            self._entries.append(entry)
+            if self._watcher is not None:
+                self._watcher.outbox_kept(self._app)
+            _settle(kept, value=True)
+        self._show_depth()
+        if coming:
+            self._work.set()
+        await self._compact()
+
+    async def _compact(self) -> None:
+        """Rewrite the file when most of it went."""
+        small = EMPTY_BYTES if not self._entries else COMPACT_BYTES
+        if self._log.size < small or self._gone_lines < len(self._entries):
+            return
+        with contextlib.suppress(OSError):  # the long file stays, and works
+            await asyncio.to_thread(self._log.rewrite, list(self._entries))
+            self._gone_lines = 0
+
+    async def _send(self) -> None:
+        """Deliver from the front, one at a time."""
+        failures = 0
+        while True:
+            await self._work.wait()
+            if not self._entries:
+                self._work.clear()
+                continue
+            entry = self._entries[0]
+            if self._clock() - entry.at > self._keep_seconds:
+                self._drop("expired")
+            elif not await self._try(entry):
+                failures += 1
+                if self._watcher is not None:
+                    self._watcher.outbox_failed(self._app)
+                await self._pause(failures)
+                continue
+            elif self._watcher is not None:
+                self._watcher.outbox_delivered(self._app)
+            failures = 0
+            self._entries.popleft()
+            self._gone.append(Gone(entry.id))
+            self._writes.set()
+            self._show_depth()
+
+    async def _try(self, entry: Entry) -> bool:
+        try:
+            async with asyncio.timeout(self._delivery_seconds):
+                return await self._deliver(entry)
+        except Exception:  # noqa: BLE001 - whatever went wrong, it was not delivered; the watcher counts it
+            return False
+
+    async def _pause(self, failures: int) -> None:
+        """Wait longer after each failure, never exactly as long as the others who wait for the same app."""
+        longest = min(self._longest_pause, self._first_pause * 2.0 ** min(failures - 1, 32))
+        self._woken.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(longest * (0.5 + self._chance() / 2)):
+                await self._woken.wait()
+
+    def _drop(self, reason: str) -> None:
+        if self._watcher is not None:
+            self._watcher.outbox_dropped(self._app, reason)
+
+    def _show_depth(self) -> None:
+        if self._watcher is not None:
+            self._watcher.outbox_depth(self._app, len(self._entries))
+
+
+def _settle(kept: asyncio.Future[bool], *, value: bool) -> None:
+    if not kept.done():  # whoever asked may have stopped waiting
+        kept.set_result(value)
