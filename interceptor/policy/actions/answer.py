@@ -1,0 +1,68 @@
+"""### `answer`
+
+Ends the reading: the message goes nowhere, and its sender gets this answer as if it came from there. To a notification
+that is a list of OzML verbs (`[]` answers "no opinion"; `Route` with `Destination: ""` rejects a caller). To a command
+it is a `code` (200 without it) and a `message`. A verb is not answered.
+
+    - name: the-old-fax-number-goes-to-the-guard
+      on: RoutingInterception
+      when: {number: "+3612222223"}
+      answer: [{Route: {Destination: "1099", RingTime: "30"}}]
+
+    - name: nobody-hangs-up-during-the-freeze
+      on: command:Hangup
+      answer: {code: 200, message: "Command successfully executed"}
+"""  # noqa: D400, D415 - a page of the manual
+
+from typing import Final
+
+from msgspec import Struct
+
+from interceptor import document
+from interceptor.document import Fields, Items, Node
+from interceptor.policy.actions.outcome import Outcome
+from interceptor.policy.grammar import Reading
+from interceptor.policy.verbs import read_verbs
+from interceptor.values import Kind, Reply, Verdict
+
+KEY: Final = "answer"
+
+
+class Answer(Struct, frozen=True):
+    """Answer in place of the other side."""
+
+    reply: Reply
+    to: Kind
+
+    @property
+    def kinds(self) -> frozenset[Kind]:
+        return frozenset((self.to,))
+
+    @property
+    def ends(self) -> bool:
+        return True
+
+    def act(self, outcome: Outcome) -> None:
+        outcome.verdict = Verdict.ANSWER
+        outcome.reply = self.reply
+
+
+def read(node: Node, reading: Reading) -> Answer | None:
+    """The action under ``answer``."""
+    problems = reading.problems
+    if isinstance(node, Items):
+        return Answer(Reply(verbs=read_verbs(node, reading.context.verbs, problems)), Kind.NOTIFICATION)
+    if not isinstance(node, Fields) or not node.entries:
+        message = f"`answer` should be a list of verbs or a code and a message, here is {document.describe(node)}"
+        problems.add(node.place, message, "bad_answer")
+        return None
+    if len(node.entries) == 1 and node.entries[0][0].value in reading.context.verbs:
+        problems.add(
+            node.place, "`answer` should be a list of verbs, write `[…]` around it or `-` before it", "bad_answer"
+        )
+        return None
+    entries = document.fields(node, ("code", "message"), problems, "`answer`")
+    code, message_node = entries.get("code"), entries.get("message")
+    number = 200 if code is None else document.whole_number(code, problems, "`code`", least=100, most=999)
+    sentence = None if message_node is None else document.text(message_node, problems, "`message`")
+    return Answer(Reply((), number or 200, Reply().message if sentence is None else sentence), Kind.COMMAND)

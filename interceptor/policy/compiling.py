@@ -1,0 +1,52 @@
+"""From the bytes of all rules files to the set that runs, or to every problem in them."""
+
+from collections.abc import Sequence
+from hashlib import sha256
+
+import msgspec
+
+from interceptor import document
+from interceptor.document import Problems
+from interceptor.policy.context import Context, Source
+from interceptor.policy.grammar import Reading
+from interceptor.policy.rules import Rule, RuleReader
+from interceptor.policy.ruleset import RuleSet
+from interceptor.values import Kind, Problem, ProblemsError
+
+
+def read_policy(sources: Sequence[Source], context: Context) -> tuple[tuple[Rule, ...], tuple[Problem, ...]]:
+    """Every rule of every file in order, and every problem: by file in that order, then by place."""
+    reader = RuleReader()
+    found: list[Problem] = []
+    for source in sources:
+        root, problems_of_form = document.read(source.data, source.file)
+        problems = Problems(problems_of_form)
+        if root is not None:
+            reader.read_file(root, Reading(context, problems))
+        found += sorted(problems.found, key=lambda problem: (problem.place.line, problem.place.column))
+    return tuple(reader.rules), tuple(found)
+
+
+def compile_policy(sources: Sequence[Source], context: Context) -> RuleSet:
+    """The rules of all ``sources``, in their order, as one set; :class:`ProblemsError` tells every problem there is."""
+    rules, problems = read_policy(sources, context)
+    if problems:
+        raise ProblemsError(problems)
+    names = {kind: context.names(kind) for kind in Kind}
+    return RuleSet(rules, names, context.defaults, revision_of(sources, context))
+
+
+def revision_of(sources: Sequence[Source], context: Context) -> str:
+    """Twelve hexadecimal digits that differ when a text differs, or something around it that decisions depend on."""
+    around = (
+        (context.commands, context.notifications, context.verbs),
+        sorted(context.apps),
+        sorted(context.clusters),
+        [context.defaults[kind].value for kind in Kind],
+        context.zone,
+    )
+    digest = sha256(msgspec.json.encode(around))
+    for source in sources:
+        digest.update(msgspec.json.encode((source.file, len(source.data))))
+        digest.update(source.data)
+    return digest.hexdigest()[:12]

@@ -1,0 +1,118 @@
+"""Finds the rules that can match a message without asking the others.
+
+Every rule is filed under the most selective key that its condition offers: a number, a prefix, an app, a network. A
+message is looked up in the tables of its name, and what it finds there, with the rules that offered no key, are the
+candidates. So the cost of a decision follows the rules that can match, not the rules that exist.
+
+Rules with the same ``on`` share tables when they are many, so that memory follows the rules and not rules times names;
+the few others are filed once per name, so that a message is looked up in few tables.
+"""
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from interceptor.policy.condition import AllOf, Condition, Key, Lookup, Offer, Positions, Probe, Test, all_of
+from interceptor.policy.names import ANY
+from interceptor.policy.readings import Readings
+
+SHARED_FROM: Final = 1000
+
+
+class Filed(Struct, frozen=True):
+    """A rule's position in the order of reading, its names, and its keys (none: always a candidate)."""
+
+    position: int
+    names: frozenset[str]
+    keys: tuple[Key, ...]
+
+
+class NameIndex(Struct, frozen=True):
+    """Where messages of one name look: in the tables behind ``probes``; rules in ``always`` are always candidates."""
+
+    probes: tuple[Probe, ...]
+    always: Positions
+
+
+class Filing:
+    """Chooses, over all rules together, what each is filed under."""
+
+    def __init__(self, conditions: Iterable[Condition | None]) -> None:
+        self._parts = [_conjuncts(condition) for condition in conditions]
+        self._offers = [tuple(part.offer() for part in parts) for parts in self._parts]
+        self._uses: Counter[Key] = Counter()
+        for offers in self._offers:
+            for offer in offers:
+                if offer is not None:
+                    self._uses.update(offer.keys)
+
+    def choose(self, position: int, readings: Readings) -> tuple[tuple[Key, ...], Test | None]:
+        """The keys to file the rule at ``position`` under, and the test that remains when it is found by them."""
+        offers, parts = self._offers[position], self._parts[position]
+        best: Offer | None = None
+        cost: tuple[int, int, int] | None = None
+        for offer in offers:
+            if offer is not None:
+                here = self._cost(offer)
+                if cost is None or here < cost:
+                    best, cost = offer, here
+        rest = [part for part, offer in zip(parts, offers, strict=True) if offer is not best or not _is_exact(best)]
+        test = all_of([part.test(readings) for part in rest]) if rest else None
+        return () if best is None else best.keys, test
+
+    def _cost(self, offer: Offer) -> tuple[int, int, int]:
+        uses = self._uses
+        return max(uses[key] for key in offer.keys), max(key[0].rank for key in offer.keys), len(offer.keys)
+
+
+def _is_exact(offer: Offer | None) -> bool:
+    return offer is not None and offer.exact
+
+
+def _conjuncts(condition: Condition | None) -> tuple[Condition, ...]:
+    if condition is None:
+        return ()
+    return condition.parts if isinstance(condition, AllOf) else (condition,)
+
+
+def build(filed: Sequence[Filed], known: Iterable[str], readings: Readings) -> tuple[dict[str, NameIndex], NameIndex]:
+    """The index of every name, under the name and under it in lower case; and that of all names beside them."""
+    groups: dict[frozenset[str], list[Filed]] = {}
+    for entry in filed:
+        groups.setdefault(entry.names, []).append(entry)
+    shared = {names: _shelve(group, readings) for names, group in groups.items() if len(group) >= SHARED_FROM}
+    few = [group for names, group in groups.items() if names not in shared]
+
+    def index(name: str) -> NameIndex:
+        own = _shelve([entry for group in few if _is_for(group[0].names, name) for entry in group], readings)
+        shelves = [own, *(shelf for names, shelf in shared.items() if _is_for(names, name))]
+        probes = tuple(probe for shelf in shelves for probe in shelf.probes)
+        return NameIndex(probes, tuple(sorted(position for shelf in shelves for position in shelf.always)))
+
+    others = index(ANY)
+    spelled = dict.fromkeys((*known, *sorted({name for names in groups for name in names} - {ANY})))
+    mentioned = {name for names in groups for name in names}
+    indexes = {name: index(name) if name in mentioned else others for name in spelled}
+    return {name.lower(): found for name, found in indexes.items()} | indexes, others
+
+
+def _is_for(names: frozenset[str], name: str) -> bool:
+    return name in names or ANY in names
+
+
+def _shelve(group: Iterable[Filed], readings: Readings) -> NameIndex:
+    tables: dict[Lookup, dict[Hashable, list[int]]] = {}
+    always: list[int] = []
+    for entry in group:
+        if not entry.keys:
+            always.append(entry.position)
+        for lookup, value in entry.keys:
+            tables.setdefault(lookup, {}).setdefault(value, []).append(entry.position)
+    ordered = sorted(tables.items(), key=lambda table: table[0].rank)
+    probes = tuple(
+        lookup.probe({value: tuple(positions) for value, positions in table.items()}, readings)
+        for lookup, table in ordered
+    )
+    return NameIndex(probes, tuple(always))

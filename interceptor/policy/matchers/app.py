@@ -1,0 +1,81 @@
+"""### `app`
+
+The business application that sends a command or that answers with a verb, or the one a notification goes to, as it is
+named in `config.yaml`. A plain value or a list means *is this app*. `exists: true` means an app that we know,
+`exists: false` a sender that is none.
+
+    when: {app: [crm, switchboard]}
+    when: {app: {not: marketing}}
+"""  # noqa: D400, D415 - a page of the manual
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from msgspec import Struct
+
+from interceptor import document
+from interceptor.document import Node, Text
+from interceptor.policy.condition import Condition, Not, Offer, Positions, Probe, Test
+from interceptor.policy.grammar import Grammar, Reading
+from interceptor.policy.readings import Readings
+from interceptor.values import Facts
+
+KEY: Final = "app"
+
+
+class AppLookup(Struct, frozen=True):
+    """Rules by app."""
+
+    @property
+    def rank(self) -> int:
+        return 7
+
+    def probe(self, table: Mapping[Any, Positions], _readings: Readings) -> Probe:
+        def find(facts: Facts, hits: list[int]) -> None:
+            found = table.get(facts.app)
+            if found is not None:
+                hits.extend(found)
+
+        return find
+
+
+class AppIn(Struct, frozen=True):
+    """The app is one of ``apps``; ``""`` is a sender that we do not know."""
+
+    apps: frozenset[str]
+
+    def test(self, _readings: Readings) -> Test:
+        apps = self.apps
+        return lambda facts: facts.app in apps
+
+    def offer(self) -> Offer | None:
+        lookup = AppLookup()
+        return Offer(tuple((lookup, app) for app in sorted(self.apps)))
+
+
+def read(node: Node, reading: Reading) -> Condition | None:
+    """The condition under ``app``."""
+    return _GRAMMAR.read(node, reading)
+
+
+def _values(nodes: tuple[Text, ...], reading: Reading) -> Condition | None:
+    for node in nodes:
+        if node.value not in reading.context.apps:
+            hint = document.nearest(node.value, reading.context.apps)
+            reading.problems.add(node.place, f"unknown app `{node.value}`{hint}", "unknown_app")
+    return AppIn(frozenset(node.value for node in nodes))
+
+
+def _exists(nodes: tuple[Text, ...], reading: Reading) -> Condition | None:
+    unknown = AppIn(frozenset(("",)))
+    return Not(unknown) if document.boolean(nodes[0], reading.problems, "`exists` of `app`") else unknown
+
+
+_GRAMMAR: Final = Grammar(
+    "`app`",
+    _values,
+    {
+        "exact": Grammar("`exact` of `app`", _values, {}).read,
+        "exists": Grammar("`exists` of `app`", _exists, {}).read,
+    },
+)

@@ -1,0 +1,22 @@
+"""### `caller`
+
+The number that a message shows as the caller's: `CallerId` of a Call, `CallerID` of a RoutingInterception, `Sender` of
+an SMS. The same tests as for `number`.
+
+    when: {caller: {class: internal}}
+    when: {caller: {not: {country: HU}}}
+"""  # noqa: D400, D415 - a page of the manual
+
+from typing import Final
+
+from interceptor.document import Node
+from interceptor.policy.condition import Condition
+from interceptor.policy.grammar import Reading
+from interceptor.policy.numbers import read_number_test
+
+KEY: Final = "caller"
+
+
+def read(node: Node, reading: Reading) -> Condition | None:
+    """The condition under ``caller``."""
+    return read_number_test(node, reading, "caller")

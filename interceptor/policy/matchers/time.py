@@ -1,0 +1,123 @@
+"""### `time`
+
+When the message arrives, on the clock of `zone` (without it: `time_zone` of `config.yaml`).
+
+| key | value | without it |
+| --- | --- | --- |
+| `days` | `mon`, `tue`, `wed`, `thu`, `fri`, `sat`, `sun`, a span of them (`mon-fri`), or a list | every day |
+| `hours` | a span (`"08:00-18:00"`) or a list; the end is outside, `24:00` is the end of the day | all day |
+| `zone` | such as `Europe/Budapest` | as above |
+
+A span that ends before it begins goes over midnight and belongs to the day on which it begins:
+`{days: fri, hours: "22:00-06:00"}` lasts until Saturday at six. `not`, `any` and `all` nest as everywhere.
+
+    when: {time: {days: mon-fri, hours: "08:00-18:00"}}
+    when: {time: {not: {days: mon-fri, hours: ["08:00-12:00", "13:00-18:00"]}}}
+"""  # noqa: D400, D415 - a page of the manual
+
+import re
+from bisect import bisect_right
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from msgspec import Struct
+
+from interceptor import document
+from interceptor.document import Fields, Node, Text
+from interceptor.policy.condition import Condition, Offer, Test
+from interceptor.policy.grammar import Grammar, Reading
+from interceptor.policy.readings import WEEK_MINUTES, Readings
+
+KEY: Final = "time"
+_DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_DAY: Final = 24 * 60
+_SPAN: Final = re.compile(r"([0-9]{1,2}):([0-5][0-9])\s*-\s*([0-9]{1,2}):([0-5][0-9])")
+
+
+class Weekly(Struct, frozen=True):
+    """The local minute of the week lies between two ``edges``: the first opens, the second closes, and so on."""
+
+    zone: str
+    edges: tuple[int, ...]
+
+    def test(self, readings: Readings) -> Test:
+        clock, edges = readings.clock(self.zone), self.edges
+        return lambda facts: bisect_right(edges, clock(facts.at)) % 2 == 1
+
+    def offer(self) -> Offer | None:
+        return None
+
+
+def read(node: Node, reading: Reading) -> Condition | None:
+    """The condition under ``time``."""
+    return _GRAMMAR.read(node, reading)
+
+
+def _whole(node: Fields, reading: Reading) -> Condition | None:
+    days, hours, zone = node.get("days"), node.get("hours"), node.get("zone")
+    on = range(7) if days is None else _days(days, reading)
+    spans = ((0, _DAY),) if hours is None else _hours(hours, reading)
+    name = reading.context.zone if zone is None else _zone(zone, reading)
+    return Weekly(name, _edges([(day * _DAY + begin, day * _DAY + end) for day in on for begin, end in spans]))
+
+
+def _edges(spans: list[tuple[int, int]]) -> tuple[int, ...]:
+    """Where the union of the spans opens and closes; what goes over the end of the week comes in at its begin."""
+    within = [(begin, min(end, WEEK_MINUTES)) for begin, end in spans]
+    within += [(0, end - WEEK_MINUTES) for _, end in spans if end > WEEK_MINUTES]
+    edges: list[int] = []
+    for begin, end in sorted(within):
+        if edges and begin <= edges[-1]:
+            edges[-1] = max(edges[-1], end)
+        else:
+            edges += (begin, end)
+    return tuple(edges)
+
+
+def _days(node: Node, reading: Reading) -> frozenset[int]:
+    found: set[int] = set()
+    for entry in document.items(node, reading.problems, "`days`"):
+        word = document.text(entry, reading.problems, "`days`")
+        if word is None:
+            continue
+        first, dash, last = (part.strip() for part in word.partition("-"))
+        unknown = [part for part in ((first, last) if dash else (first,)) if part not in _DAYS]
+        if unknown:
+            hint = document.nearest(unknown[0], _DAYS) or ", write `mon`, `tue` …, or a span such as `mon-fri`"
+            reading.problems.add(entry.place, f"unknown day `{unknown[0]}`{hint}", "unknown_day")
+            continue
+        begin = _DAYS.index(first)
+        length = (_DAYS.index(last) - begin) % 7 if dash else 0
+        found.update((begin + day) % 7 for day in range(length + 1))
+    return frozenset(found)
+
+
+def _hours(node: Node, reading: Reading) -> tuple[tuple[int, int], ...]:
+    spans = [_span(entry, reading) for entry in document.items(node, reading.problems, "`hours`")]
+    return tuple(span for span in spans if span is not None)
+
+
+def _span(node: Node, reading: Reading) -> tuple[int, int] | None:
+    found = _SPAN.fullmatch(node.value.strip()) if isinstance(node, Text) else None
+    if found is not None:
+        begin, end = int(found[1]) * 60 + int(found[2]), int(found[3]) * 60 + int(found[4])
+        if begin < _DAY and end <= _DAY and begin != end:
+            return begin, end if end > begin else end + _DAY
+    message = f"`hours` should be a span such as `08:00-18:00`, here is {document.describe(node)}"
+    reading.problems.add(node.place, message, "not_a_span")
+    return None
+
+
+def _zone(node: Node, reading: Reading) -> str:
+    name = document.text(node, reading.problems, "`zone`")
+    if name is not None:
+        try:
+            ZoneInfo(name)
+        except (ValueError, OSError, KeyError):
+            reading.problems.add(node.place, f"unknown time zone `{name}`", "unknown_zone")
+        else:
+            return name
+    return "UTC"
+
+
+_GRAMMAR: Final = Grammar("`time`", None, dict.fromkeys(("days", "hours", "zone"), read), _whole)

@@ -1,0 +1,219 @@
+"""### Tests on numbers
+
+Numbers are compared in their canonical form: international (`+36201234567`) for public numbers, the digits alone for
+extensions and emergency numbers. So `06 20 123 4567`, `0036201234567` and `+36201234567` are one number, in the rule
+and in the message. A plain value or a list means *is this number*, `exact` the same; beside it:
+
+| test | holds when the number |
+| --- | --- |
+| `prefix` | begins with this, in canonical form: `+3620`, or `10` for the extensions 1000 to 1099 |
+| `class` | is `emergency`, `premium`, `satellite`, `shared_cost`, `toll_free`, `mobile`, `fixed`, `internal`, `other` |
+| `country` | belongs to this country: `HU`, `DE`, … |
+| `exists` | `true`: the message has such a number at all; `false`: it has none |
+| `not`, `any`, `all` | see above |
+
+    when:
+      number: {class: [mobile, fixed], country: HU, not: {prefix: "+3690"}}
+"""  # noqa: D400, D415 - a page of the manual
+
+import re
+from collections.abc import Callable, Mapping
+from operator import attrgetter
+from typing import Any, Final, Literal
+
+from msgspec import Struct
+from phonenumbers import SUPPORTED_REGIONS
+
+from interceptor import document
+from interceptor.document import Node, Text
+from interceptor.policy.condition import Condition, Not, Offer, Positions, Probe, Test
+from interceptor.policy.grammar import Grammar, Reading
+from interceptor.policy.readings import Readings
+from interceptor.policy.texts import by_length, shortest
+from interceptor.values import Facts, Number, NumberClass
+
+Party = Literal["number", "caller"]
+By = Literal["exact", "prefix", "country", "class"]
+_RANKS: Final[dict[By, int]] = {"exact": 1, "prefix": 4, "country": 8, "class": 9}
+_PREFIX: Final = re.compile(r"\+?[0-9*#]+")
+_COUNTRIES: Final = frozenset(SUPPORTED_REGIONS) | {"001"}
+_CLASSES: Final = tuple(number_class.value for number_class in NumberClass)
+
+
+class NumberLookup(Struct, frozen=True):
+    """Rules by the number dialled, or by the caller's."""
+
+    party: Party
+    by: By
+
+    @property
+    def rank(self) -> int:
+        return _RANKS[self.by] + (self.party == "caller")
+
+    def probe(self, table: Mapping[Any, Positions], _readings: Readings) -> Probe:
+        number_of = attrgetter(self.party)
+        if self.by == "prefix":
+            return _prefix_probe(by_length(table), number_of)
+        attribute = attrgetter({"exact": "canonical", "country": "country", "class": "number_class"}[self.by])
+
+        def find(facts: Facts, hits: list[int]) -> None:
+            number = number_of(facts)
+            if number is not None:
+                found = table.get(attribute(number))
+                if found is not None:
+                    hits.extend(found)
+
+        return find
+
+
+def _prefix_probe(
+    lengths: tuple[tuple[int, dict[str, Positions]], ...], number_of: Callable[[Facts], Number | None]
+) -> Probe:
+    def find(facts: Facts, hits: list[int]) -> None:
+        number = number_of(facts)
+        if number is not None:
+            canonical = number.canonical
+            for length, prefixes in lengths:
+                found = prefixes.get(canonical[:length])
+                if found is not None:
+                    hits.extend(found)
+
+    return find
+
+
+class NumberIn(Struct, frozen=True):
+    """The number is one of ``numbers``, in canonical form."""
+
+    party: Party
+    numbers: frozenset[str]
+
+    def test(self, _readings: Readings) -> Test:
+        numbers = self.numbers
+        if self.party == "caller":
+            return lambda facts: (number := facts.caller) is not None and number.canonical in numbers
+        return lambda facts: (number := facts.number) is not None and number.canonical in numbers
+
+    def offer(self) -> Offer | None:
+        lookup = NumberLookup(self.party, "exact")
+        return Offer(tuple((lookup, number) for number in sorted(self.numbers)))
+
+
+class NumberStarts(Struct, frozen=True):
+    """The number begins with one of ``prefixes``."""
+
+    party: Party
+    prefixes: tuple[str, ...]
+
+    def test(self, _readings: Readings) -> Test:
+        prefixes = self.prefixes
+        if self.party == "caller":
+            return lambda facts: (number := facts.caller) is not None and number.canonical.startswith(prefixes)
+        return lambda facts: (number := facts.number) is not None and number.canonical.startswith(prefixes)
+
+    def offer(self) -> Offer | None:
+        lookup = NumberLookup(self.party, "prefix")
+        return Offer(tuple((lookup, prefix) for prefix in self.prefixes))
+
+
+class NumberClassIn(Struct, frozen=True):
+    """The number is of one of ``classes``."""
+
+    party: Party
+    classes: tuple[NumberClass, ...]
+
+    def test(self, _readings: Readings) -> Test:
+        classes = self.classes
+        if self.party == "caller":
+            return lambda facts: (number := facts.caller) is not None and number.number_class in classes
+        return lambda facts: (number := facts.number) is not None and number.number_class in classes
+
+    def offer(self) -> Offer | None:
+        lookup = NumberLookup(self.party, "class")
+        return Offer(tuple((lookup, number_class) for number_class in self.classes))
+
+
+class NumberCountryIn(Struct, frozen=True):
+    """The number belongs to one of ``countries``."""
+
+    party: Party
+    countries: frozenset[str]
+
+    def test(self, _readings: Readings) -> Test:
+        countries = self.countries
+        if self.party == "caller":
+            return lambda facts: (number := facts.caller) is not None and number.country in countries
+        return lambda facts: (number := facts.number) is not None and number.country in countries
+
+    def offer(self) -> Offer | None:
+        lookup = NumberLookup(self.party, "country")
+        return Offer(tuple((lookup, country) for country in sorted(self.countries)))
+
+
+class NumberExists(Struct, frozen=True):
+    """The message has such a number."""
+
+    party: Party
+
+    def test(self, _readings: Readings) -> Test:
+        if self.party == "caller":
+            return lambda facts: facts.caller is not None
+        return lambda facts: facts.number is not None
+
+    def offer(self) -> Offer | None:
+        return None
+
+
+def read_number_test(node: Node, reading: Reading, party: Party) -> Condition | None:
+    """The tests on one of the two numbers of a message."""
+    what = f"`{party}`"
+
+    def exact(nodes: tuple[Text, ...], reading: Reading) -> Condition | None:
+        numbers = [_number(entry, reading, what) for entry in nodes]
+        return NumberIn(party, frozenset(number for number in numbers if number is not None))
+
+    def prefix(nodes: tuple[Text, ...], reading: Reading) -> Condition | None:
+        return NumberStarts(party, shortest(tuple(_prefix(entry, reading, what) for entry in nodes)))
+
+    def number_class(nodes: tuple[Text, ...], reading: Reading) -> Condition | None:
+        words = [document.one_of(entry, _CLASSES, reading.problems, "number class") for entry in nodes]
+        return NumberClassIn(party, tuple(NumberClass(word) for word in dict.fromkeys(words) if word is not None))
+
+    def country(nodes: tuple[Text, ...], reading: Reading) -> Condition | None:
+        return NumberCountryIn(party, frozenset(_country(entry, reading) for entry in nodes))
+
+    def exists(nodes: tuple[Text, ...], reading: Reading) -> Condition | None:
+        there = document.boolean(nodes[0], reading.problems, f"`exists` of {what}")
+        return NumberExists(party) if there else Not(NumberExists(party))
+
+    readers = {"exact": exact, "prefix": prefix, "class": number_class, "country": country, "exists": exists}
+    tests = {name: Grammar(f"`{name}` of {what}", reader, {}).read for name, reader in readers.items()}
+    return Grammar(what, exact, tests).read(node, reading)
+
+
+def _number(node: Text, reading: Reading, what: str) -> str | None:
+    if not any(character.isdigit() for character in node.value):
+        hint = document.nearest(node.value, _CLASSES).replace("`?", "` of `class`?")
+        reading.problems.add(
+            node.place, f"{what} should be a number, here is `{node.value}`{hint}", "not_a_phone_number"
+        )
+        return None
+    return reading.context.number(node.value).canonical
+
+
+def _prefix(node: Text, reading: Reading, what: str) -> str:
+    prefix = re.sub(r"[\s()/.-]", "", node.value)
+    if not _PREFIX.fullmatch(prefix):
+        message = f"`prefix` of {what} should be the begin of a number, here is `{node.value}`"
+        reading.problems.add(node.place, message, "not_a_prefix")
+    elif prefix.startswith("0"):
+        message = f"no canonical number begins with `{node.value}`; write it in international form, as in `+3620`"
+        reading.problems.add(node.place, message, "national_prefix")
+    return prefix
+
+
+def _country(node: Text, reading: Reading) -> str:
+    if node.value not in _COUNTRIES:
+        upper = node.value.upper()
+        hint = f", did you mean `{upper}`?" if upper in _COUNTRIES else ", it should be two letters such as `HU`"
+        reading.problems.add(node.place, f"unknown country `{node.value}`{hint}", "unknown_country")
+    return node.value

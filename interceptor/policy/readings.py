@@ -1,0 +1,63 @@
+"""What several conditions read out of the same message: the sender's address as a number, the local minute of the week.
+
+Both are remembered, with a bound; one ``Readings`` belongs to one compiled set and to one thread.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from ipaddress import IPv4Address, ip_address
+from typing import Final
+from zoneinfo import ZoneInfo
+
+WEEK_MINUTES: Final = 7 * 24 * 60
+_ADDRESSES: Final = 4096
+_MAPPED: Final = 0xFFFF << 32  # ::ffff:0:0/96, where IPv4 lives inside IPv6
+
+
+def address_bits(text: str) -> int:
+    """An address as a number of 128 bits, IPv4 in its place inside IPv6; -1 for what is no address."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return -1
+    return _MAPPED | int(address) if isinstance(address, IPv4Address) else int(address)
+
+
+class Readings:
+    """Remembers the addresses that were seen and, per time zone, the minute that is."""
+
+    __slots__ = ("_addresses", "_clocks")
+
+    def __init__(self) -> None:
+        self._addresses: dict[str, int] = {}
+        self._clocks: dict[str, Callable[[float], int]] = {}
+
+    def address(self, text: str) -> int:
+        """See :func:`address_bits`."""
+        bits = self._addresses.get(text)
+        if bits is None:
+            if len(self._addresses) >= _ADDRESSES:
+                self._addresses.clear()
+            bits = self._addresses[text] = address_bits(text)
+        return bits
+
+    def clock(self, zone: str) -> Callable[[float], int]:
+        """A function from Unix time to the local minute of the week, counted from Monday 00:00."""
+        if zone not in self._clocks:
+            self._clocks[zone] = _clock(ZoneInfo(zone))
+        return self._clocks[zone]
+
+
+def _clock(zone: ZoneInfo) -> Callable[[float], int]:
+    # Every offset that zones have had since 1972 is whole minutes, so a minute of Unix time is one of local time.
+    seen_at, seen = -1, 0
+
+    def minute_of_week(at: float) -> int:
+        nonlocal seen_at, seen
+        minute = int(at // 60)
+        if minute != seen_at:
+            local = datetime.fromtimestamp(minute * 60, UTC).astimezone(zone)
+            seen_at, seen = minute, (local.weekday() * 24 + local.hour) * 60 + local.minute
+        return seen
+
+    return minute_of_week

@@ -1,0 +1,167 @@
+"""## Files
+
+Every `*.yaml` file below the rules folder is read, in the order of their paths. A file has a list of `rules` and may
+have a `mode`. A rule has a `name`, which no other rule of any file has, `on`, perhaps `when` and `mode`, and its
+actions.
+
+    mode: enforce
+    rules:
+      - name: premium-numbers-are-never-dialled
+        on: [Call, BlindTransfer]
+        when: {number: {class: premium}}
+        deny: true
+
+**How they are read.** From top to bottom; every rule that matches acts. `allow`, `deny` and `answer` end the reading,
+and a rule has at most one of them; the others act and go on. The first `reroute` stands. Where no rule ends the
+reading, the default for the kind of message decides, which is written in `config.yaml` (shipped: commands `deny`,
+notifications `allow`, verbs `deny`).
+
+**`mode`** of a rule or of a whole file: `enforce` (as without it); `shadow`: the rule is read and the audit record says
+that it would have acted, but it does nothing; `off`: it is checked but not read. Of a file's and a rule's mode the
+weaker one counts, so a whole file can be tried or switched off in one place.
+
+**Text.** Everything is text as it was written, quoted or not: `+36201234567` keeps its plus, `0612345` its zero, `no`
+is a word. Equal keys, aliases, anchors and tags are problems. So is every word that is not known.
+"""  # noqa: D400, D415 - a page of the manual
+
+from enum import Enum
+from typing import Final
+
+from msgspec import Struct
+
+from interceptor import document
+from interceptor.document import Fields, Node
+from interceptor.policy.actions import ACTIONS
+from interceptor.policy.actions.outcome import Action
+from interceptor.policy.condition import Condition
+from interceptor.policy.grammar import Reading
+from interceptor.policy.names import Names, read_names
+from interceptor.policy.when import read_when
+from interceptor.values import Kind, Place
+
+LONGEST_NAME: Final = 120
+
+
+class Mode(Enum):
+    """How far a rule goes: it acts, it only says that it would have, or it is not read."""
+
+    ENFORCE = "enforce"
+    SHADOW = "shadow"
+    OFF = "off"
+
+
+_MODES: Final = tuple(mode.value for mode in Mode)
+_KEYS: Final = ("name", "on", "when", "mode", *ACTIONS)
+
+
+class Rule(Struct, frozen=True):
+    """A rule as it was written, checked. ``names`` says per kind what it is for; ``when`` is ``None`` for always."""
+
+    name: str
+    place: Place
+    mode: Mode
+    names: Names
+    when: Condition | None
+    actions: tuple[Action, ...]
+
+    @property
+    def label(self) -> str:
+        """How decisions and records name it."""
+        return f"{self.place.file}:{self.place.line} {self.name}"
+
+    def actions_for(self, kind: Kind) -> tuple[Action, ...]:
+        """Those of its actions that can be done to a message of this kind."""
+        return tuple(action for action in self.actions if kind in action.kinds)
+
+
+class RuleReader:
+    """Reads the rules of one file after another, and sees to it that their names differ."""
+
+    def __init__(self) -> None:
+        self.rules: list[Rule] = []
+        self._named: dict[str, Place] = {}
+
+    def read_file(self, root: Node, reading: Reading) -> None:
+        """Take in the rules of one file."""
+        problems = reading.problems
+        top = document.fields(root, ("rules", "mode"), problems, "a rules file")
+        mode = _mode(top, reading)
+        rules = top.get("rules")
+        if rules is None:
+            if not problems:
+                problems.add(root.place, "a rules file should have a list of `rules`", "missing_key")
+            return
+        if isinstance(rules, document.Text) and not rules.value:
+            return
+        for node in document.items(rules, problems, "`rules`"):
+            rule = self._rule(node, mode, reading)
+            if rule is not None:
+                self.rules.append(rule)
+
+    def _rule(self, node: Node, file_mode: Mode, reading: Reading) -> Rule | None:
+        problems = reading.problems
+        entries = document.fields(node, _KEYS, problems, "a rule")
+        if not isinstance(node, Fields):
+            return None
+        name = self._name(entries, reading)
+        mode = max(file_mode, _mode(entries, reading), key=tuple(Mode).index)
+        actions, allowed, who = _actions(entries, reading)
+        on, when = entries.get("on"), entries.get("when")
+        names: Names = {}
+        if on is None:
+            problems.add(node.place, "a rule should say `on` which messages it acts", "missing_key")
+        else:
+            names = read_names(on, reading, allowed, who)
+        condition = None if when is None else read_when(when, reading)
+        return Rule(name, node.place, mode, names, condition, actions)
+
+    def _name(self, entries: Fields, reading: Reading) -> str:
+        node, problems = entries.get("name"), reading.problems
+        if node is None:
+            problems.add(entries.place, "a rule should have a `name`", "missing_key")
+            return ""
+        name = document.text(node, problems, "`name`")
+        if name is None:
+            return ""
+        if not name.strip() or not name.isprintable() or len(name) > LONGEST_NAME:
+            message = f"`name` should be one line of at most {LONGEST_NAME} characters"
+            problems.add(node.place, message, "bad_name")
+        elif name in self._named:
+            message = f"a rule named `{name}` stands already at {self._named[name]}"
+            problems.add(node.place, message, "duplicate_name")
+        else:
+            self._named[name] = node.place
+        return name
+
+
+def _mode(entries: Fields, reading: Reading) -> Mode:
+    node = entries.get("mode")
+    word = None if node is None else document.one_of(node, _MODES, reading.problems, "mode")
+    return Mode.ENFORCE if word is None else Mode(word)
+
+
+def _actions(entries: Fields, reading: Reading) -> tuple[tuple[Action, ...], frozenset[Kind], str]:
+    """A rule's actions, the kinds of messages they are for together, and what to call them in a problem."""
+    problems = reading.problems
+    written = [(key, value) for key, value in entries.entries if key.value in ACTIONS]
+    misspelled = any(key.value not in _KEYS for key, _ in entries.entries)
+    if not written and not misspelled:
+        message = "a rule should have an action: " + ", ".join(f"`{key}`" for key in ACTIONS)
+        problems.add(entries.place, message, "no_action")
+    actions: list[Action] = []
+    ending = ""
+    for key, value in written:
+        action = ACTIONS[key.value].read(value, reading)
+        if action is None:
+            continue
+        actions.append(action)
+        if action.ends and ending:
+            message = f"`{key.value}` beside `{ending}`: a rule ends the reading in one way only"
+            problems.add(key.place, message, "two_endings")
+        elif action.ends:
+            ending = key.value
+    if len(actions) < len(written) or not actions:
+        return tuple(actions), frozenset(Kind), ""
+    ends = [action.kinds for action in actions if action.ends]
+    allowed = ends[0] if ends else frozenset[Kind]().union(*(action.kinds for action in actions))
+    return tuple(actions), allowed, " and ".join(f"`{key.value}`" for key, _ in written) + " as written here"

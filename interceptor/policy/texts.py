@@ -1,0 +1,227 @@
+"""### Tests on text
+
+Parameters and headers are text as it arrived, decoded once. A plain value means *equals*; a list means *equals one of
+them*; a mapping may name other tests, and all that it names must hold:
+
+| test | holds when the text |
+| --- | --- |
+| `exact` | is this, letter case included |
+| `prefix`, `suffix`, `contains` | begins with, ends with, has inside this |
+| `regex` | has a part that fits ([RE2](https://github.com/google/re2/wiki/Syntax)); `^` and `$` mean begin and end |
+| `exists` | `true`: is there, even if empty; `false`: is not there |
+| `not`, `any`, `all` | see above |
+
+Each takes one value or a list, and a list means *any of*. A text that is not there equals nothing: every test but
+`exists: false` fails, and so `not: {prefix: "1"}` holds for it.
+
+    when:
+      Recipient: {prefix: "+3620", not: {suffix: ["00", "99"]}}
+      Message: {regex: "(?i)lottery|you won"}
+"""  # noqa: D400, D415 - a page of the manual
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from msgspec import Struct
+
+from interceptor import document
+from interceptor.document import Node, Text
+from interceptor.policy.condition import Condition, Not, Offer, Positions, Probe, Test, either
+from interceptor.policy.grammar import Grammar, Reading
+from interceptor.policy.patterns import LinearPattern, read_pattern
+from interceptor.policy.readings import Readings
+from interceptor.values import Facts
+
+
+class TextField(Struct, frozen=True):
+    """Where a text stands: a parameter or a header, by its name in lower case."""
+
+    part: Literal["values", "headers"]
+    name: str
+
+
+class TextLookup(Struct, frozen=True):
+    """Rules by the value of one parameter or header, or by what it begins with."""
+
+    field: TextField
+    by: Literal["exact", "prefix"]
+
+    @property
+    def rank(self) -> int:
+        return 3 if self.by == "exact" else 5
+
+    def probe(self, table: Mapping[Any, Positions], _readings: Readings) -> Probe:
+        name, headers = self.field.name, self.field.part == "headers"
+        if self.by == "exact":
+
+            def find(facts: Facts, hits: list[int]) -> None:
+                value = (facts.headers if headers else facts.values).get(name)
+                if value is not None:
+                    hits.extend(table.get(value, ()))
+
+            return find
+        lengths = by_length(table)
+
+        def find_prefixes(facts: Facts, hits: list[int]) -> None:
+            value = (facts.headers if headers else facts.values).get(name)
+            if value is not None:
+                for length, prefixes in lengths:
+                    hits.extend(prefixes.get(value[:length], ()))
+
+        return find_prefixes
+
+
+def by_length(table: Mapping[str, Positions]) -> tuple[tuple[int, dict[str, Positions]], ...]:
+    """The table cut into one per length of key, shortest first."""
+    lengths: dict[int, dict[str, Positions]] = {}
+    for prefix, positions in table.items():
+        lengths.setdefault(len(prefix), {})[prefix] = positions
+    return tuple(sorted(lengths.items(), key=lambda entry: entry[0]))
+
+
+def shortest(prefixes: tuple[str, ...]) -> tuple[str, ...]:
+    """The prefixes without those that another one covers, in order."""
+    kept: list[str] = []
+    for prefix in sorted(set(prefixes)):
+        if not kept or not prefix.startswith(kept[-1]):
+            kept.append(prefix)
+    return tuple(kept)
+
+
+class TextIn(Struct, frozen=True):
+    """The text is one of ``values``."""
+
+    field: TextField
+    values: frozenset[str]
+
+    def test(self, _readings: Readings) -> Test:
+        name, values = self.field.name, self.values
+        if self.field.part == "headers":
+            return lambda facts: facts.headers.get(name) in values
+        return lambda facts: facts.values.get(name) in values
+
+    def offer(self) -> Offer | None:
+        lookup = TextLookup(self.field, "exact")
+        return Offer(tuple((lookup, value) for value in sorted(self.values)))
+
+
+class TextStarts(Struct, frozen=True):
+    """The text begins with one of ``prefixes``."""
+
+    field: TextField
+    prefixes: tuple[str, ...]
+
+    def test(self, _readings: Readings) -> Test:
+        name, prefixes = self.field.name, self.prefixes
+        if self.field.part == "headers":
+            return lambda facts: (value := facts.headers.get(name)) is not None and value.startswith(prefixes)
+        return lambda facts: (value := facts.values.get(name)) is not None and value.startswith(prefixes)
+
+    def offer(self) -> Offer | None:
+        lookup = TextLookup(self.field, "prefix")
+        return Offer(tuple((lookup, prefix) for prefix in self.prefixes))
+
+
+class TextEnds(Struct, frozen=True):
+    """The text ends with one of ``suffixes``."""
+
+    field: TextField
+    suffixes: tuple[str, ...]
+
+    def test(self, _readings: Readings) -> Test:
+        name, suffixes = self.field.name, self.suffixes
+        if self.field.part == "headers":
+            return lambda facts: (value := facts.headers.get(name)) is not None and value.endswith(suffixes)
+        return lambda facts: (value := facts.values.get(name)) is not None and value.endswith(suffixes)
+
+    def offer(self) -> Offer | None:
+        return None
+
+
+class TextContains(Struct, frozen=True):
+    """The text has ``inner`` inside."""
+
+    field: TextField
+    inner: str
+
+    def test(self, _readings: Readings) -> Test:
+        name, inner = self.field.name, self.inner
+        if self.field.part == "headers":
+            return lambda facts: (value := facts.headers.get(name)) is not None and inner in value
+        return lambda facts: (value := facts.values.get(name)) is not None and inner in value
+
+    def offer(self) -> Offer | None:
+        return None
+
+
+class TextFits(Struct, frozen=True):
+    """A regular expression fits some part of the text."""
+
+    field: TextField
+    pattern: LinearPattern
+
+    def test(self, _readings: Readings) -> Test:
+        name, found_in = self.field.name, self.pattern.found_in
+        if self.field.part == "headers":
+            return lambda facts: (value := facts.headers.get(name)) is not None and found_in(value)
+        return lambda facts: (value := facts.values.get(name)) is not None and found_in(value)
+
+    def offer(self) -> Offer | None:
+        return None
+
+
+class TextExists(Struct, frozen=True):
+    """The text is there."""
+
+    field: TextField
+
+    def test(self, _readings: Readings) -> Test:
+        name = self.field.name
+        if self.field.part == "headers":
+            return lambda facts: name in facts.headers
+        return lambda facts: name in facts.values
+
+    def offer(self) -> Offer | None:
+        return None
+
+
+TESTS: Final = ("exact", "prefix", "suffix", "contains", "regex", "exists")
+
+
+def read_text_test(node: Node, reading: Reading, field: TextField, what: str) -> Condition | None:
+    """The tests on one parameter or header."""
+
+    def values(nodes: tuple[Text, ...], _reading: Reading) -> Condition | None:
+        return TextIn(field, frozenset(node.value for node in nodes))
+
+    def named(name: str) -> Grammar:
+        return _grammar_of(name, field, f"`{name}` of {what}")
+
+    tests = {name: named(name).read for name in TESTS}
+    return Grammar(what, values, tests).read(node, reading)
+
+
+def _grammar_of(test: str, field: TextField, what: str) -> Grammar:
+    def values(nodes: tuple[Text, ...], reading: Reading) -> Condition | None:
+        problems = reading.problems
+        words = tuple(node.value for node in nodes)
+        if test == "exact":
+            return TextIn(field, frozenset(words))
+        if test == "exists":
+            there = [document.boolean(node, problems, what) for node in nodes]
+            if len(there) > 1:
+                problems.add(nodes[1].place, f"{what} takes one value", "one_value")
+            return TextExists(field) if there[0] else Not(TextExists(field))
+        if "" in words:
+            problems.add(nodes[words.index("")].place, f"{what} is empty, every text fits that", "empty_test")
+            return None
+        if test == "prefix":
+            return TextStarts(field, shortest(words))
+        if test == "suffix":
+            return TextEnds(field, words)
+        if test == "contains":
+            return either(tuple(TextContains(field, word) for word in words))
+        patterns = [read_pattern(node, problems, what) for node in nodes]
+        return either(tuple(TextFits(field, pattern) for pattern in patterns if pattern is not None))
+
+    return Grammar(what, values, {})
