@@ -24,7 +24,7 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 def main(arguments: list[str] | None = None) -> int:
     """Do what the command line says; the exit status."""
     options = _parser().parse_args(arguments)
-    # A SIGTERM unwinds like Ctrl-C does, so that what was started is stopped; a shell may have told us to ignore Ctrl-C.
+    # A SIGTERM unwinds like Ctrl-C does, so that what was started is stopped; some shells start us with Ctrl-C ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     FOLDER.mkdir(exist_ok=True)

@@ -54,7 +54,7 @@ class Course:
                 running, lambda: fetch(launch.ready_port, launch.ready_path)[0] == 200, launch.seconds_to_start
             )
             if check:
-                _check(contestant, port)
+                _check(contestant, port, running)
             # Counted like any other load: a proxy that answers nothing under load is told now, not after ten minutes.
             counted = run_wrk(self.pen, self.script(_WARM_UP), port, _WARM_UP, seconds=1, cores=self.load_cores)
             if not counted.requests:
@@ -154,7 +154,7 @@ class Course:
         return sorted(os.sched_getaffinity(0) | set(self.proxy_cores) | set(self.load_cores))
 
 
-def _check(contestant: Contestant, port: int) -> None:
+def _check(contestant: Contestant, port: int, running: Running) -> None:
     """Make sure that it forwards what is allowed and refuses what is not: doing nothing is fast, too."""
     good = path_of(allowed_numbers()[0], 0)
     bad = path_of(denied_numbers(1)[0], 0)
@@ -167,4 +167,5 @@ def _check(contestant: Contestant, port: int) -> None:
     for words, path, code in expected:
         status, body = fetch(port, path)
         if status != 200 or code not in body:
-            raise StartError(f"{contestant.key} answered a command {words} with {status} {body[:300]!r}")
+            told = f"answered a command {words} with {status} {body[:300]!r}"
+            raise StartError(f"{contestant.key} {told}\n{running.last_words()}")
