@@ -1,5 +1,6 @@
 """What must hold between the parts of the configuration. Each problem stands where it would be mended."""
 
+from pathlib import Path
 from typing import Any, Final
 
 from interceptor.document import Fields, Node, Problems, nearest
@@ -9,14 +10,14 @@ DEFAULT_ADMIN: Final = Address("127.0.0.1", 7790)
 _EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
 
 
-def check(root: Fields, values: dict[str, Any], problems: Problems) -> None:
+def check(root: Fields, values: dict[str, Any], problems: Problems, base: Path) -> None:
     """Check ``values``, read from ``root``; parts that could not be read are not there and are passed over."""
     _addresses(root, values, problems)
     _clusters(root, values, problems)
     _users(root, values, problems)
     _networks(root, values, problems)
     _subscriptions(root, values, problems)
-    _folders(root, values, problems)
+    _folders(root, values, problems, base)
 
 
 def _addresses(root: Fields, values: dict[str, Any], problems: Problems) -> None:
@@ -119,9 +120,8 @@ def _subscriptions(root: Fields, values: dict[str, Any], problems: Problems) -> 
         earlier.append(subscription)
 
 
-def _folders(root: Fields, values: dict[str, Any], problems: Problems) -> None:
-    rules, state = values.get("rules"), values.get("state")
-    if rules is not None and rules == state:
+def _folders(root: Fields, values: dict[str, Any], problems: Problems, base: Path) -> None:
+    if values.get("rules", base / "rules") == values.get("state", base / "state"):
         problems.add(_at(root, "rules").place, "`rules` and `state` should be two folders", "same_folder")
 
 

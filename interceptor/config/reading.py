@@ -15,11 +15,15 @@ from interceptor.settings import Address, Credentials, Deadlines, PasswordCheck,
 
 
 class Reading(Struct, frozen=True):
-    """What a reader needs beside the node: where to tell problems, where relative paths begin, the environment."""
+    """What a reader needs beside the node: where to tell problems, where relative paths begin, the environment.
+
+    ``secrets`` says whether passwords are looked up, or only how they are written.
+    """
 
     problems: Problems
     base: Path
     environment: Mapping[str, str]
+    secrets: bool = True
 
 
 Read = Callable[[Node, Reading, str], Any]
@@ -31,6 +35,7 @@ _ADDRESS: Final = re.compile(r"(?:\[([^\[\]]*)\]|([^:\[\]]*)):([0-9]{1,5})")
 _URL: Final = re.compile(r"[Hh][Tt][Tt][Pp]://(?:\[([^\[\]/?]*)\]|([^:/?\[\]]*))(?::([0-9]{1,5}))?([/?][!-~]*)?")
 _ENVIRONMENT_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET_BYTES: Final = 65_536
+_NOT_LOOKED_UP: Final = Secret("not looked up")
 
 
 def section(node: Node, reading: Reading, path: str, table: Table) -> dict[str, Any]:
@@ -51,6 +56,8 @@ def named(read: Callable[[Node, Reading, str, str], Any]) -> Read:
     def entries(node: Node, reading: Reading, path: str) -> dict[str, Any]:
         found: dict[str, Any] = {}
         mapping = document.fields(node, None, reading.problems, f"`{path}`")
+        if not mapping.entries:
+            reading.problems.add(node.place, f"`{path}` should hold at least one entry", "empty")
         for key, child in mapping.entries:
             if not _NAME.fullmatch(key.value):
                 message = f"a name in `{path}` is made of letters, digits, `-`, `_` and `.`, here is `{key.value}`"
@@ -204,11 +211,13 @@ def url(node: Node, reading: Reading, path: str) -> Url | None:
 
 
 def urls(node: Node, reading: Reading, path: str) -> tuple[Url, ...] | None:
-    """A list of addresses, each only once."""
+    """A list of addresses without queries, each only once."""
     found: list[Url] = []
     for entry in document.items(node, reading.problems, f"`{path}`"):
         one = url(entry, reading, path)
-        if one is not None and one in found:
+        if one is not None and "?" in one.path:
+            reading.problems.add(entry.place, f"an address in `{path}` should have no `?`", "bad_url")
+        elif one is not None and one in found:
             reading.problems.add(entry.place, f"`{one}` stands twice in `{path}`", "duplicate")
         elif one is not None:
             found.append(one)
@@ -290,6 +299,8 @@ def _from_environment(node: Node, reading: Reading, path: str) -> Secret | None:
         message = f"`{path}` should be the name of an environment variable"
         reading.problems.add(node.place, message, "bad_environment_name")
         return None
+    if not reading.secrets:
+        return _NOT_LOOKED_UP
     value = reading.environment.get(name, "")
     if not value:
         state = "empty" if name in reading.environment else "not set"
@@ -302,6 +313,8 @@ def _from_file(node: Node, reading: Reading, path: str) -> Secret | None:
     file = path_below_base(node, reading, path)
     if file is None:
         return None
+    if not reading.secrets:
+        return _NOT_LOOKED_UP
     wrong = ""
     value = ""
     try:

@@ -30,8 +30,8 @@ from interceptor.config.reading import (
     urls,
     whole,
 )
-from interceptor.config.verbs import verbs
 from interceptor.document import Fields, Node, Problems, nearest
+from interceptor.policy.verbs import read_verbs
 from interceptor.settings import (
     App,
     Cluster,
@@ -46,19 +46,21 @@ from interceptor.settings import (
     Subscription,
     Timeouts,
 )
-from interceptor.values import Kind, Place, ProblemsError, Verdict
+from interceptor.values import Kind, Place, ProblemsError, Verb, Verdict
 from interceptor.wire import knowledge
 
 
-def read_config(data: bytes, file: str, *, base: Path, environment: Mapping[str, str]) -> Settings:
+def read_config(
+    data: bytes, file: str, *, base: Path, environment: Mapping[str, str], secrets: bool = True
+) -> Settings:
     """The settings in ``data``, the content of ``file``; relative paths begin at ``base``.
 
     Raises :class:`ProblemsError` with every problem, in the order of their places. Reads the files that secrets and
-    certificates name, nothing else.
+    certificates name, nothing else; with ``secrets`` false not even those, and passwords are placeholders.
     """
     root, formal = document.read(data, file)
     problems = Problems(formal)
-    found = Reading(problems, base, environment)
+    found = Reading(problems, base, environment, secrets)
     if root is None:
         if not problems:
             problems.add(Place(file, 1, 1), "the configuration is empty", "empty")
@@ -66,7 +68,7 @@ def read_config(data: bytes, file: str, *, base: Path, environment: Mapping[str,
     values = section(root, found, "", SETTINGS)
     missing(root, found, "", "country", "time_zone", "listeners", "clusters", "apps")
     if isinstance(root, Fields):
-        checks.check(root, values, problems)
+        checks.check(root, values, problems, base)
     if problems:
         raise ProblemsError(tuple(sorted(problems.found, key=lambda each: (each.place.line, each.place.column))))
     return _settings(values, base)
@@ -168,8 +170,8 @@ def _listener(node: Node, read: Reading, path: str, name: str) -> Listener | Non
 
 def _certificate(node: Node, read: Reading, path: str) -> Path | None:
     file = path_below_base(node, read, path)
-    if file is None:
-        return None
+    if file is None or not read.secrets:
+        return file
     try:
         with file.open("rb") if file.is_file() else _no_file() as opened:
             data = opened.read(1 << 20)
@@ -259,6 +261,12 @@ def _notification_urls(node: Node, read: Reading, path: str) -> dict[str, Any]:
     return found
 
 
+def _fallback(node: Node, read: Reading, path: str) -> tuple[Verb, ...]:
+    # Written like the verbs of a rule's answer; an empty list is told here, since silence helps no caller.
+    document.items(node, read.problems, f"`{path}`")
+    return read_verbs(node, knowledge.VERBS, read.problems)
+
+
 def _callback_path(node: Node, read: Reading, path: str) -> str | None:
     written = text(node, read, path)
     if written is None or (written.startswith("/") and "?" not in written):
@@ -317,7 +325,7 @@ APP: Table = {
     "url": url,
     "notifications": _notification_urls,
     "cluster": text,
-    "fallback": verbs,
+    "fallback": _fallback,
 }
 SUBSCRIPTION: Table = {"path": _callback_path, "name": _notification, "app": text}
 DEFAULTS: Table = {kind.value: choice("allow", "deny") for kind in Kind}
