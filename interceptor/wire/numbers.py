@@ -1,0 +1,281 @@
+"""What a dialled text means: its canonical form, its country, and its class.
+
+Read in this order; the first that fits is the answer:
+
+1. an emergency number of the configured country, also written with the country code before it (``+36112``);
+2. an extension of the plan;
+3. a number that other countries understand: ``+`` or ``00`` before it, or the country's own international prefix;
+4. a short number of the country, whose class is its price;
+5. a national number, with or without the trunk prefix.
+
+Blanks, dashes, dots, slashes and parentheses are what people put between digits; they mean nothing. Anything else, and
+digits that are no number of the plan, are ``other``, their canonical form the text as written.
+
+Three things here are there against people who do not want to be understood:
+
+* A text that is no clean number (``sip:0690123456@trunk``, ``0690123456,1``) has the class of the costliest number
+  inside it, if that is premium, satellite or shared cost. Its canonical form stays the text, so no ``allow`` by number
+  fits it.
+* The same holds for digits which are a number only with a ``+`` that is not there (``8821612345678``): many trunks dial
+  it.
+* A number with too many digits has the class of its valid beginning, since exchanges ignore what comes after.
+
+A ``+`` that was not escaped arrives as a space, here as at the PBX. `` 36201234567`` is therefore read as those digits
+without a plus. In the country of that code they can mean nothing else and are read so; elsewhere they are ``other``.
+"""
+
+import re
+import unicodedata
+
+import phonenumbers
+from phonenumbers import PhoneNumber, PhoneNumberType, ShortNumberCost, ValidationResult, shortnumberinfo
+
+from interceptor.values import Number, NumberClass
+from interceptor.wire.vocabulary import MessageType
+
+_LONGEST_TEXT = 1024
+_LONGEST_CACHED = 64
+_MOST_DIGITS = 17  # what phonenumbers takes; E.164 ends at 15
+_SEPARATORS = re.compile(r"[\s\-./()\u00ad\u2010-\u2015\u2212\u200b-\u200f\u2060\ufeff]+")
+_CLEAN = re.compile(r"\+?[0-9]+\Z")
+_RUN = re.compile(r"[+0-9][0-9\s\-./()]*")
+_MOST_RUNS = 8
+_SHORTEST_RUN = 6
+_SHORTEST_ABROAD = 8
+_SHORTEST_SATELLITE = 11
+
+_SATELLITE_CODES = ("870", "881", "882", "883")
+_PREMIUM_CODES = ("979",)
+_SHARED_CODES = ("808",)
+
+# Personal numbers lead anywhere at the caller's cost and are priced like premium numbers where they exist.
+# Where a plan cannot tell mobile from fixed (North America), and for voice over IP, the price is that of fixed.
+_CLASSES = {
+    PhoneNumberType.FIXED_LINE: NumberClass.FIXED,
+    PhoneNumberType.MOBILE: NumberClass.MOBILE,
+    PhoneNumberType.FIXED_LINE_OR_MOBILE: NumberClass.FIXED,
+    PhoneNumberType.TOLL_FREE: NumberClass.TOLL_FREE,
+    PhoneNumberType.PREMIUM_RATE: NumberClass.PREMIUM,
+    PhoneNumberType.SHARED_COST: NumberClass.SHARED_COST,
+    PhoneNumberType.VOIP: NumberClass.FIXED,
+    PhoneNumberType.PERSONAL_NUMBER: NumberClass.PREMIUM,
+}
+_COSTS = {
+    ShortNumberCost.PREMIUM_RATE: NumberClass.PREMIUM,
+    ShortNumberCost.TOLL_FREE: NumberClass.TOLL_FREE,
+    ShortNumberCost.STANDARD_RATE: NumberClass.FIXED,
+}
+_COSTLY = (NumberClass.PREMIUM, NumberClass.SATELLITE, NumberClass.SHARED_COST)
+_CARE = {number_class: rank for rank, number_class in enumerate(NumberClass)}
+
+
+class NumberReader:
+    """Reads numbers as they are dialled in one country (ISO 3166) behind one extension plan.
+
+    ``extensions`` are patterns of digits and ``x``, which stands for one digit. What was read is kept, at most
+    ``cache_size`` texts.
+    """
+
+    def __init__(self, country: str, extensions: tuple[str, ...] = (), cache_size: int = 65536) -> None:
+        self.country = country.upper()
+        self._country_code = str(phonenumbers.country_code_for_region(self.country) or "")
+        plan = "|".join(re.escape(each.lower()).replace("x", "[0-9]") for each in extensions)
+        self._is_extension = re.compile(rf"(?:{plan})\Z").match if extensions else _never
+        # Two generations: a text read again moves to the young one, and the old one is dropped when that is full.
+        self._half = max(1, cache_size // 2)
+        self._young: dict[str, Number] = {}
+        self._old: dict[str, Number] = {}
+
+    def read(self, text: str) -> Number:
+        """What the text means as a number; never raises."""
+        number = self._young.get(text)
+        return number if number is not None else self._read_older(text)
+
+    def dialled(self, message: MessageType, values: dict[str, str]) -> Number | None:
+        """The number that a message dials, ``None`` where it dials none.
+
+        The first of its parameters that has a value, unless a later one carries a costlier number: a message is judged
+        by the worst it may do, whichever parameter the PBX dials in the end.
+        """
+        return self._first_or_costlier(message.dialled, values)
+
+    def calling(self, message: MessageType, values: dict[str, str]) -> Number | None:
+        """The number that a message shows as calling, ``None`` where it shows none."""
+        for name in message.caller:
+            value = values.get(name)
+            if value:
+                return self.read(value)
+        return None
+
+    def _first_or_costlier(self, names: tuple[str, ...], values: dict[str, str]) -> Number | None:
+        first: Number | None = None
+        for name in names:
+            value = values.get(name)
+            if not value:
+                continue
+            number = self.read(value)
+            if first is None or (
+                number.number_class in _COSTLY
+                and (first.number_class not in _COSTLY or _CARE[number.number_class] < _CARE[first.number_class])
+            ):
+                first = number
+        return first
+
+    def _read_older(self, text: str) -> Number:
+        number = self._old.pop(text, None) or self._read_new(text)
+        if len(text) <= _LONGEST_CACHED:
+            if len(self._young) >= self._half:
+                self._old, self._young = self._young, {}
+            self._young[text] = number
+        return number
+
+    def _read_new(self, text: str) -> Number:
+        if len(text) > _LONGEST_TEXT:
+            return Number(text, text, "", NumberClass.OTHER)
+        digits = _SEPARATORS.sub("", text if text.isascii() else _ascii_digits(text))
+        if not _CLEAN.match(digits) or len(digits) > _LONGEST_CACHED:
+            return Number(text, text, "", self._costliest_inside(text))
+        return (
+            self._as_emergency(text, digits)
+            or self._as_extension(text, digits)
+            or self._as_international(text, digits)
+            or self._as_short(text, digits)
+            or self._as_national(text, digits)
+            or Number(text, digits, "", self._costly(digits))
+        )
+
+    def _as_emergency(self, text: str, digits: str) -> Number | None:
+        short = digits
+        for prefix in (f"+{self._country_code}", f"00{self._country_code}"):
+            if self._country_code and digits.startswith(prefix):
+                short = digits[len(prefix) :]
+        if len(short) <= 6 and shortnumberinfo.is_emergency_number(short, self.country):
+            return Number(text, short, self.country, NumberClass.EMERGENCY)
+        return None
+
+    def _as_extension(self, text: str, digits: str) -> Number | None:
+        return Number(text, digits, "", NumberClass.INTERNAL) if self._is_extension(digits) else None
+
+    def _as_international(self, text: str, digits: str) -> Number | None:
+        if digits[0] == "+":
+            canonical = digits
+        elif digits.startswith("00"):
+            canonical = "+" + digits[2:]
+        else:
+            return None
+        parsed = self._parsed(canonical)
+        if parsed is None or len(canonical) > _MOST_DIGITS:
+            number_class = _class_by_code(canonical) or self._costly(digits)
+            return Number(text, canonical if len(canonical) > 1 else text, "", number_class)
+        return self._public(text, parsed)
+
+    def _as_short(self, text: str, digits: str) -> Number | None:
+        if len(digits) > 6 or digits[0] == "0":
+            return None
+        short = PhoneNumber(country_code=int(self._country_code or 0), national_number=int(digits))
+        if not shortnumberinfo.is_possible_short_number_for_region(short, self.country):
+            return None
+        number_class = _COSTS.get(shortnumberinfo.expected_cost_for_region(short, self.country))
+        if number_class is None and shortnumberinfo.is_valid_short_number_for_region(short, self.country):
+            number_class = NumberClass.OTHER
+        return Number(text, digits, self.country, number_class) if number_class is not None else None
+
+    def _as_national(self, text: str, digits: str) -> Number | None:
+        parsed = self._parsed(digits)
+        if parsed is None or len(digits) > _MOST_DIGITS:
+            return None
+        abroad = str(parsed.country_code) != self._country_code  # dialled with the country's own international prefix
+        if not abroad and phonenumbers.is_possible_number_with_reason(parsed) != ValidationResult.IS_POSSIBLE:
+            return None
+        number = self._public(text, parsed)
+        if number.number_class is NumberClass.OTHER:
+            return Number(text, number.canonical, number.country, self._costly(digits))
+        return number
+
+    def _public(self, text: str, parsed: PhoneNumber) -> Number:
+        canonical = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+        country = phonenumbers.region_code_for_number(parsed) or ""
+        return Number(text, canonical, country if len(country) == 2 else "", self._class_of(parsed, canonical))
+
+    def _class_of(self, parsed: PhoneNumber, canonical: str) -> NumberClass:
+        by_code = _class_by_code(canonical)
+        if by_code is not None:
+            return by_code
+        number_type = phonenumbers.number_type(parsed)
+        if number_type == PhoneNumberType.UNKNOWN:
+            number_type = _type_of_beginning(parsed)
+        return _CLASSES.get(number_type, NumberClass.OTHER)
+
+    def _parsed(self, digits: str) -> PhoneNumber | None:
+        try:
+            return phonenumbers.parse(digits[:_MOST_DIGITS], self.country)
+        except phonenumbers.NumberParseException:
+            return None
+
+    def _costly(self, digits: str) -> NumberClass:
+        """The class of digits that are no valid number as they stand, if they may reach a costly one, else ``other``.
+
+        They may as the beginning of a number of this country, and as a foreign one whose ``+`` is missing.
+        """
+        bare = digits.lstrip("+0")
+        costliest = NumberClass.OTHER
+        for reading in (digits, "+" + bare):
+            parsed = self._parsed(reading) if len(bare) >= _SHORTEST_ABROAD else None
+            if parsed is None:
+                continue
+            found = self._class_of(parsed, "+" + str(parsed.country_code))
+            if found is NumberClass.SATELLITE and len(bare) < _SHORTEST_SATELLITE:
+                continue
+            if found in _COSTLY and _CARE[found] < _CARE[costliest]:
+                costliest = found
+        return costliest
+
+    def _costliest_inside(self, text: str) -> NumberClass:
+        """The class of the costliest number in a text that is not one number, if it is a costly one, else ``other``."""
+        costliest = NumberClass.OTHER
+        runs = (_SEPARATORS.sub("", run) for run in _RUN.findall(text if text.isascii() else _ascii_digits(text)))
+        for digits in [run for run in runs if len(run) >= _SHORTEST_RUN][:_MOST_RUNS]:
+            found = self._read_new(digits[:_LONGEST_CACHED]).number_class
+            if found in _COSTLY and _CARE[found] < _CARE[costliest]:
+                costliest = found
+        return costliest
+
+
+def _class_by_code(canonical: str) -> NumberClass | None:
+    """The class of the codes that belong to no country, whatever follows them."""
+    code = canonical[1:4]
+    if code in _SATELLITE_CODES:
+        return NumberClass.SATELLITE
+    if code in _PREMIUM_CODES:
+        return NumberClass.PREMIUM
+    return NumberClass.SHARED_COST if code in _SHARED_CODES else None
+
+
+def _type_of_beginning(parsed: PhoneNumber) -> int:
+    """The type of the longest valid number that an invalid one begins with, ``UNKNOWN`` where there is none."""
+    code = parsed.country_code or 0
+    region = phonenumbers.region_code_for_country_code(code)
+    metadata = phonenumbers.PhoneMetadata.metadata_for_region_or_calling_code(code, region)
+    general = metadata.general_desc if metadata is not None else None
+    national = phonenumbers.national_significant_number(parsed)
+    for length in reversed(general.possible_length if general is not None else ()):
+        if 0 < length < len(national):
+            beginning = PhoneNumber()
+            beginning.merge_from(parsed)
+            beginning.national_number = int(national[:length])
+            number_type: int = phonenumbers.number_type(beginning)
+            if number_type != PhoneNumberType.UNKNOWN:
+                return number_type
+    return PhoneNumberType.UNKNOWN
+
+
+def _ascii_digits(text: str) -> str:
+    """Text with the decimal digits of every script, and the wide plus, as ASCII."""
+    return "".join(
+        str(digit) if (digit := unicodedata.decimal(each, -1)) >= 0 else "+" if each == "\uff0b" else each
+        for each in text
+    )
+
+
+def _never(_: str) -> None:
+    return None
