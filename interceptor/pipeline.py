@@ -28,7 +28,6 @@ from interceptor.values import (
     Decision,
     Facts,
     Kind,
-    Number,
     Refusal,
     RemoveParameter,
     RenameParameter,
@@ -50,15 +49,16 @@ _KEPT_REPLIES = 1024
 
 
 class Fault(Enum):
-    """How the other side, or we, failed. The values are the outcomes of the journal and the metrics."""
+    """How the other side, or we, failed. The values stand in the journal and the metrics."""
 
-    UNREACHABLE = "unreachable"  # no connection: nothing was sent
-    OVERLOADED = "overloaded"  # no place in the queue, or none in time: nothing was sent
-    UNRECORDED = "unrecorded"  # the journal cannot write: nothing was sent
-    TIMEOUT = "timeout"  # no answer in time: it may have been carried out
-    BROKEN = "broken"  # the connection broke before the answer: it may have been carried out
-    UNREADABLE = "unreadable"  # the answer is not HTTP as we read it, or over a cap
-    ENGINE = "engine_fault"  # our own exception
+    UNREACHABLE = "upstream_unreachable"  # no connection: nothing was sent
+    OVERLOADED = "overload"  # no place in the queue, or none in time: nothing was sent
+    UNRECORDED = "cannot_record"  # the journal cannot write: nothing was sent
+    TIMEOUT = "upstream_timeout"  # no answer in time: it may have been carried out
+    BROKEN = "upstream_broken"  # the connection broke before the answer: it may have been carried out
+    UNREADABLE = "upstream_unreadable"  # the answer is not what the other side ought to say, or over a cap
+    UNROUTABLE = "unroutable"  # there is no app, or no address, to send it to
+    ENGINE = "fault"  # our own exception
 
 
 class Patience(Enum):
@@ -76,6 +76,11 @@ _GROUPS = {
     Group.REPORT: Patience.REPORT,
     None: Patience.REPORT,
 }
+_IDENTITY_REASONS: dict[int, str] = {
+    Code.AUTHENTICATION_REQUIRED: "authentication_required",
+    Code.AUTHENTICATION_FAILED: "authentication_failed",
+    Code.FORBIDDEN_ADDRESS: "address_forbidden",
+}
 _FAULT_CODES = {
     Fault.UNREACHABLE: Code.PBX_UNREACHABLE,
     Fault.OVERLOADED: Code.OVERLOADED,
@@ -83,6 +88,7 @@ _FAULT_CODES = {
     Fault.TIMEOUT: Code.NO_ANSWER_IN_TIME,
     Fault.BROKEN: Code.NO_ANSWER_IN_TIME,
     Fault.UNREADABLE: Code.UNREADABLE_ANSWER,
+    Fault.UNROUTABLE: Code.PBX_UNREACHABLE,
     Fault.ENGINE: Code.INTERNAL_FAULT,
 }
 
@@ -125,24 +131,24 @@ class Opened(Struct):
 
     arrival: Arrival
     name: str
-    known: bool
     patience: Patience
     safe_to_repeat: bool
     app: str
     decision: Decision
     plan: Plan
     record: DecisionRecord
-    outcome: str  # of a plan that is an answer: "refused" or "replied"
 
 
 class Settlement(Struct, frozen=True):
     """How an exchange ended. ``answer`` is ``None`` where the other side's reply goes back as it came.
 
-    ``keep`` says that the notification is to be delivered later; ``saved`` that a caller hears a fallback in place of
-    silence.
+    ``outcome`` is ``answered`` (by the other side), ``refused`` or ``rule`` (by the policy), and where the other side
+    failed what we did instead: ``failed`` for a command, else ``dial_plan``, ``fallback`` or ``kept``. ``keep`` says
+    that the notification is to be delivered later; ``saved`` that a caller hears a fallback in place of silence.
     """
 
     outcome: str
+    fault: Fault | None = None
     code: int | None = None
     answer: Answer | None = None
     well_formed: bool = True
@@ -161,11 +167,11 @@ class _Names(Struct, frozen=True):
 class Pipeline:
     """What every exchange of one worker goes through. Holds no state of an exchange; ``rules`` is swapped whole."""
 
-    def __init__(self, settings: Settings, rules: RuleSet, recorder: Recorder) -> None:
+    def __init__(self, settings: Settings, rules: RuleSet, recorder: Recorder, identifier: Identifier) -> None:
         self.rules = rules
         self._settings = settings
         self._recorder = recorder
-        self._identifier = Identifier(settings.apps)
+        self._identifier = identifier
         self._numbers = NumberReader(settings.country, settings.extensions)
         self._pass_ambiguous = settings.pass_ambiguous
         self._names: dict[int, _Names] = {}
@@ -177,7 +183,7 @@ class Pipeline:
         """Decode, identify, canonicalize, decide, plan, and make the record."""
         path, query, question_mark = split_target(arrival.target)
         is_form = arrival.headers.get("content-type", "")[:33].lower().startswith("application/x-www-form-urlencoded")
-        parameters = decode(query, arrival.body if is_form and arrival.body else None)
+        parameters = decode(query, arrival.body if is_form and arrival.body else None, path)
         if arrival.kind is Kind.COMMAND:
             return self._begin_command(arrival, path, parameters, question_mark=question_mark)
         return self._begin_notification(arrival, path, query, parameters)
@@ -186,15 +192,23 @@ class Pipeline:
         """Settle an exchange that the other side answered."""
         if opened.patience is Patience.COMMAND:
             facts = answers.read_answer(body)
-            return Settlement("answered", facts.code, None, facts.well_formed)
+            return Settlement("answered", None, facts.code, None, facts.well_formed)
         if 200 <= status < 300 and answers.reads_like_ozml(body):  # noqa: PLR2004 - RFC 9110, 15.3: it was understood
             well_formed = not body.strip() or answers.read_answer(body).well_formed
-            return Settlement("answered", None, None, well_formed)
+            return Settlement("answered", None, None, None, well_formed)
         return self.fail(opened, Fault.UNREADABLE)
 
     def fail(self, opened: Opened, fault: Fault) -> Settlement:
         """Settle an exchange that failed, by the failure table."""
         return self._settle_fault(fault, opened.patience, opened.app, opened.arrival.exchange)
+
+    def settle_answer(self, opened: Opened, answer: Answer) -> Settlement:
+        """Settle an exchange whose plan is an answer of our own."""
+        reason = opened.decision.reason
+        if reason in _OWN_FAULTS:
+            return self.fail(opened, _OWN_FAULTS[reason])
+        refused = opened.decision.verdict is Verdict.DENY
+        return Settlement("refused" if refused else "rule", None, answer.code, answer)
 
     def broken(self, arrival: Arrival) -> Opened:
         """The plan for a message that we could not decide because of a fault of our own. Never raises."""
@@ -207,7 +221,7 @@ class Pipeline:
         decision = Decision(Verdict.DENY, Fault.ENGINE.value, self.rules.revision, refusal=refusal)
         facts = Facts(arrival.kind, name, app, arrival.source, None, None, {}, {}, arrival.at)
         record = self._recorder.decision(arrival.exchange, arrival.at, arrival.listener, facts, decision)
-        return Opened(arrival, name, False, patience, False, app, decision, answer, record, Fault.ENGINE.value)  # noqa: FBT003
+        return Opened(arrival, name, patience, False, app, decision, answer, record)  # noqa: FBT003
 
     # commands
 
@@ -218,7 +232,7 @@ class Pipeline:
         name = kind_of.name if kind_of is not None else written
         app, refused = "", None
         if parameters.ambiguous is not None and not self._pass_ambiguous:
-            refused = self._refuse("ambiguous_parameter", _invalid(parameters.ambiguous, written))
+            refused = self._refuse("ambiguous", _invalid(parameters.ambiguous, written))
         elif not written:
             refused = self._refuse("no_command", _invalid("command", ""))
         else:
@@ -226,7 +240,7 @@ class Pipeline:
             if isinstance(who, str):
                 app = who
             else:
-                refused = self._refuse("not_identified", who)
+                refused = self._refuse(_IDENTITY_REASONS.get(who.code, "unknown_app"), who)
         facts = self._facts(arrival, kind_of, name, app, values)
         decision = refused or self.rules.decide(facts)
         plan, target, changed = self._plan_command(
@@ -248,8 +262,7 @@ class Pipeline:
             changes=changed,
         )
         safe = kind_of is not None and kind_of.safe_to_repeat
-        outcome = "refused" if decision.verdict is Verdict.DENY else "replied"
-        return Opened(arrival, name, kind_of is not None, Patience.COMMAND, safe, app, decision, plan, record, outcome)
+        return Opened(arrival, name, Patience.COMMAND, safe, app, decision, plan, record)
 
     def _refuse(self, reason: str, refusal: Refusal) -> Decision:
         return Decision(Verdict.DENY, reason, self.rules.revision, refusal=refusal)
@@ -326,8 +339,7 @@ class Pipeline:
             target=target,
             changes=changed,
         )
-        outcome = "refused" if decision.verdict is Verdict.DENY else "replied"
-        return Opened(arrival, name, kind_of is not None, patience, False, app, decision, plan, record, outcome)  # noqa: FBT003
+        return Opened(arrival, name, patience, False, app, decision, plan, record)  # noqa: FBT003
 
     def _subscribed(self, path: bytes, name: str) -> str:
         written = path.decode("latin-1")
@@ -353,8 +365,8 @@ class Pipeline:
         if isinstance(target, ToApp):
             app = target.app
             url = _notification_url(self._settings.apps.get(app), name)
-            if url is None:
-                return Answer(NO_OPINION), "", changed, app
+            if url is None:  # carried out by the failure table: a fallback, the dial plan, or the outbox
+                return Forward(target, b""), app, changed, app
             target = ToUrl(url)
         path = _path_with_query(target.url, query) if isinstance(target, ToUrl) else arrival.target
         return Forward(target, path, body), app, changed, app
@@ -364,17 +376,9 @@ class Pipeline:
     def _facts(
         self, arrival: Arrival, kind_of: MessageType | None, name: str, app: str, values: dict[str, str]
     ) -> Facts:
-        number: Number | None = None
-        caller: Number | None = None
         reads = kind_of or knowledge.unknown(arrival.kind)
-        for parameter in reads.dialled:
-            if values.get(parameter):
-                number = self._numbers.read(values[parameter])
-                break
-        for parameter in reads.caller:
-            if values.get(parameter):
-                caller = self._numbers.read(values[parameter])
-                break
+        number = self._numbers.dialled(reads, values)
+        caller = self._numbers.calling(reads, values)
         return Facts(arrival.kind, name, app, arrival.source, number, caller, values, arrival.headers, arrival.at)
 
     def _names_of(self, kind_of: MessageType | None) -> _Names:
@@ -400,17 +404,20 @@ class Pipeline:
         match patience:
             case Patience.COMMAND:
                 code = _FAULT_CODES[fault]
-                return Settlement(fault.value, code, Answer(answers.encode_answer(code, sentence(code, exchange)), code))
+                answer = Answer(answers.encode_answer(code, sentence(code, exchange)), code)
+                return Settlement("failed", fault, code, answer)
             case Patience.ROUTING:
-                return Settlement(fault.value, None, Answer(NO_OPINION))
+                return Settlement("dial_plan", fault, None, Answer(NO_OPINION))
             case Patience.INTERACTIVE:
                 fallback = self._fallbacks.get(app)
-                saved = fallback is not None
-                return Settlement(fault.value, None, Answer(fallback or NO_OPINION), saved=saved)
+                if fallback is None:
+                    return Settlement("lost", fault, None, Answer(NO_OPINION))
+                return Settlement("fallback", fault, None, Answer(fallback), saved=True)
             case Patience.REPORT:
-                return Settlement(fault.value, None, Answer(NO_OPINION), keep=True)
+                return Settlement("kept", fault, None, Answer(NO_OPINION), keep=True)
 
 
+_OWN_FAULTS = {fault.value: fault for fault in (Fault.ENGINE,)}
 _NUMBERS = frozenset({Role.NUMBER_DIALLED, Role.NUMBER_CALLER, Role.NUMBER})
 _FORBIDDEN = Refusal(Code.FORBIDDEN_USER, sentence(Code.FORBIDDEN_USER))
 NO_OPINION = b'<?xml version="1.0" encoding="utf-8"?>\r\n<Response/>'

@@ -23,12 +23,32 @@ REFUSES_US = frozenset({304, 305, 306, 307})
 class Endpoint:
     """One PBX address, its connections and its health."""
 
-    __slots__ = ("_cluster", "_loop", "_patience", "_probe", "_timer", "failures", "host", "path", "pool", "up", "why")
+    __slots__ = (
+        "_cluster",
+        "_count",
+        "_loop",
+        "_patience",
+        "_probe",
+        "_timer",
+        "failures",
+        "host",
+        "path",
+        "pool",
+        "up",
+        "why",
+    )
 
     def __init__(
-        self, url: Url, cluster: Cluster, pool: Pool, patience: Patiences, loop: asyncio.AbstractEventLoop
+        self,
+        url: Url,
+        cluster: Cluster,
+        pool: Pool,
+        patience: Patiences,
+        loop: asyncio.AbstractEventLoop,
+        count: Callable[[str, str, str], None],
     ) -> None:
         self.pool = pool
+        self._count = count
         self.host = str(Address(url.host, url.port))
         self.path = b"" if url.path == "/" else url.path.encode("latin-1")
         self.up = True
@@ -44,8 +64,9 @@ class Endpoint:
         """It answered as a PBX does."""
         self.failures = 0
 
-    def failed(self, why: str) -> None:
-        """It did not."""
+    def failed(self, reason: str, why: str) -> None:
+        """It did not; ``reason`` is the metric's label, ``why`` is for people."""
+        self._count(self._cluster.name, self.host, reason)
         self.failures += 1
         if self.up and self.failures >= self._cluster.failures_to_open:
             self.up = False

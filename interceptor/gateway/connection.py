@@ -5,7 +5,7 @@ A connection whose first byte cannot begin an HTTP request is handed to mitmprox
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from msgspec import Struct
 
@@ -53,9 +53,9 @@ class Hooks(Protocol):
 
     def refused(self, reason: str) -> None: ...
 
-    def opened(self) -> bool: ...
+    def opened(self, listener: str) -> bool: ...
 
-    def closed(self) -> None: ...
+    def closed(self, listener: str) -> None: ...
 
 
 class Door:
@@ -123,13 +123,12 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count it, and refuse it where there are too many."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is not a subclass of asyncio's
         peer = transport.get_extra_info("peername")
         self.source = peer[0] if peer else ""
         door = self._door
         door.connections.add(self)
-        if not door.hooks.opened() or door.stopping:
+        if not door.hooks.opened(door.listener.name) or door.stopping:
             self._refuse("too_many_connections", 503)
             return
         door.idle.arm(self)
@@ -174,7 +173,7 @@ class ClientConnection(asyncio.Protocol):
         """Forget it. What is in flight goes on to its settlement; nobody hears the answer."""
         del exc
         self._leave()
-        self._door.hooks.closed()
+        self._door.hooks.closed(self._door.listener.name)
 
     # deadlines and ends
 
@@ -312,7 +311,7 @@ class ClientConnection(asyncio.Protocol):
         if hand_over is None or transport is None:
             return False
         self._leave()
-        self._door.hooks.closed()
+        self._door.hooks.closed(self._door.listener.name)
         hand_over(transport, data)
         return True
 

@@ -13,7 +13,7 @@ from typing import Protocol
 from interceptor.audit.record import Record, Recorder
 from interceptor.gateway.clusters import REFUSES_US, ClusterRoute, Endpoint
 from interceptor.gateway.connection import Asker, Door, Response
-from interceptor.gateway.http1 import HeaderBlock, Reply, Request
+from interceptor.gateway.http1 import Reply, Request
 from interceptor.gateway.upstream import Patiences, Pool
 from interceptor.metrics import Metrics
 from interceptor.pipeline import Answer, Arrival, Fault, Forward, Opened, Patience, Pipeline, Settlement
@@ -24,6 +24,13 @@ log = logging.getLogger(__name__)
 
 _XML = b"Content-Type: application/xml; charset=utf-8\r\nContent-Length: %d\r\n%b"
 _ANSWERED_HERE = b"200 OK"
+_HEALTH_REASONS = {
+    Fault.UNREACHABLE: "connect",
+    Fault.TIMEOUT: "timeout",
+    Fault.BROKEN: "reset",
+    Fault.UNREADABLE: "unreadable",
+}
+_BY_POLICY = frozenset({"rule", "default"})
 
 
 class RecordKeeper(Protocol):
@@ -56,6 +63,7 @@ class Carrier:
         pool_for: Callable[[Address], Pool],
         patiences: dict[Patience, Patiences],
         headers: ForwardHeaders,
+        most_connections: int,
         observe: Callable[[Record], None] | None = None,
     ) -> None:
         self.pipeline = pipeline
@@ -69,24 +77,51 @@ class Carrier:
         self.headers = headers
         self.observe = observe
         self.in_flight = 0
+        self._connections = 0
+        self._most_connections = most_connections
         self._ids = map(f"{worker}-{{:x}}".format, itertools.count(1))
-        self._hosts: dict[tuple[int, str], HeaderBlock] = {}
 
     def ask(self, asker: Asker, request: Request, source: str, door: Door) -> None:
         """Begin the exchange of a request; ``asker`` is given the response."""
         Exchange(self, asker, request, source, door).start()
 
-    def opened(self) -> bool:
+    def opened(self, listener: str) -> bool:
         """A connection came; whether there is room for it."""
-        return self.metrics.connection_opened()
+        self._connections += 1
+        self.metrics.connection_opened(listener)
+        if self._connections > self._most_connections:
+            self.metrics.connection_refused(listener)
+            return False
+        return True
 
-    def closed(self) -> None:
+    def closed(self, listener: str) -> None:
         """A connection went."""
-        self.metrics.connection_closed()
+        self._connections -= 1
+        self.metrics.connection_closed(listener)
 
     def refused(self, reason: str) -> None:
         """Something was refused before it was a message."""
         self.metrics.refused(reason)
+
+    def count(self, opened: Opened, settlement: Settlement, upstream: float, own: float) -> None:
+        """Put a settled exchange into the metrics."""
+        metrics, decision = self.metrics, opened.decision
+        by_policy = decision.reason in _BY_POLICY
+        verdict = decision.verdict.value if by_policy else ""
+        if opened.patience is Patience.COMMAND:
+            metrics.command_settled(opened.name, settlement.code, decision.rule, verdict, upstream, own)
+        else:
+            metrics.notification_settled(opened.name, settlement.outcome, decision.rule, verdict, upstream, own)
+            if settlement.saved:
+                metrics.call_saved(opened.app)
+        if settlement.fault is not None:
+            metrics.refused(settlement.fault.value)
+        elif not by_policy:
+            metrics.refused(decision.reason)
+        if not settlement.well_formed:
+            metrics.not_well_formed(opened.arrival.kind)
+        for rule in decision.shadow:
+            metrics.shadow_matched(rule.rpartition(" ")[2])
 
 
 class Exchange:
@@ -160,9 +195,9 @@ class Exchange:
         opened = self._opened
         plan = opened.plan
         if isinstance(plan, Answer):
-            self._settle(Settlement(opened.outcome, plan.code, plan))
+            self._settle(self._carrier.pipeline.settle_answer(opened, plan))
         elif opened.patience is Patience.REPORT and self._carrier.outbox.waiting(opened.app):
-            self._settle(Settlement("kept", None, _ACKNOWLEDGED, keep=True))  # behind those that wait: order is kept
+            self._settle(Settlement("kept", None, None, _ACKNOWLEDGED, keep=True))  # behind those that wait: order is kept
         else:
             self._forward(plan)
 
@@ -183,14 +218,14 @@ class Exchange:
             address = Address(name.strip("[]"), int(port)) if port.isdigit() and name else Address(host, 80)
             self._send(self._carrier.pool_for(address), plan, host, b"", keep_host=False)
         else:
-            assert isinstance(target, ToApp)
-            self._settle(self._carrier.pipeline.fail(self._opened, Fault.UNREACHABLE))
+            assert isinstance(target, ToApp)  # an app without an address
+            self._settle(self._carrier.pipeline.fail(self._opened, Fault.UNROUTABLE))
 
     def _send(self, pool: Pool, plan: Forward, host: str, base: bytes, *, keep_host: bool) -> None:
         request, opened, carrier = self._request, self._opened, self._carrier
         block = request.block
         if not keep_host or not block.hosts:
-            block = carrier.hosted(block, host)
+            block = block.with_host(host.encode())
         body = request.body if plan.body is None else plan.body
         lines = block.framed(len(body)) if body or block.length >= 0 else block.forwarded
         path = base + (plan.path[1:] if plan.path[:2] == b"/?" else plan.path) if base else plan.path
@@ -235,11 +270,11 @@ class Exchange:
             assert isinstance(plan, Forward)
             assert isinstance(plan.target, ToCluster)
             if settlement.code in REFUSES_US and carrier.clusters[plan.target.cluster].credentials:
-                endpoint.failed(f"refuses us with code {settlement.code}")
+                endpoint.failed("code", f"refuses us with code {settlement.code}")
                 if self._try_next(endpoint, plan):
                     return
             elif reply.status >= 500:  # noqa: PLR2004 - RFC 9110, 15.6
-                endpoint.failed(f"answers with HTTP status {reply.status}")
+                endpoint.failed("status", f"answers with HTTP status {reply.status}")
             else:
                 endpoint.succeeded()
         self._settle(settlement, reply)
@@ -251,7 +286,7 @@ class Exchange:
         assert isinstance(plan, Forward)
         if endpoint is not None:
             if fault is not Fault.OVERLOADED:
-                endpoint.failed(fault.value)
+                endpoint.failed(_HEALTH_REASONS[fault], fault.value)
             if (not sent or opened.safe_to_repeat) and self._try_next(endpoint, plan):
                 return
         self._settle(self._carrier.pipeline.fail(opened, fault))
@@ -261,6 +296,7 @@ class Exchange:
         assert isinstance(plan.target, ToCluster)
         if self._carrier.clusters[plan.target.cluster].choose(self._tried) is None:
             return False
+        self._carrier.metrics.retried("next_endpoint")
         self._forward(plan)
         return True
 
@@ -279,7 +315,7 @@ class Exchange:
 
     def _kept(self, settlement: Settlement, *, kept: bool) -> None:
         outcome = "kept" if kept else "lost"
-        self._finish(Settlement(outcome, settlement.code, settlement.answer), None)
+        self._finish(Settlement(outcome, settlement.fault, settlement.code, settlement.answer), None)
 
     def _finish(self, settlement: Settlement, reply: Reply | None) -> None:
         carrier, opened = self._carrier, self._opened
@@ -302,7 +338,7 @@ class Exchange:
         if carrier.observe is not None:
             carrier.observe(record)
         carrier.journal.append(record)
-        carrier.count(opened, settlement, upstream, total)
+        carrier.count(opened, settlement, upstream, total - upstream)
         self._asker.release(self._response(settlement, reply))
 
     def _response(self, settlement: Settlement, reply: Reply | None) -> Response:

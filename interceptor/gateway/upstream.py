@@ -6,7 +6,7 @@ and whether the other side may have read any of it (``sent``); only the asker kn
 
 import asyncio
 from collections import deque
-from typing import Protocol
+from typing import Protocol, cast
 
 from interceptor.gateway.deadlines import Deadlines, Line
 from interceptor.gateway.http1 import Http1Error, Reply, ReplyReader
@@ -92,8 +92,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is not a subclass of asyncio's
 
     def data_received(self, data: bytes) -> None:
         """Read on; hand the reply over once it is whole."""

@@ -1,0 +1,106 @@
+"""Notifications that are delivered later: what goes into an app's outbox, and how it leaves.
+
+An outbox for each app that is told of something, a folder for each worker: no two processes write one file.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from interceptor.gateway.http1 import Reply
+from interceptor.gateway.upstream import Patiences, Pool
+from interceptor.outbox import Entry, Outbox
+from interceptor.outbox import Watcher as OutboxWatcher
+from interceptor.pipeline import Fault
+from interceptor.settings import Address
+
+
+class Deliveries:
+    """The outboxes of one worker."""
+
+    def __init__(
+        self,
+        folder: Path,
+        apps: Iterable[str],
+        limit: int,
+        pool_for: Callable[[Address], Pool],
+        patience: Patiences,
+        watcher: OutboxWatcher,
+    ) -> None:
+        self._pool_for = pool_for
+        self._patience = patience
+        self._boxes = {app: Outbox(folder, app, limit, self._deliver, watcher) for app in apps}
+
+    async def open(self) -> None:
+        """Take the folders and go on with what was left. Raises ``OutboxError``."""
+        for box in self._boxes.values():
+            await box.open()
+
+    async def close(self) -> None:
+        """Stop delivering; what waits is on disk."""
+        for box in self._boxes.values():
+            await box.close()
+
+    def waiting(self, app: str) -> bool:
+        """Whether newer notifications have to queue behind older ones."""
+        box = self._boxes.get(app)
+        return box is not None and box.depth > 0
+
+    def put(self, app: str, url: str, body: bytes, exchange: str, then: Callable[[bool], None]) -> None:
+        """Keep a notification; ``then`` hears whether it is safe."""
+        box = self._boxes.get(app)
+        if box is None or not url:
+            then(False)  # noqa: FBT003 - the one thing it says
+            return
+        entry = Entry(app=app, url=url, body=body, exchange=exchange)
+        box.put(entry).add_done_callback(lambda kept: then(not kept.cancelled() and kept.result()))
+
+    def depths(self) -> dict[str, int]:
+        """How many wait, by app."""
+        return {app: box.depth for app, box in self._boxes.items()}
+
+    async def _deliver(self, entry: Entry) -> bool:
+        parts = urlsplit(entry.url)
+        errand = _Delivery()
+        self._pool_for(Address(parts.hostname or "", parts.port or 80)).send(errand, _request(entry), self._patience)
+        with contextlib.suppress(ConnectionError):
+            reply = await errand.outcome
+            return 200 <= reply.status < 300  # noqa: PLR2004 - RFC 9110, 15.3
+        return False
+
+
+class _Delivery:
+    """The errand of one delivery."""
+
+    def __init__(self) -> None:
+        self.outcome: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+
+    def replied(self, reply: Reply) -> None:
+        """The app answered."""
+        if not self.outcome.done():
+            self.outcome.set_result(reply)
+
+    def failed(self, fault: Fault, *, sent: bool) -> None:
+        """The app did not."""
+        del sent
+        if not self.outcome.done():
+            self.outcome.set_exception(ConnectionError(fault.value))
+
+
+def _request(entry: Entry) -> bytes:
+    parts = urlsplit(entry.url)
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    own = f"X-Interceptor-Exchange: {entry.exchange}\r\n" if entry.exchange else ""
+    return (
+        b"POST %b HTTP/1.1\r\nHost: %b\r\nContent-Type: %b\r\n%bContent-Length: %d\r\n\r\n%b"
+        % (
+            path.encode("latin-1"),
+            parts.netloc.encode("latin-1"),
+            entry.content_type.encode("latin-1"),
+            own.encode("latin-1"),
+            len(entry.body),
+            entry.body,
+        )
+    )

@@ -1,0 +1,241 @@
+"""One worker: the parts of the data plane put together, started and stopped in order.
+
+Start: journal (nothing is decided before it can be recorded), pools and clusters, outbox, listeners.
+Stop: listeners, what is in flight, outbox, upstream connections, journal.
+"""
+
+import asyncio
+import gc
+import logging
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from interceptor.audit.record import Record, Recorder
+from interceptor.gateway.clusters import ClusterRoute, Endpoint
+from interceptor.gateway.connection import Door
+from interceptor.gateway.deadlines import Deadlines
+from interceptor.gateway.delivery import Deliveries
+from interceptor.gateway.exchange import Carrier
+from interceptor.gateway.master import GatewayMaster
+from interceptor.gateway.upstream import Patiences, Pool, UpstreamConnection
+from interceptor.identity import Identifier
+from interceptor.journal import Journal
+from interceptor.metrics import Metrics, Snapshot
+from interceptor.pipeline import Patience, Pipeline, patience_of
+from interceptor.policy import Context, RuleSet, Source, compile_policy
+from interceptor.settings import Address, Cluster, Mode, Settings
+from interceptor.values import Kind
+from interceptor.wire import knowledge
+from interceptor.wire.codes import Code
+from interceptor.wire.numbers import NumberReader
+
+log = logging.getLogger(__name__)
+
+_GC_THRESHOLD = 50_000  # exchanges make no cycles; the collector need not look at them often
+_STOP_POLL_SECONDS = 0.02
+
+
+def policy_context(settings: Settings) -> Context:
+    """What rules may name, with this configuration."""
+    return Context(
+        commands=knowledge.COMMANDS,
+        notifications=knowledge.NOTIFICATIONS,
+        verbs=knowledge.VERBS,
+        apps=frozenset(settings.apps),
+        clusters=frozenset(settings.clusters),
+        defaults=settings.defaults,
+        zone=settings.time_zone,
+        number=NumberReader(settings.country, settings.extensions).read,
+        parameters=frozenset(knowledge.PARAMETER_NAMES.values()),
+    )
+
+
+class Worker:
+    """The data plane of one process. ``name`` is its journal's and goes into its exchange ids."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        sources: Sequence[Source],
+        *,
+        name: str = "w0",
+        first: bool = True,
+        share_port: bool = False,
+        observe: Callable[[Record], None] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._name = name
+        self._loop = asyncio.get_running_loop()
+        self._share_port = share_port
+        self._stopping = False
+        self.rules: RuleSet = compile_policy(sources, policy_context(settings))
+        self.loaded_at = time.time()
+        self.metrics = Metrics(
+            name, commands=knowledge.COMMANDS, notifications=knowledge.NOTIFICATIONS, codes=tuple(Code)
+        )
+        self.metrics.policy_loaded(self.rules.revision, (rule.name for rule in self.rules.rules), self.loaded_at)
+        self.metrics.before_snapshot.append(self._gauge)
+        self._deadlines = Deadlines(self._loop)
+        self.journal = Journal(settings.journal, name, self._loop, self.metrics)
+        self._recorder = Recorder(name, settings.journal.masking)
+        identifier = Identifier(settings.apps.values(), secrets.token_bytes(32))
+        self._pipeline = Pipeline(settings, self.rules, self._recorder, identifier)
+        self._patiences = {row: Patiences(self._deadlines, times) for row, times in patience_of(settings).items()}
+        self._idle = self._deadlines.line(settings.timeouts.upstream_idle, UpstreamConnection.close)
+        self._pools: dict[Address, Pool] = {}
+        self.clusters = {name: self._route(cluster) for name, cluster in settings.clusters.items()}
+        self.deliveries = Deliveries(
+            settings.state / "outbox" / name,
+            settings.apps,
+            settings.limits.outbox,
+            self._pool_for,
+            self._patiences[Patience.REPORT],
+            self.metrics,
+        )
+        boot = secrets.token_hex(4)
+        self._carrier = Carrier(
+            self._pipeline,
+            self._recorder,
+            self.journal,
+            self.metrics,
+            self.deliveries,
+            worker=f"{boot}-{name}",
+            clusters=self.clusters,
+            pool_for=self._pool_for,
+            patiences=self._patiences,
+            headers=settings.headers,
+            most_connections=settings.limits.connections,
+            observe=observe,
+        )
+        listeners = [each for each in settings.listeners if first or each.mode is Mode.GATEWAY]
+        self._doors = {
+            each.name: Door(each, settings.limits, settings.timeouts, self._deadlines, self._carrier)
+            for each in listeners
+        }
+        self._master: GatewayMaster | None = None
+
+    async def start(self) -> dict[str, Address]:
+        """Begin to serve; give the listeners' addresses by name."""
+        settings = self._settings
+        await self.journal.open()
+        self._deadlines.start()
+        await self.deliveries.open()
+        longest = max(times.total for times in patience_of(settings).values())
+        self._master = GatewayMaster(
+            self._doors,
+            self._carrier,
+            settings.limits,
+            state=settings.state,
+            share_port=self._share_port,
+            answer_seconds=longest * 2 + settings.timeouts.connect,
+        )
+        try:
+            addresses = await self._master.start()
+        except BaseException:
+            await self.stop()
+            raise
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(_GC_THRESHOLD, 20, 100)
+        return addresses
+
+    async def stop(self) -> None:
+        """Stop accepting, finish what is in flight up to the cap, flush the journal."""
+        self._stopping = True
+        master = self._master
+        if master is not None:
+            await master.stop_listening()
+        for door in self._doors.values():
+            door.stop()
+        over = self._loop.time() + self._settings.timeouts.shutdown
+        while self._busy and self._loop.time() < over:
+            await asyncio.sleep(_STOP_POLL_SECONDS)
+        for door in self._doors.values():
+            for connection in tuple(door.connections):
+                connection.abort()
+        await self.deliveries.close()
+        for route in self.clusters.values():
+            for endpoint in route.endpoints:
+                endpoint.close()
+        for pool in self._pools.values():
+            pool.close()
+        if master is not None:
+            await master.stop()
+        self._deadlines.stop()
+        await self.journal.close()
+
+    def drain(self) -> None:
+        """Say that we are about to stop."""
+        self._stopping = True
+
+    @property
+    def _busy(self) -> bool:
+        return self._carrier.in_flight > 0 or any(door.connections for door in self._doors.values())
+
+    # what the admin listener tells
+
+    def unready(self) -> list[str]:
+        """Why no traffic should come here; empty where all is well."""
+        reasons = []
+        if self._stopping:
+            reasons.append("shutting down")
+        if not self.journal.healthy:
+            reasons.append(f"journal cannot write: {self.journal.outage or 'not open'}")
+        for name, route in self.clusters.items():
+            if not any(endpoint.up for endpoint in route.endpoints):
+                why = "; ".join(f"{endpoint.host} {endpoint.why}" for endpoint in route.endpoints)
+                reasons.append(f"no endpoint of cluster {name} is up: {why}")
+        return reasons
+
+    def snapshot(self) -> Snapshot:
+        """The numbers of this worker at this moment."""
+        return self.metrics.snapshot()
+
+    def _gauge(self) -> None:
+        """Set the gauges that are cheaper to read than to keep."""
+        metrics = self.metrics
+        for name, route in self.clusters.items():
+            for endpoint in route.endpoints:
+                metrics.endpoint_up(name, endpoint.host, up=endpoint.up)
+        for address, pool in self._pools.items():
+            idle = pool.idle
+            metrics.upstream_pool(str(address), idle=idle, busy=pool.connections - idle, queued=pool.queued)
+        for app, depth in self.deliveries.depths().items():
+            metrics.outbox_depth(app, depth)
+        metrics.journal_state(pending=self.journal.statistics.pending, healthy=self.journal.healthy)
+
+    def policy(self) -> dict[str, Any]:
+        """What is in force."""
+        return {
+            "revision": self.rules.revision,
+            "loaded_at": self.loaded_at,
+            "rules": [{"name": rule.name, "place": str(rule.place), "mode": rule.mode.value} for rule in self.rules.rules],
+            "defaults": {kind.value: self._settings.defaults[kind].value for kind in Kind},
+        }
+
+    # upstreams
+
+    def _pool_for(self, address: Address) -> Pool:
+        pool = self._pools.get(address)
+        if pool is None:
+            settings = self._settings
+            pool = Pool(address, settings.limits, self._idle, settings.timeouts.connect, self._loop)
+            self._pools[address] = pool
+        return pool
+
+    def _route(self, cluster: Cluster) -> ClusterRoute:
+        patience = self._patiences[Patience.COMMAND]
+        endpoints = tuple(
+            Endpoint(url, cluster, self._pool_for(Address(url.host, url.port)), patience, self._loop, self.metrics.endpoint_failed)
+            for url in cluster.endpoints
+        )
+        return ClusterRoute(cluster, endpoints)
+
+
+def read_rules(folder: Path) -> list[Source]:
+    """Every rules file below a folder, in the order of their paths. Raises ``OSError``."""
+    files = sorted(path for path in folder.rglob("*.yaml") if not path.name.endswith(".test.yaml"))
+    return [Source(str(path), path.read_bytes()) for path in files]
