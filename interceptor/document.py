@@ -122,14 +122,36 @@ class _Reader:
     def place(self, mark: Any) -> Place:
         return Place(self.file, mark.line + 1, mark.column + 1)
 
-    def take(self, event: Any) -> bool:
-        """Use one event; false means that reading further makes no sense."""
-        kind = type(event)
-        if kind is yaml.ScalarEvent:
-            self.decorations(event)
-            value = event.value
-            quoted = bool(event.style)
-            self.put(Text("" if value == "~" and not quoted else value, self.place(event.start_mark), quoted))
+    def run(self, source: str) -> bool:
+        """Build the tree; false means that reading stopped before the end."""
+        loader = _Loader(source)
+        next_event, file, put = loader.get_event, self.file, self.put
+        try:
+            while True:
+                event: Any = next_event()
+                kind = type(event)
+                if kind is yaml.ScalarEvent:  # three events of four
+                    mark, value, quoted = event.start_mark, event.value, bool(event.style)
+                    if event.anchor is not None or event.tag is not None:
+                        self.decorations(event)
+                    if value == "~" and not quoted:
+                        value = ""
+                    put(Text(value, Place(file, mark.line + 1, mark.column + 1), quoted))
+                elif kind is yaml.StreamEndEvent:
+                    return True
+                elif not self.structure(event, kind):
+                    return False
+        finally:
+            loader.dispose()
+
+    def structure(self, event: Any, kind: type) -> bool:
+        """Use one event that is no scalar; false means that reading further makes no sense."""
+        if kind is yaml.MappingEndEvent:
+            done = self.open.pop()
+            self.put(Fields(tuple(done.entries), done.place))
+        elif kind is yaml.SequenceEndEvent:
+            done = self.open.pop()
+            self.put(Items(tuple(done.nodes), done.place))
         elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
             self.decorations(event)
             place = self.place(event.start_mark)
@@ -137,12 +159,6 @@ class _Reader:
                 self.problems.add(place, f"nested more than {DEEPEST} deep", "too_deep")
                 return False
             self.open.append(_Open(place, mapping=kind is yaml.MappingStartEvent))
-        elif kind is yaml.MappingEndEvent:
-            done = self.open.pop()
-            self.put(Fields(tuple(done.entries), done.place))
-        elif kind is yaml.SequenceEndEvent:
-            done = self.open.pop()
-            self.put(Items(tuple(done.nodes), done.place))
         elif kind is yaml.AliasEvent:
             place = self.place(event.start_mark)
             self.problems.add(place, f"an alias (`*{event.anchor}`) is not read here, write it out", "alias")
@@ -205,9 +221,8 @@ def read(data: bytes, file: str) -> tuple[Node | None, tuple[Problem, ...]]:
         reader.problems.add(_end_of(text[: odd.start()], file), f"the character {code} has no place here", "control")
         return None, reader.problems.found
     try:
-        for event in yaml.parse(text, Loader=_Loader):
-            if not reader.take(event):
-                return None, reader.problems.found
+        if not reader.run(text):
+            return None, reader.problems.found
     except yaml.MarkedYAMLError as fault:
         mark = fault.problem_mark or fault.context_mark
         place = Place(file, 1, 1) if mark is None else reader.place(mark)

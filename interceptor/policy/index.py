@@ -4,8 +4,9 @@ Every rule is filed under the most selective key that its condition offers: a nu
 message is looked up in the tables of its name, and what it finds there, with the rules that offered no key, are the
 candidates. So the cost of a decision follows the rules that can match, not the rules that exist.
 
-Rules with the same ``on`` share tables when they are many, so that memory follows the rules and not rules times names;
-the few others are filed once per name, so that a message is looked up in few tables.
+Names that the same rules are for share an index. Where very many rules are for the same names, they get tables of their
+own that all those names share: then memory follows the rules and not rules times names, and a message is looked up in
+few tables all the same.
 """
 
 from collections import Counter
@@ -18,7 +19,7 @@ from interceptor.policy.condition import AllOf, Condition, Key, Lookup, Offer, P
 from interceptor.policy.names import ANY
 from interceptor.policy.readings import Readings
 
-SHARED_FROM: Final = 1000
+SHARED_FROM: Final = 100_000  # rules times names
 
 
 class Filed(Struct, frozen=True):
@@ -82,24 +83,25 @@ def build(filed: Sequence[Filed], known: Iterable[str], readings: Readings) -> t
     groups: dict[frozenset[str], list[Filed]] = {}
     for entry in filed:
         groups.setdefault(entry.names, []).append(entry)
-    shared = {names: _shelve(group, readings) for names, group in groups.items() if len(group) >= SHARED_FROM}
-    few = [group for names, group in groups.items() if names not in shared]
+    mentioned = {name for names in groups for name in names} - {ANY}
+    shared = {
+        names: _shelve(group, readings)
+        for names, group in groups.items()
+        if len(group) * (len(mentioned) if ANY in names else len(names)) >= SHARED_FROM
+    }
+    made: dict[tuple[frozenset[str], ...], NameIndex] = {}
 
     def index(name: str) -> NameIndex:
-        own = _shelve([entry for group in few if _is_for(group[0].names, name) for entry in group], readings)
-        shelves = [own, *(shelf for names, shelf in shared.items() if _is_for(names, name))]
-        probes = tuple(probe for shelf in shelves for probe in shelf.probes)
-        return NameIndex(probes, tuple(sorted(position for shelf in shelves for position in shelf.always)))
+        fitting = tuple(names for names in groups if name in names or ANY in names)
+        if fitting not in made:
+            few = (entry for names in fitting if names not in shared for entry in groups[names])
+            shelves = [_shelve(few, readings), *(shared[names] for names in fitting if names in shared)]
+            probes = tuple(probe for shelf in shelves for probe in shelf.probes)
+            made[fitting] = NameIndex(probes, tuple(sorted(at for shelf in shelves for at in shelf.always)))
+        return made[fitting]
 
-    others = index(ANY)
-    spelled = dict.fromkeys((*known, *sorted({name for names in groups for name in names} - {ANY})))
-    mentioned = {name for names in groups for name in names}
-    indexes = {name: index(name) if name in mentioned else others for name in spelled}
-    return {name.lower(): found for name, found in indexes.items()} | indexes, others
-
-
-def _is_for(names: frozenset[str], name: str) -> bool:
-    return name in names or ANY in names
+    indexes = {name: index(name) for name in (*known, *sorted(mentioned))}
+    return {name.lower(): found for name, found in indexes.items()} | indexes, index(ANY)
 
 
 def _shelve(group: Iterable[Filed], readings: Readings) -> NameIndex:

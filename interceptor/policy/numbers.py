@@ -26,7 +26,7 @@ from phonenumbers import SUPPORTED_REGIONS
 
 from interceptor import document
 from interceptor.document import Node, Text
-from interceptor.policy.condition import Condition, Not, Offer, Positions, Probe, Test
+from interceptor.policy.condition import Condition, Not, Offer, Positions, Probe, Test, membership
 from interceptor.policy.grammar import Grammar, Reading
 from interceptor.policy.readings import Readings
 from interceptor.policy.texts import by_length, shortest
@@ -36,7 +36,7 @@ Party = Literal["number", "caller"]
 By = Literal["exact", "prefix", "country", "class"]
 _RANKS: Final[dict[By, int]] = {"exact": 1, "prefix": 4, "country": 8, "class": 9}
 _PREFIX: Final = re.compile(r"\+?[0-9*#]+")
-_COUNTRIES: Final = frozenset(SUPPORTED_REGIONS) | {"001"}
+_COUNTRIES: Final = frozenset(SUPPORTED_REGIONS)
 _CLASSES: Final = tuple(number_class.value for number_class in NumberClass)
 
 
@@ -85,17 +85,17 @@ class NumberIn(Struct, frozen=True):
     """The number is one of ``numbers``, in canonical form."""
 
     party: Party
-    numbers: frozenset[str]
+    numbers: tuple[str, ...]
 
     def test(self, _readings: Readings) -> Test:
-        numbers = self.numbers
+        numbers = membership(self.numbers)
         if self.party == "caller":
             return lambda facts: (number := facts.caller) is not None and number.canonical in numbers
         return lambda facts: (number := facts.number) is not None and number.canonical in numbers
 
     def offer(self) -> Offer | None:
         lookup = NumberLookup(self.party, "exact")
-        return Offer(tuple((lookup, number) for number in sorted(self.numbers)))
+        return Offer(tuple((lookup, number) for number in self.numbers))
 
 
 class NumberStarts(Struct, frozen=True):
@@ -136,17 +136,17 @@ class NumberCountryIn(Struct, frozen=True):
     """The number belongs to one of ``countries``."""
 
     party: Party
-    countries: frozenset[str]
+    countries: tuple[str, ...]
 
     def test(self, _readings: Readings) -> Test:
-        countries = self.countries
+        countries = membership(self.countries)
         if self.party == "caller":
             return lambda facts: (number := facts.caller) is not None and number.country in countries
         return lambda facts: (number := facts.number) is not None and number.country in countries
 
     def offer(self) -> Offer | None:
         lookup = NumberLookup(self.party, "country")
-        return Offer(tuple((lookup, country) for country in sorted(self.countries)))
+        return Offer(tuple((lookup, country) for country in self.countries))
 
 
 class NumberExists(Struct, frozen=True):
@@ -169,7 +169,7 @@ def read_number_test(node: Node, reading: Reading, party: Party) -> Condition | 
 
     def exact(nodes: tuple[Text, ...], reading: Reading) -> Condition | None:
         numbers = [_number(entry, reading, what) for entry in nodes]
-        return NumberIn(party, frozenset(number for number in numbers if number is not None))
+        return NumberIn(party, tuple(dict.fromkeys(number for number in numbers if number is not None)))
 
     def prefix(nodes: tuple[Text, ...], reading: Reading) -> Condition | None:
         return NumberStarts(party, shortest(tuple(_prefix(entry, reading, what) for entry in nodes)))
@@ -179,7 +179,7 @@ def read_number_test(node: Node, reading: Reading, party: Party) -> Condition | 
         return NumberClassIn(party, tuple(NumberClass(word) for word in dict.fromkeys(words) if word is not None))
 
     def country(nodes: tuple[Text, ...], reading: Reading) -> Condition | None:
-        return NumberCountryIn(party, frozenset(_country(entry, reading) for entry in nodes))
+        return NumberCountryIn(party, tuple(dict.fromkeys(_country(entry, reading) for entry in nodes)))
 
     def exists(nodes: tuple[Text, ...], reading: Reading) -> Condition | None:
         there = document.boolean(nodes[0], reading.problems, f"`exists` of {what}")

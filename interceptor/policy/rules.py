@@ -80,6 +80,7 @@ class RuleReader:
     def __init__(self) -> None:
         self.rules: list[Rule] = []
         self._named: dict[str, Place] = {}
+        self._names: dict[tuple[tuple[Kind, frozenset[str]], ...], Names] = {}  # equal ones are kept once
 
     def read_file(self, root: Node, reading: Reading) -> None:
         """Take in the rules of one file."""
@@ -112,6 +113,7 @@ class RuleReader:
             problems.add(node.place, "a rule should say `on` which messages it acts", "missing_key")
         else:
             names = read_names(on, reading, allowed, who)
+            names = self._names.setdefault(tuple(names.items()), names)
         condition = None if when is None else read_when(when, reading)
         return Rule(name, node.place, mode, names, condition, actions)
 

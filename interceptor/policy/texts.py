@@ -26,7 +26,7 @@ from msgspec import Struct
 
 from interceptor import document
 from interceptor.document import Node, Text
-from interceptor.policy.condition import Condition, Not, Offer, Positions, Probe, Test, either
+from interceptor.policy.condition import Condition, Not, Offer, Positions, Probe, Test, either, membership
 from interceptor.policy.grammar import Grammar, Reading
 from interceptor.policy.patterns import LinearPattern, read_pattern
 from interceptor.policy.readings import Readings
@@ -92,17 +92,17 @@ class TextIn(Struct, frozen=True):
     """The text is one of ``values``."""
 
     field: TextField
-    values: frozenset[str]
+    values: tuple[str, ...]
 
     def test(self, _readings: Readings) -> Test:
-        name, values = self.field.name, self.values
+        name, values = self.field.name, membership(self.values)
         if self.field.part == "headers":
             return lambda facts: facts.headers.get(name) in values
         return lambda facts: facts.values.get(name) in values
 
     def offer(self) -> Offer | None:
         lookup = TextLookup(self.field, "exact")
-        return Offer(tuple((lookup, value) for value in sorted(self.values)))
+        return Offer(tuple((lookup, value) for value in self.values))
 
 
 class TextStarts(Struct, frozen=True):
@@ -192,7 +192,7 @@ def read_text_test(node: Node, reading: Reading, field: TextField, what: str) ->
     """The tests on one parameter or header."""
 
     def values(nodes: tuple[Text, ...], _reading: Reading) -> Condition | None:
-        return TextIn(field, frozenset(node.value for node in nodes))
+        return TextIn(field, tuple(dict.fromkeys(node.value for node in nodes)))
 
     def named(name: str) -> Grammar:
         return _grammar_of(name, field, f"`{name}` of {what}")
@@ -206,7 +206,7 @@ def _grammar_of(test: str, field: TextField, what: str) -> Grammar:
         problems = reading.problems
         words = tuple(node.value for node in nodes)
         if test == "exact":
-            return TextIn(field, frozenset(words))
+            return TextIn(field, tuple(dict.fromkeys(words)))
         if test == "exists":
             there = [document.boolean(node, problems, what) for node in nodes]
             if len(there) > 1:

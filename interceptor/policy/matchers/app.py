@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from interceptor import document
 from interceptor.document import Node, Text
-from interceptor.policy.condition import Condition, Not, Offer, Positions, Probe, Test
+from interceptor.policy.condition import Condition, Not, Offer, Positions, Probe, Test, membership
 from interceptor.policy.grammar import Grammar, Reading
 from interceptor.policy.readings import Readings
 from interceptor.values import Facts
@@ -42,15 +42,15 @@ class AppLookup(Struct, frozen=True):
 class AppIn(Struct, frozen=True):
     """The app is one of ``apps``; ``""`` is a sender that we do not know."""
 
-    apps: frozenset[str]
+    apps: tuple[str, ...]
 
     def test(self, _readings: Readings) -> Test:
-        apps = self.apps
+        apps = membership(self.apps)
         return lambda facts: facts.app in apps
 
     def offer(self) -> Offer | None:
         lookup = AppLookup()
-        return Offer(tuple((lookup, app) for app in sorted(self.apps)))
+        return Offer(tuple((lookup, app) for app in self.apps))
 
 
 def read(node: Node, reading: Reading) -> Condition | None:
@@ -63,11 +63,11 @@ def _values(nodes: tuple[Text, ...], reading: Reading) -> Condition | None:
         if node.value not in reading.context.apps:
             hint = document.nearest(node.value, reading.context.apps)
             reading.problems.add(node.place, f"unknown app `{node.value}`{hint}", "unknown_app")
-    return AppIn(frozenset(node.value for node in nodes))
+    return AppIn(tuple(dict.fromkeys(node.value for node in nodes)))
 
 
 def _exists(nodes: tuple[Text, ...], reading: Reading) -> Condition | None:
-    unknown = AppIn(frozenset(("",)))
+    unknown = AppIn(("",))
     return Not(unknown) if document.boolean(nodes[0], reading.problems, "`exists` of `app`") else unknown
 
 
