@@ -15,6 +15,8 @@ from bench.proxies import interceptor
 from bench.results import Results
 
 _RATE = 500  # samples a second
+_LOOP = ("run (asyncio/runners.py", "Runner.run (asyncio/runners.py")
+_WAITING = ("PyThread_acquire_lock_timed", "epoll_")  # with C frames, py-spy takes waiting threads for busy ones
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +28,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--close", action="store_true", help="every request on a connection of its own")
     parser.add_argument("--denied", type=float, default=0.0, help="share of requests that the rules refuse")
     parser.add_argument("--lines", type=int, default=35, help="how many lines of each list")
+    parser.add_argument("--by-line", action="store_true", help="py-spy: count lines, not functions")
     parser.add_argument("--native", action="store_true", help="py-spy: look into C extensions as well")
     parser.add_argument("--cprofile", action="store_true", help="cProfile even where py-spy is installed")
 
@@ -51,8 +54,9 @@ def profile(options: argparse.Namespace, folder: Path) -> int:
         if by_sampling:
             stacks = work / "stacks.txt"
             command = [str(spy), "record", "--pid", str(started.running.busiest()), "--rate", str(_RATE)]
-            command += ["--duration", str(options.seconds), "--format", "raw", "--output", str(stacks), "--nonblocking"]
-            command += ["--threads", *(["--native"] if options.native else [])]
+            command += ["--duration", str(options.seconds), "--format", "raw", "--output", str(stacks), "--threads"]
+            # Reading C frames needs the process to stand still for each sample, which slows it down.
+            command += ["--native" if options.native else "--nonblocking"]
             watching = pen.start("py-spy", command, cores=load_cores)
         used = started.running.cpu_seconds()
         counted = run_wrk(pen, course.script(load), started.site.port, load, seconds=options.seconds, cores=load_cores)
@@ -66,24 +70,26 @@ def profile(options: argparse.Namespace, folder: Path) -> int:
         if not stacks.exists():
             print(watching.last_words())
             return 1
-        print(read_stacks(stacks.read_text("utf-8", "replace"), options.lines))
+        print(read_stacks(stacks.read_text("utf-8", "replace"), options.lines, by_line=options.by_line))
     else:
         pstats.Stats(str(dump)).sort_stats("tottime").print_stats(options.lines)
     return 0
 
 
-def read_stacks(text: str, lines: int) -> str:
+def read_stacks(text: str, lines: int, *, by_line: bool = False) -> str:
     """Two lists out of py-spy's raw format (``outer;inner COUNT``): time in a function, and with all it calls."""
     itself: Counter[str] = Counter()
     within: Counter[str] = Counter()
     for line in text.splitlines():
         stack, _, count = line.rpartition(" ")
         frames = stack.split(";")
-        if not count.isdigit():
+        if not count.isdigit() or any(frame.startswith(_WAITING) for frame in frames):
             continue
-        itself[_without_line(frames[-1])] += int(count)
-        for frame in {_without_line(frame) for frame in frames}:
-            within[frame] += int(count)
+        # What stands above the event loop is the same for every sample and says nothing.
+        begin = max((place for place, frame in enumerate(frames) if frame.startswith(_LOOP)), default=-1) + 1
+        frames = [frame if by_line else _without_line(frame) for frame in frames[begin:] or frames[-1:]]
+        itself[frames[-1]] += int(count)
+        within.update(dict.fromkeys(frames, int(count)))
     total = max(1, itself.total())
     parts = [f"{total} samples"]
     for title, counter in (("the function itself", itself), ("with what it calls", within)):
