@@ -316,8 +316,8 @@ def _without(text: str | None, needle: str, instead: str) -> str | None:
 def readable(record: Record) -> Record:
     """``record`` with every text made fit for UTF-8: a byte that was none shows as its surrogate, written as an escape.
 
-    Parameters are decoded so that they encode to the same bytes again; so a sender's stray byte is a lone surrogate, and
-    JSON cannot hold those. It is rare, hence apart from the making.
+    Parameters are decoded so that they encode to the same bytes again; so a sender's stray byte is a lone surrogate,
+    and JSON cannot hold those. It is rare, hence apart from the making.
     """
     for name in record.__struct_fields__:
         setattr(record, name, _readable_value(getattr(record, name)))

@@ -3,12 +3,13 @@
 Laws of this module:
 
 * The bytes up to ``offset`` of the current file are whole records and stay as they are.
-* A failed write leaves nothing behind: the next one cuts the file back to ``offset`` first and begins a new file, because
-  a file whose sync failed once cannot be trusted to tell of it again.
+* A failed write leaves nothing behind: the next one first cuts the file back to ``offset`` and begins a new file,
+  because a file whose sync failed once cannot be trusted to tell of it again.
 * ``sequence`` is the number of the last record that was written; a failed write does not move it.
 * One process at a time has a chain; the lock falls with the process.
 """
 
+import contextlib
 import errno
 import os
 import re
@@ -105,6 +106,8 @@ class Chain:
             self._write_all(file, data, durable=durable)
         except OSError:
             self._failed = True
+            with contextlib.suppress(OSError):  # half a batch confuses readers; the next write insists on it
+                os.ftruncate(file, self._offset)
             raise
         self._offset += len(data)
         self.sequence += count

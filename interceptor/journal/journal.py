@@ -2,17 +2,18 @@
 
 Laws of this module:
 
-* A record that somebody waits for (``then``) is on disk before ``then(True)``. What came in one turn of the loop, or while
-  the thread was writing, is one batch and one sync: never a sync a record under load.
+* A record that somebody waits for (``then``) is on disk before ``then(True)``. What came in one turn of the loop, or
+  while the thread was writing, is one batch and one sync: never a sync a record under load.
 * A record gets its sequence number when its batch is made, so the numbers in the files have no holes, whatever fails.
-* While the journal cannot write, nobody waits: ``then(False)`` at once. Records are still kept in memory up to ``pending``, and
-  written when the disk is back, behind a gap record that says since when, why, and how many did not fit.
+* While the journal cannot write, nobody waits: ``then(False)`` at once. Records are still kept in memory up to
+  ``pending``, and written when the disk is back, behind a gap record: since when, why, and how many did not fit.
 """
 
 import asyncio
 import contextlib
 import errno
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -29,6 +30,9 @@ Then = Callable[[bool], None]
 
 FLUSH_RECORDS = 1000  # relaxed: so many are written without waiting for the clock
 BATCH_RECORDS = 2000  # a batch is encoded on the loop: this many take about a millisecond
+# The thread needs the interpreter three times a batch. A busy loop lets go of it only when asked, after this long; Python's
+# five milliseconds would be the journal's latency then.
+SWITCH_SECONDS = 0.0005
 RETRY_SECONDS = 0.25  # how often a journal that cannot write tries again
 STALL_SECONDS = 5.0  # a write that takes longer than this counts as "cannot write"
 CLOSE_SECONDS = 10.0  # how long closing waits for the disk
@@ -121,6 +125,7 @@ class Journal:
     async def open(self) -> tuple[Repair, ...]:
         """Take the chain, mend a torn end, start the thread. Raises :class:`JournalError`; returns what was mended."""
         repairs = await asyncio.to_thread(self._chain.open)
+        sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_SECONDS))
         self._can_write = True
         self._idle.set()
         self._thread = threading.Thread(target=self._run, name=f"journal-{self._worker}", daemon=True)
@@ -135,8 +140,8 @@ class Journal:
     def append(self, record: Record, then: Then | None = None) -> None:
         """Keep ``record``; ``then`` hears whether it is safe.
 
-        In ``strict``, ``then(True)`` comes once it is on disk; in ``relaxed`` at once, from inside this call. ``then(False)`` comes
-        at once too. A record without ``then`` is written with the next batch, after ``flush_seconds`` at the latest.
+        In ``strict``, ``then(True)`` comes once it is on disk; in ``relaxed`` at once, from inside this call, as
+        ``then(False)`` does. A record without ``then`` goes with the next batch, after ``flush_seconds`` at the latest.
         """
         records = self._records
         if len(records) + len(self._batch) >= self._limit:
@@ -166,7 +171,8 @@ class Journal:
 
     async def close(self) -> None:
         """Write and sync what is left, as far as the disk allows, and let go of the chain."""
-        if self._thread is None:
+        thread, self._thread = self._thread, None
+        if thread is None:
             return
         self._closing = True
         try:
@@ -179,15 +185,17 @@ class Journal:
                     if not self._can_write and len(self._records) >= before:
                         break
                 self._jobs.put(None)
-                await asyncio.to_thread(self._thread.join)
+                await asyncio.to_thread(thread.join)
         except TimeoutError:
             self._jobs.put(None)  # the thread is a daemon: a hanging disk does not keep the process
         self._can_write = False
         for timer in (self._timer, self._stall):
             if timer is not None:
                 timer.cancel()
+        self._limit = 0  # what comes now is lost, and told so
         if self._records:
             self._count_lost(len(self._records))
+            self._records, self._thens = [], []
 
     # On the loop: gathering and batches.
 

@@ -1,4 +1,4 @@
-"""Every metric Interceptor exposes: counted in plain dictionaries, summed over workers, written out by prometheus_client."""
+"""Every metric Interceptor exposes: counted in plain dictionaries, summed over workers, shown by prometheus_client."""
 
 from interceptor.metrics.exposition import exposition
 from interceptor.metrics.families import FAMILIES, Family, Gather, Type

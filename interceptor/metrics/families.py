@@ -31,7 +31,7 @@ class Gather(Enum):
 
 
 class Family(Struct, frozen=True):
-    """One metric. ``name`` is without the ending that Prometheus gives its type (``_total``, ``_bucket``, ``_info``)."""
+    """One metric. ``name`` is without the ending that belongs to its type (``_total``, ``_bucket``, ``_info``)."""
 
     name: str
     type: Type
@@ -172,13 +172,27 @@ NOTIFICATION_OUTCOMES = (
     "fallback",  # the app's fallback in place of its answer
     "kept",  # 200 at once, in the outbox
     "lost",  # neither delivered nor kept
-    "unroutable",  # no app to send it to
+    "failed",  # it could not be carried out
     "fault",
 )
 REFUSAL_REASONS = (
-    "framing",
+    "bad_chunk",
+    "bad_content_length",
+    "bad_expectation",
+    "bad_header",
+    "bad_host",
+    "bad_request_line",
+    "bad_status_line",
+    "bad_target",
+    "bad_trailer",
+    "bad_transfer_encoding",
+    "bad_version",
+    "bare_newline",
+    "incomplete",
+    "length_and_chunked",
     "head_too_large",
     "body_too_large",
+    "too_many_connections",
     "slow_sender",
     "method",
     "ambiguous",
@@ -187,15 +201,22 @@ REFUSAL_REASONS = (
     "authentication_failed",
     "address_forbidden",
     "no_command",
-    "no_cluster",
+    "unroutable",
     "overload",
     "cannot_record",
     "upstream_unreachable",
     "upstream_timeout",
+    "upstream_broken",
     "upstream_unreadable",
     "shutting_down",
     "fault",
 )
+LIMIT_OF_REASON = {
+    "body_too_large": "body",
+    "head_too_large": "head",
+    "too_many_connections": "connections",
+    "overload": "queued",
+}
 LIMITS = (
     "body",
     "reply_body",

@@ -2,9 +2,9 @@
 
 Laws of this module:
 
-* Label values come from closed sets, known when the metrics are made or when a policy is loaded; anything else is ``_other``. No
-  number, call id, path or name invented by a sender ever becomes a label.
-* Counting is a dictionary look-up and an addition. What the label values mean is worked out when a snapshot is asked for.
+* Label values come from closed sets, known when the metrics are made or when a policy is loaded; anything else is
+  ``_other``. No number, call id, path or name invented by a sender ever becomes a label.
+* Counting is a look-up and an addition. What the label values mean is worked out when a snapshot is asked for.
 """
 
 import time
@@ -50,7 +50,7 @@ class Metrics:
         self._started = clock()
         self._commands = frozenset(commands)
         self._notifications = frozenset(notifications)
-        self._codes = {code: str(code) for code in codes}
+        self._codes = {int(code): str(int(code)) for code in codes}
         self._rules: set[str] = set()
         self._values: dict[str, dict[tuple[str, ...], float]] = {}
         self._command_cells: dict[tuple[str, int | None, str, str], list[int]] = {}
@@ -64,10 +64,14 @@ class Metrics:
 
     # Once an exchange.
 
-    def command_settled(
+    def command_settled(  # noqa: PLR0917 - once an exchange: keywords would cost a tenth of it
         self, name: str, code: int | None, rule: str, verdict: str, upstream_seconds: float, own_seconds: float
     ) -> None:
-        """A command has its answer. ``upstream_seconds`` is 0 when no PBX was asked; ``verdict`` is the verdict's value."""
+        """A command has its answer.
+
+        ``upstream_seconds`` is 0 when no PBX was asked; ``verdict`` is the verdict's value, ``""`` when the policy was
+        not asked; ``rule`` is the name of the rule that ended the reading.
+        """
         try:
             self._command_cells[name, code, rule, verdict][0] += 1
         except KeyError:
@@ -80,7 +84,7 @@ class Metrics:
             upstream[bisect_left(_UPSTREAM_BUCKETS, upstream_seconds)] += 1
             upstream[-1] += upstream_seconds
 
-    def notification_settled(
+    def notification_settled(  # noqa: PLR0917 - as command_settled
         self, name: str, outcome: str, rule: str, verdict: str, upstream_seconds: float, own_seconds: float
     ) -> None:
         """A notification has its answer; ``outcome`` is one of ``NOTIFICATION_OUTCOMES``."""
@@ -107,12 +111,19 @@ class Metrics:
         self._add(f.SHADOW, (self._rule(rule),))
 
     def refused(self, reason: str) -> None:
-        """A request was refused without a rule; ``reason`` is one of ``REFUSAL_REASONS``."""
-        self._add(f.REFUSALS, (reason if reason in f.REFUSAL_REASONS else OTHER,))
+        """A request was refused without a rule; ``reason`` is one of ``REFUSAL_REASONS``.
 
-    def ambiguous(self, *, passed: bool) -> None:
-        """A message says one parameter twice; it was refused, or ``passed`` on as configured."""
-        self._add(f.AMBIGUOUS, ("passed" if passed else "refused",))
+        Where the reason is a cap or an ambiguity, the metric of those counts too.
+        """
+        self._add(f.REFUSALS, (reason if reason in f.REFUSAL_REASONS else OTHER,))
+        if reason in f.LIMIT_OF_REASON:
+            self.limit_hit(f.LIMIT_OF_REASON[reason])
+        elif reason == "ambiguous":
+            self._add(f.AMBIGUOUS, ("refused",))
+
+    def ambiguous_passed(self) -> None:
+        """A message says one parameter twice and is passed on, as configured."""
+        self._add(f.AMBIGUOUS, ("passed",))
 
     def not_well_formed(self, kind: Kind) -> None:
         """The answer to a message of this kind is XML that cannot be read."""

@@ -11,7 +11,7 @@ from interceptor.metrics.families import FAMILIES, Family, Gather, Type
 
 
 class Series(Struct, array_like=True, gc=False):
-    """One line of one metric: ``labels`` in the family's order; one number, or a histogram's buckets and then its sum."""
+    """One line of a metric: ``labels`` in the family's order; one number, or a histogram's buckets and then its sum."""
 
     labels: tuple[str, ...]
     values: list[float]

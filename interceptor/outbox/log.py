@@ -2,8 +2,8 @@
 
 Laws of this module:
 
-* An entry whose ``append`` has returned is on disk. That it went is written without waiting for the disk: after a power cut an
-  entry can be delivered a second time, never not at all.
+* An entry whose ``append`` has returned is on disk. That it went is written without waiting for the disk: after a power
+  cut an entry can be delivered a second time, never not at all.
 * A torn last line is an entry that nobody was told is kept: it is cut off.
 * The file is rewritten without what went when that is most of it; the new file takes the old one's place in one step.
 """

@@ -3,7 +3,7 @@
 Laws of this module:
 
 * ``put`` is true only for what is on disk. Several puts at once share one sync.
-* Entries leave in the order they came, one at a time; the next is tried only after the one before it arrived or expired.
+* Entries leave in the order they came, one at a time; the next is tried once the one before it arrived or expired.
 * A full outbox refuses the newest: what was promised stays promised.
 * Delivery is at least once: a process that dies between delivery and note delivers again.
 """
@@ -111,7 +111,7 @@ class Outbox:
         self._woken.set()
 
     async def close(self) -> None:
-        """Write what has come, stop delivering, let go of the file. What was not delivered waits for the next process."""
+        """Write what has come, stop delivering, let go of the file. What is left waits for the next process."""
         self._closing = True
         if not self._tasks:
             return
