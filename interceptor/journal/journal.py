@@ -30,8 +30,8 @@ Then = Callable[[bool], None]
 
 FLUSH_RECORDS = 1000  # relaxed: so many are written without waiting for the clock
 BATCH_RECORDS = 2000  # a batch is encoded on the loop: this many take about a millisecond
-# The thread needs the interpreter three times a batch. A busy loop lets go of it only when asked, after this long; Python's
-# five milliseconds would be the journal's latency then.
+# The thread needs the interpreter three times a batch. A busy loop lets go of it only when asked, after this long;
+# Python's five milliseconds would be the journal's latency then.
 SWITCH_SECONDS = 0.0005
 RETRY_SECONDS = 0.25  # how often a journal that cannot write tries again
 STALL_SECONDS = 5.0  # a write that takes longer than this counts as "cannot write"

@@ -16,7 +16,7 @@ _read_number = msgspec.json.Decoder(_Numbered).decode
 
 
 class Tail(Struct, frozen=True, gc=False):
-    """``length`` bytes of whole records, the last being number ``sequence``; the ``torn`` bytes after them are no record.
+    """``length`` bytes of whole records, the last being number ``sequence``; the ``torn`` bytes after them are none.
 
     ``sequence`` is ``None`` where the file has no whole record.
     """

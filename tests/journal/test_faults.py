@@ -12,6 +12,7 @@ import sys
 import textwrap
 import threading
 
+import msgspec
 import pytest
 
 from interceptor.settings import Durability
@@ -57,7 +58,7 @@ def test_a_disk_that_takes_no_more_is_told_to_the_waiter_and_makes_the_journal_u
             journal.append(book.record("late 2"), heard.append)
             assert heard == [False]
         assert journal.statistics.failures == 1
-            assert book.exchanges() == ["kept"], "a failed write leaves nothing behind"
+        assert book.exchanges() == ["kept"], "a failed write leaves nothing behind"
 
     run(story())
     assert failures.reasons == ["efbig"]
@@ -311,9 +312,8 @@ def test_after_kill_9_every_record_that_was_called_safe_is_in_the_files(book):
 
 
 def _numbers(path):
-    import msgspec
-
-    return [msgspec.json.decode(line)["sequence"] for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+    lines = path.read_bytes().splitlines(keepends=True)
+    return [msgspec.json.decode(line)["sequence"] for line in lines if line.endswith(b"\n")]
 
 
 def _open_and_write(book, run, keep):
