@@ -2,10 +2,13 @@
 
 Laws of this module:
 
-1. Anything that two parsers could read differently is refused, never repaired: a bare CR or LF, a folded header, a blank
-   before the colon, Content-Length beside Transfer-Encoding, two lengths, any coding but ``chunked``, chunk extensions.
-2. What came out does not depend on how the bytes were cut.
-3. What is not touched is kept as written: header blocks are forwarded as the bytes that came, less the hop-by-hop lines.
+1. Anything that two parsers could read differently is refused, never repaired: a bare CR or LF, a folded header, a
+   blank before the colon, Content-Length beside Transfer-Encoding, two lengths, any coding but ``chunked``, chunk
+   extensions, a fragment in the target, two hosts. In a request also what would let a rule see another message than the
+   receiver: a ``Connection`` that names a header of the message, two content types, framing headers spelt with ``_``.
+2. What came out does not depend on how the bytes were cut, and neither does the reason of a refusal.
+3. What is not touched is kept as written: header blocks are forwarded as the bytes that came, less the hop-by-hop
+   lines.
 4. Every buffer has a bound.
 
 Peers repeat their header blocks byte for byte, so a block that was read before is looked up, not read again
@@ -17,18 +20,21 @@ from typing import Final
 
 from msgspec import Struct
 
-_HEADER_LINE: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t \x21-\x7e\x80-\xff]*\r\n"
+_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
+_HEADER_LINE: Final = _TOKEN + rb"+:[\t \x21-\x7e\x80-\xff]*\r\n"
 _BLOCK: Final = re.compile(rb"(?:" + _HEADER_LINE + rb")*+")
-_REQUEST_LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}) ([\x21-\x7e\x80-\xff]+) HTTP/(\d)\.(\d)")
+_REQUEST_LINE: Final = re.compile(rb"(" + _TOKEN + rb"{1,32}) ([\x21\x22\x24-\x7e\x80-\xff]+) HTTP/(\d)\.(\d)")
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([\t \x21-\x7e\x80-\xff]*))?")
 _BARE_NEWLINE: Final = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)")
-_LENGTH: Final = re.compile(rb"[0-9]{1,15}")
+_LENGTH: Final = re.compile(rb"0|[1-9][0-9]{0,14}")  # a leading zero means octal to some
+_HOST: Final = re.compile(r"[A-Za-z0-9.\-_~%:\[\]]*")
 _CHUNK_SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,8}")
 _CHUNK_LINE_MOST: Final = 10
 
 _HOP_BY_HOP: Final = frozenset(
     {
         b"connection",
+        b"http2-settings",
         b"keep-alive",
         b"proxy-connection",
         b"proxy-authenticate",
@@ -39,14 +45,40 @@ _HOP_BY_HOP: Final = frozenset(
         b"upgrade",
     }
 )
+# Sent at most once in a request, or the receiver may read the body as another type than we do.
+_ONCE: Final = frozenset({b"content-type", b"content-encoding"})
+# Behind CGI-like doors "_" and "-" are the same letter: in these names that would make a second, unseen header.
+_DISGUISES: Final = frozenset({b"content_type", b"content_encoding", b"content_length", b"transfer_encoding"})
 _KEPT_BLOCKS: Final = 512
 _KEPT_BLOCK_BYTES: Final = 2048
+
+
+REASONS: Final = (
+    "bad_chunk",
+    "bad_connection",
+    "bad_content_length",
+    "bad_expectation",
+    "bad_header",
+    "bad_host",
+    "bad_request_line",
+    "bad_status_line",
+    "bad_target",
+    "bad_trailer",
+    "bad_transfer_encoding",
+    "bad_version",
+    "bare_newline",
+    "body_too_large",
+    "head_too_large",
+    "incomplete",
+    "length_and_chunked",
+    "repeated_header",
+)
 
 
 class Http1Error(Exception):
     """The peer's bytes are not HTTP as we read it.
 
-    ``reason`` is a stable code from a closed set, ``status`` what an asker is told.
+    ``reason`` is a stable code, one of ``REASONS``; ``status`` is what an asker is told.
     """
 
     def __init__(self, reason: str, status: int = 400) -> None:
@@ -61,7 +93,8 @@ class HeaderBlock(Struct, frozen=True):
     ``values`` maps names in lower case to values, equal names joined by a comma. ``length`` is the Content-Length, -1
     where there is none. ``before`` and ``after`` are the forwarded lines around the Content-Length line ``length_line``
     (as written; empty where there is none), so that an untouched message keeps its bytes and a changed one its order.
-    ``forwarded`` is the three together.
+    ``forwarded`` is the three together. ``faults`` says why a request of HTTP/1.0, and one of HTTP/1.1, may not have
+    these headers; empty where it may.
     """
 
     values: dict[str, str]
@@ -70,8 +103,8 @@ class HeaderBlock(Struct, frozen=True):
     close: bool
     keep_alive: bool
     expects_continue: bool
-    expects_unknown: bool
     hosts: int
+    faults: tuple[str, str]
     before: bytes
     length_line: bytes
     after: bytes
@@ -138,26 +171,31 @@ def _read_block(block: bytes) -> HeaderBlock:
     after: list[bytes] = []
     length_line = b""
     values: dict[str, str] = {}
-    expects = b""
     for line, (name, value) in zip(lines, fields, strict=True):
         text = name.decode("ascii")
         values[text] = f"{values[text]}, {value.decode('latin-1')}" if text in values else value.decode("latin-1")
-        if name == b"expect":
-            expects = value.lower()
-        elif name == b"content-length":
+        if name == b"content-length":
             length_line = line + b"\r\n"
-        elif name not in _HOP_BY_HOP and (name not in options or name == b"host"):
+        elif name not in _HOP_BY_HOP and name not in options and name != b"expect":
             (after if length_line else before).append(line + b"\r\n")
     head, tail = b"".join(before), b"".join(after)
+    expects = values.get("expect", "").lower()
+    names = [name for name, _ in fields]
+    hosts = names.count(b"host")
+    fault = _fault(names, options, values.get("host", ""))
+    unexpected = "" if expects in {"", "100-continue"} else "bad_expectation"
     return HeaderBlock(
         values=values,
         length=length,
         chunked=chunked,
         close=b"close" in options,
         keep_alive=b"keep-alive" in options,
-        expects_continue=expects == b"100-continue",
-        expects_unknown=expects not in {b"", b"100-continue"},
-        hosts=sum(name == b"host" for name, _ in fields),
+        expects_continue=expects == "100-continue",
+        hosts=hosts,
+        faults=(
+            fault or ("bad_transfer_encoding" if chunked else "") or unexpected,
+            fault or ("bad_host" if not hosts else "") or unexpected,
+        ),
         before=head,
         length_line=length_line,
         after=tail,
@@ -170,6 +208,21 @@ def _connection_options(fields: list[tuple[bytes, bytes]]) -> frozenset[bytes]:
     return frozenset(
         option.strip(b" \t").lower() for name, value in fields if name == b"connection" for option in value.split(b",")
     )
+
+
+def _fault(names: list[bytes], options: frozenset[bytes], host: str) -> str:
+    """Why a request of any version may not have these headers; empty where it may.
+
+    ``Connection`` may name what belongs to this hop and nothing else that is here: a header that we had to drop would
+    be one that a rule saw, or that a proxy before us added, and that the receiver never gets.
+    """
+    if names.count(b"host") > 1 or not _HOST.fullmatch(host):
+        return "bad_host"
+    if any(name in options and (name not in _HOP_BY_HOP or name == b"transfer-encoding") for name in names):
+        return "bad_connection"
+    if any(names.count(name) > 1 for name in _ONCE):
+        return "repeated_header"
+    return "" if _DISGUISES.isdisjoint(names) else "bad_header"
 
 
 def _content_length(fields: list[tuple[bytes, bytes]]) -> int:
@@ -220,7 +273,7 @@ class Reply(Struct):
 class _Chunks:
     """Puts a chunked body together, up to a cap."""
 
-    __slots__ = ("_body", "_body_most", "_left", "_trailer_most")
+    __slots__ = ("_body", "_body_most", "_left", "_searched", "_trailer_most")
 
     _SIZE: Final = -1  # a size line is next
     _TRAILER: Final = -2  # the last chunk was read
@@ -230,69 +283,66 @@ class _Chunks:
         self._body_most = body_most
         self._trailer_most = trailer_most
         self._left = self._SIZE
+        self._searched = 0  # how much of the trailers holds no end of them
 
     def take(self, data: bytes) -> tuple[bytes | None, bytes]:
         """Read on; give (the whole body or ``None``, the bytes not used yet). Raises :class:`Http1Error`."""
-        while True:
+        at = 0  # data is cut once, at the end: chunks may be many and small
+        while self._left != self._TRAILER:
             if self._left == self._SIZE:
-                end = data.find(b"\r\n", 0, _CHUNK_LINE_MOST)
+                end = data.find(b"\r\n", at, at + _CHUNK_LINE_MOST)
                 if end < 0:
-                    if len(data) >= _CHUNK_LINE_MOST:
+                    if len(data) - at >= _CHUNK_LINE_MOST:
                         raise Http1Error("bad_chunk")
-                    return None, data
-                if not _CHUNK_SIZE.fullmatch(data, 0, end):
+                    return None, data[at:]
+                if not _CHUNK_SIZE.fullmatch(data, at, end):
                     raise Http1Error("bad_chunk")
-                size = int(data[:end], 16)
+                size = int(data[at:end], 16)
                 if len(self._body) + size > self._body_most:
                     raise Http1Error("body_too_large", 413)
-                data = data[end + 2 :]
+                at = end + 2
                 self._left = size or self._TRAILER
-            elif self._left == self._TRAILER:
-                return self._end(data)
-            else:
-                if self._left:
-                    piece = data[: self._left]
-                    self._body += piece
-                    self._left -= len(piece)
-                    data = data[len(piece) :]
-                if self._left or not _begins_with_crlf(data, "bad_chunk"):
-                    return None, data
-                data = data[2:]
-                self._left = self._SIZE
+                continue
+            if self._left:
+                piece = data[at : at + self._left]
+                self._body += piece
+                self._left -= len(piece)
+                at += len(piece)
+            ending = data[at : at + 2]
+            if ending != b"\r\n":
+                if ending not in {b"", b"\r"}:
+                    raise Http1Error("bad_chunk")
+                return None, data[at:]
+            at += 2
+            self._left = self._SIZE
+        return self._end(data[at:])
 
     def _end(self, data: bytes) -> tuple[bytes | None, bytes]:
         """Trailers are read by the same grammar as headers, and dropped: nothing we forward may depend on them."""
         if data[:2] == b"\r\n":
             return bytes(self._body), data[2:]
-        end = data.find(b"\r\n\r\n")
+        end = data.find(b"\r\n\r\n", self._searched)
         if end < 0:
-            if len(data) > self._trailer_most or _BARE_NEWLINE.search(data):
+            if len(data) > self._trailer_most + 3 or _BARE_NEWLINE.search(data, self._searched):
                 raise Http1Error("bad_trailer")
+            self._searched = max(0, len(data) - 3)
             return None, data
         if end > self._trailer_most or not _BLOCK.fullmatch(data, 0, end + 2):
             raise Http1Error("bad_trailer")
         return bytes(self._body), data[end + 4 :]
 
 
-def _begins_with_crlf(data: bytes, reason: str) -> bool:
-    """Whether a line end is here; ``False`` where it may still come. Raises :class:`Http1Error` where it cannot."""
-    if data[:2] == b"\r\n":
-        return True
-    if data and data != b"\r":
-        raise Http1Error(reason)
-    return False
-
-
 class _Reader:
     """What reading requests and reading replies share: the buffer, the search for the head, the body."""
 
-    __slots__ = ("_body", "_buffer", "_chunks", "_head_most", "_missing", "body_most")
+    __slots__ = ("_body", "_buffer", "_chunks", "_head_most", "_missing", "_searched", "body_most")
 
     def __init__(self, head_most: int, body_most: int) -> None:
         self._buffer = b""
         self._head_most = head_most
         self.body_most = body_most
-        self._body: bytearray | None = None  # a body of known length that did not come at once
+        self._searched = 0  # how much of the buffer holds no end of the head
+        self._body: bytearray | None = None  # a body without chunks that did not come at once
         self._missing = 0
         self._chunks: _Chunks | None = None
 
@@ -310,17 +360,22 @@ class _Reader:
         return len(self._buffer)
 
     def _find_head(self) -> int:
-        """Where the head ends, -1 where it has not come whole. Raises :class:`Http1Error`."""
+        """Where the head ends, -1 where it has not come whole. Raises :class:`Http1Error`.
+
+        The first fault in the order of the bytes is the one that is told, however they were cut.
+        """
         data = self._buffer
-        end = data.find(b"\r\n\r\n")
-        if end < 0:
-            if len(data) > self._head_most + 3:
-                raise Http1Error("head_too_large", 431)
-            if _BARE_NEWLINE.search(data):
-                raise Http1Error("bare_newline")
-        elif end > self._head_most:
+        end = data.find(b"\r\n\r\n", self._searched)
+        if 0 <= end <= self._head_most:
+            self._searched = 0
+            return end
+        most = self._head_most + 3
+        if _BARE_NEWLINE.search(data, self._searched, most):
+            raise Http1Error("bare_newline")
+        if len(data) > most:
             raise Http1Error("head_too_large", 431)
-        return end
+        self._searched = max(0, len(data) - 3)
+        return -1
 
     def _start_body(self, block: HeaderBlock) -> bytes | None:
         """The body where it is here already; else prepare for it. The buffer begins after the head."""
@@ -364,11 +419,12 @@ class _Reader:
 class RequestReader(_Reader):
     """Reads the requests of one connection, in order. After an :class:`Http1Error` the connection is of no use."""
 
-    __slots__ = ("_head", "wants_continue")
+    __slots__ = ("_after_empty_line", "_head", "wants_continue")
 
     def __init__(self, head_most: int, body_most: int) -> None:
         super().__init__(head_most, body_most)
         self._head: Request | None = None
+        self._after_empty_line = False
         self.wants_continue = False  # the asker waits for "100 Continue" before it sends the body
 
     @property
@@ -400,49 +456,61 @@ class RequestReader(_Reader):
 
     def _read_head(self) -> Request | None:
         data = self._buffer
-        if data[:2] == b"\r\n":  # one empty line before a request is allowed (RFC 9112, 2.2)
+        if data[:2] == b"\r\n" and not self._after_empty_line:
+            self._after_empty_line = True  # one empty line before a request is allowed (RFC 9112, 2.2)
             self._buffer = data = data[2:]
         end = self._find_head()
         if end < 0:
             return None
-        line_end = data.find(b"\r\n")
-        line = _REQUEST_LINE.fullmatch(data, 0, line_end)
-        if line is None:
-            raise Http1Error("bad_request_line")
-        method, target, major, minor = line.groups()
-        if major != b"1" or minor not in b"01":
-            raise Http1Error("bad_version", 505)
-        block = read_block(data[line_end + 2 : end + 2])
+        try:
+            request = _request(data, end)
+        except Http1Error:
+            _refuse_bare_newline(data, end)
+            raise
         self._buffer = data[end + 4 :]
-        request = Request(method.decode("ascii"), target, minor == b"1", block, b"")
-        _check_request(request)
+        self._after_empty_line = False
         return request
 
 
-_HOST: Final = re.compile(r"[A-Za-z0-9.\-_~%:\[\]]*")
+def _refuse_bare_newline(data: bytes, end: int) -> None:
+    """Raise what would have been raised, had the head come in pieces."""
+    if _BARE_NEWLINE.search(data, 0, end + 2):
+        raise Http1Error("bare_newline") from None
 
 
-def _check_request(request: Request) -> None:
-    """What the grammar of the lines does not say. Brings an absolute target into origin form."""
-    block = request.block
-    if block.hosts > 1 or (request.minor and not block.hosts) or not _HOST.fullmatch(block.values.get("host", "")):
+def _request(data: bytes, end: int) -> Request:
+    """Read the head of a request that ends there. Raises :class:`Http1Error`."""
+    line_end = data.find(b"\r\n")
+    line = _REQUEST_LINE.fullmatch(data, 0, line_end)
+    if line is None:  # a fragment never travels: some would cut there, some read on
+        raise Http1Error("bad_target" if b"#" in data[:line_end] else "bad_request_line")
+    method, target, major, minor = line.groups()
+    if major != b"1" or minor not in b"01":
+        raise Http1Error("bad_version", 505)
+    block = read_block(data[line_end + 2 : end + 2])
+    fault = block.faults[minor == b"1"]
+    if fault:
+        raise Http1Error(fault, 417 if fault == "bad_expectation" else 400)
+    if target[:1] != b"/" and not (target == b"*" and method == b"OPTIONS"):
+        target = _origin(target, block)
+    return Request(method.decode("ascii"), target, minor == b"1", block, b"")
+
+
+def _origin(target: bytes, block: HeaderBlock) -> bytes:
+    """The origin form of an absolute target. Its host must be the one that ``Host`` names."""
+    start = min((at for at in (target.find(b"/", 7), target.find(b"?", 7)) if at >= 0), default=len(target))
+    if target[:7].lower() != b"http://" or start == 7:
+        raise Http1Error("bad_target")
+    authority = target[7:start].decode("latin-1")
+    host = block.values["host"] if block.hosts else authority
+    if not _HOST.fullmatch(authority) or _without_port_80(authority) != _without_port_80(host):
         raise Http1Error("bad_host")
-    if block.chunked and not request.minor:
-        raise Http1Error("bad_transfer_encoding")
-    if block.expects_unknown:
-        raise Http1Error("bad_expectation", 417)
-    target = request.target
-    if target[:1] == b"/":
-        return
-    if target == b"*" and request.method == "OPTIONS":
-        return
-    if target[:7].lower() == b"http://":
-        start = min((at for at in (target.find(b"/", 7), target.find(b"?", 7)) if at >= 0), default=len(target))
-        if start > 7:
-            origin = target[start:]
-            request.target = origin if origin[:1] == b"/" else b"/" + origin
-            return
-    raise Http1Error("bad_target")
+    origin = target[start:]
+    return origin if origin[:1] == b"/" else b"/" + origin
+
+
+def _without_port_80(authority: str) -> str:
+    return authority.lower().removesuffix(":80")
 
 
 class ReplyReader(_Reader):
@@ -467,11 +535,10 @@ class ReplyReader(_Reader):
                 return None
             body = self._begin(reply)
         elif self._until_close:
+            self._read_on()
             body = None
         else:
             body = self._more_body()
-        if self._until_close and len(self._buffer) > self.body_most:
-            raise Http1Error("body_too_large")
         if body is None:
             self._head = reply
             return None
@@ -485,18 +552,31 @@ class ReplyReader(_Reader):
             return None
         if not self._until_close:
             raise Http1Error("incomplete")
-        body, self._buffer, self._until_close = self._buffer, b"", False
-        return self._finished(self._head, body)
+        body, self._body, self._until_close = self._body, None, False
+        assert body is not None
+        return self._finished(self._head, bytes(body))
 
     def _begin(self, reply: Reply) -> bytes | None:
         block = reply.block
         if reply.status in {204, 304}:
+            if block.chunked or block.length > 0:
+                reply.reusable = False  # has no body (RFC 9112, 6.3); but does the other side know?
             return b""
         if not block.chunked and block.length < 0:
             self._until_close = True
             reply.reusable = False
+            self._body = bytearray()
+            self._read_on()
             return None
         return self._start_body(block)
+
+    def _read_on(self) -> None:
+        """Collect a body that lasts until the connection ends."""
+        assert self._body is not None
+        self._body += self._buffer
+        self._buffer = b""
+        if len(self._body) > self.body_most:
+            raise Http1Error("body_too_large", 413)
 
     def _finished(self, reply: Reply, body: bytes) -> Reply:
         self._head = None
@@ -507,26 +587,34 @@ class ReplyReader(_Reader):
         return reply
 
     def _read_head(self) -> Reply | None:
-        while True:
-            if not self._buffer:
-                return None
+        while self._buffer:
             end = self._find_head()
             if end < 0:
                 return None
             data = self._buffer
-            line_end = data.find(b"\r\n")
-            line = _STATUS_LINE.fullmatch(data, 0, line_end)
-            if line is None:
-                raise Http1Error("bad_status_line")
-            block = read_block(data[line_end + 2 : end + 2])
+            try:
+                reply = _reply(data, end)
+            except Http1Error:
+                _refuse_bare_newline(data, end)
+                raise
             self._buffer = data[end + 4 :]
-            status = int(line[2])
-            minor = line[1] == b"1"
-            if block.chunked and not minor:
-                raise Http1Error("bad_transfer_encoding")
-            if status >= 200:  # noqa: PLR2004 - RFC 9110, 15: the classes of status codes
-                reusable = not block.close if minor else block.keep_alive and not block.close
-                return Reply(status, data[9:line_end], minor, block, b"", reusable)
+            if reply.status >= 200:
+                return reply
             self._interim += 1
-            if status == 101 or self._interim > self._INTERIM_MOST:  # noqa: PLR2004 - we never ask to switch protocols
+            if reply.status == 101 or self._interim > self._INTERIM_MOST:  # we never ask to switch
                 raise Http1Error("bad_status_line")
+        return None
+
+
+def _reply(data: bytes, end: int) -> Reply:
+    """Read the head of a reply that ends there. Raises :class:`Http1Error`."""
+    line_end = data.find(b"\r\n")
+    line = _STATUS_LINE.fullmatch(data, 0, line_end)
+    if line is None:
+        raise Http1Error("bad_status_line")
+    block = read_block(data[line_end + 2 : end + 2])
+    minor = line[1] == b"1"
+    if block.chunked and not minor:
+        raise Http1Error("bad_transfer_encoding")
+    reusable = not block.close if minor else block.keep_alive and not block.close
+    return Reply(int(line[2]), data[9:line_end], minor, block, b"", reusable)
