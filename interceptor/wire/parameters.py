@@ -27,11 +27,18 @@ from urllib.parse import quote_plus
 from msgspec import Struct
 
 from interceptor.values import Change, RemoveParameter, RenameParameter, ReplaceInParameter, SetParameter
-from interceptor.wire.knowledge import ALIASES, PARAMETER_NAMES, command, lower
+from interceptor.wire.knowledge import ALIASES, PARAMETER_NAMES, SECRET_NAMES, command, lower
 
 _HEX = "0123456789abcdefABCDEF"
 _BYTES = {high + low: chr(int(high + low, 16)) for high in _HEX for low in _HEX}
 _ALIAS_NAMES = frozenset(ALIASES)
+_MEMO_SEGMENT = 160
+_MEMO_ENTRIES = 4096
+
+# An app sends most of its segments again and again (its name, its extension, its callback), and what a segment says
+# depends on nothing but its bytes. Secrets are not kept here.
+_memo: dict[str, tuple[str, str, str | None]] = {}
+
 _MESSAGE_NAMES = ("command", "notificationname")
 _UNICODE_ESCAPE = re.compile(r"%u[0-9A-Fa-f]{4}")
 _PLAIN_NAME = re.compile(r"[!-$'-*,-<>-~]*\Z")  # visible ASCII without % & + =
@@ -93,23 +100,19 @@ def decode(query: bytes, body: bytes | None = None, path: bytes = b"/") -> Param
     text = query.decode("latin-1")
     if body:
         text = f"{text}&{body.decode('latin-1')}" if text else body.decode("latin-1")
-    known, ascii_only = PARAMETER_NAMES, text.isascii()
     for segment in text.split("&"):
-        if not segment:
-            continue
-        raw_name, _, value = segment.partition("=")
-        name = known.get(raw_name)
-        if name is None:
-            written = raw_name if _PLAIN_NAME.match(raw_name) else _unescape(raw_name)
-            name = lower(written)
-            if name not in known and _could_be_taken_for_known(name):
-                ambiguous = ambiguous or written
-        if "%" in value or "+" in value or not ascii_only:
-            value = _unescape(value)
+        read = _memo.get(segment)
+        if read is None:
+            if not segment:
+                continue
+            read = _read_segment(segment)
+        name, value, suspect = read
         if name not in values:
             values[name] = value
         elif name:
-            ambiguous = ambiguous or _unescape(raw_name)
+            ambiguous = ambiguous or _unescape(segment.partition("=")[0])
+        if suspect is not None:
+            ambiguous = ambiguous or suspect
     if ambiguous is None:
         if not _ALIAS_NAMES.isdisjoint(values):
             ambiguous = next((name for name, same in ALIASES.items() if name in values and same in values), None)
@@ -164,6 +167,24 @@ def _unescape(text: str) -> str:
             decoded = ((_BYTES.get(piece[:2]), piece) for piece in rest)
             text = first + "".join("%" + piece if byte is None else byte + piece[2:] for byte, piece in decoded)
     return text if text.isascii() else text.encode("latin-1").decode("utf-8", "surrogateescape")
+
+
+def _read_segment(segment: str) -> tuple[str, str, str | None]:
+    """A segment's name in lower case, its value, and its name as written if that could be taken for another."""
+    raw_name, _, value = segment.partition("=")
+    value = _unescape(value)
+    name = PARAMETER_NAMES.get(raw_name)
+    if name is None:
+        written = raw_name if _PLAIN_NAME.match(raw_name) else _unescape(raw_name)
+        name = lower(written)
+        if name not in PARAMETER_NAMES and _could_be_taken_for_known(name):
+            return name, value, written
+    read = (name, value, None)
+    if len(segment) <= _MEMO_SEGMENT and name not in SECRET_NAMES:
+        if len(_memo) >= _MEMO_ENTRIES:
+            _memo.clear()
+        _memo[segment] = read
+    return read
 
 
 def _segments(source: bytes) -> list[tuple[str, str]]:
