@@ -8,7 +8,7 @@ from pathlib import Path
 from bench.backend import Backend
 from bench.contestant import Contestant, Site
 from bench.load import Counted, Load, path_of, run_wrk, write_script
-from bench.plan import DIRECT, Measure
+from bench.plan import DIRECT, SHARED, Measure
 from bench.processes import Pen, Running, StartError, fetch, free_ports, resident_bytes, wait_until
 from bench.results import Case, Reading, Results, Sample
 from bench.rules import allowed_numbers, denied_numbers
@@ -81,7 +81,7 @@ class Course:
 
     def measure(self, measure: Measure, known: dict[str, Contestant], told: Callable[[str], None]) -> None:
         """All rounds of one case. Within a round everyone runs once, so what disturbs one disturbs all."""
-        taking_part = [key for key in measure.contestants if key == DIRECT or self.start(known[key])]
+        taking_part = [key for key in measure.contestants if key in (DIRECT, SHARED) or self.start(known[key])]
         self.results.cases.append(Case(measure.key, measure.title))
         for turn in range(measure.rounds):
             for key in taking_part:
@@ -97,7 +97,7 @@ class Course:
         port = started.site.port if started else self.backend.port
         spread_out = started is not None and started.contestant.all_cores
         cores = self._all_cores() if spread_out else self.load_cores
-        self.backend.running.pin(cores)
+        self.backend.running.pin(self.proxy_cores if key == DIRECT else cores)
         before_cpu = started.running.cpu_seconds() if started else 0.0
         before = self.backend.requests()
         counted = run_wrk(self.pen, self.script(measure.load), port, measure.load, seconds=measure.seconds, cores=cores)

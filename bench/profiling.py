@@ -26,6 +26,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rules", type=int, default=POLICY_RULES)
     parser.add_argument("--durability", choices=("relaxed", "strict"), default="relaxed")
     parser.add_argument("--close", action="store_true", help="every request on a connection of its own")
+    parser.add_argument("--distinct", action="store_true", help="every answer of the back end differs")
     parser.add_argument("--denied", type=float, default=0.0, help="share of requests that the rules refuse")
     parser.add_argument("--lines", type=int, default=35, help="how many lines of each list")
     parser.add_argument("--by-line", action="store_true", help="py-spy: count lines, not functions")
@@ -44,7 +45,7 @@ def profile(options: argparse.Namespace, folder: Path) -> int:
     dump = work / "cprofile.out"
     wrapper = () if by_sampling else ("-m", "cProfile", "-o", str(dump))
     contestant = interceptor.make("interceptor", "Interceptor", options.rules, options.durability, wrapper=wrapper)
-    load = Load(options.connections, close=options.close, denied=options.denied)
+    load = Load(options.connections, options.close, options.distinct, options.denied)
     with Pen(work / "logs") as pen:
         course = Course(pen, work, proxy_cores, load_cores, results)
         started = course.start(contestant)

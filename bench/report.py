@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from bench.goals import GOALS, Goal
-from bench.plan import RELAXED
+from bench.plan import DIRECT, RELAXED, SHARED
 from bench.results import Case, Results, Spread
 
 NOTES_BEGIN = "<!-- notes: what stands between these two marks is written by people and kept -->"
@@ -14,7 +14,9 @@ _HOW = """\
 * Every proxy runs on one core of its own; wrk (one thread) and the back end share another. So the load core can be
   the limit, for the fast proxies above all: the column *busy* says how much of its core the proxy used. Well below
   100 % means that the proxy was waiting for the load, and its true figure is higher. *µs each* is the processor time
-  the proxy used for one exchange, which does not depend on that.
+  the proxy used for one exchange, which does not depend on that; *by processor time* is nginx's divided by it.
+* Added latency is over the back end on the proxies' core: a client crosses to another core to reach it, as it does to
+  reach a proxy. The table of one connection also has the back end on the load's own core, which nothing crosses.
 * Rounds are interleaved (A B C, A B C, …) and a ratio is taken within each round; the tables give the median over the
   rounds and, in brackets, the least and the greatest.
 * The load is `command=Call` by GET with seven parameters, {numbers:,} different dialled numbers, four apps that
@@ -27,6 +29,7 @@ _HOW = """\
   log at all.
 * Latencies are wrk's, as seen by the client.
 """
+_DIRECT = {DIRECT: "no proxy, back end on the proxies' core", SHARED: "no proxy, back end on the load's core"}
 
 
 def page(results: Results, notes: str = _NO_NOTES) -> str:
@@ -68,6 +71,7 @@ def table(results: Results, case: Case) -> str:
     for key in results.contestants(case.key):
         rate = results.spread(case.key, key, lambda sample: sample.requests_per_second)
         of_nginx = results.ratio(case.key, key, "nginx")
+        by_time = results.ratio(case.key, "nginx", key, lambda sample: sample.cpu_microseconds)
         p50 = results.spread(case.key, key, lambda sample: sample.counted.p50 / 1000)
         p99 = results.spread(case.key, key, lambda sample: sample.counted.p99 / 1000)
         each = results.spread(case.key, key, lambda sample: sample.cpu_microseconds)
@@ -76,16 +80,19 @@ def table(results: Results, case: Case) -> str:
             continue
         rows.append(
             (
-                results.titles.get(key, key),
+                results.titles.get(key) or _DIRECT.get(key, key),
                 f"{rate.median:,.0f} [{rate.least:,.0f}–{rate.greatest:,.0f}]",
                 _figure(of_nginx, "") if of_nginx else "–",
+                f"{by_time.median:.2f}" if by_time else "–",
                 f"{p50.median:.2f}",
                 f"{p99.median:.2f}",
                 f"{each.median:.1f}" if each.median else "–",
                 f"{busy.median:.0f} %" if busy.median else "–",
             )
         )
-    return _table(("", "requests a second", "of nginx", "p50 ms", "p99 ms", "µs each", "busy"), rows)
+    return _table(
+        ("", "requests a second", "of nginx", "by processor time", "p50 ms", "p99 ms", "µs each", "busy"), rows
+    )
 
 
 def _goal(goal: Goal, results: Results) -> tuple[str, str, str, str]:
