@@ -16,11 +16,11 @@ from typing import Any
 from interceptor.audit.record import Record, Recorder
 from interceptor.gateway.clusters import ClusterRoute, Endpoint
 from interceptor.gateway.connection import Door
-from interceptor.gateway.deadlines import Deadlines
+from interceptor.gateway.deadlines import Sweeper
 from interceptor.gateway.delivery import Deliveries
 from interceptor.gateway.exchange import Carrier
 from interceptor.gateway.master import GatewayMaster
-from interceptor.gateway.upstream import Patiences, Pool, UpstreamConnection
+from interceptor.gateway.upstream import Pool
 from interceptor.identity import Identifier
 from interceptor.journal import Journal
 from interceptor.metrics import Metrics, Snapshot
@@ -78,13 +78,12 @@ class Worker:
         )
         self.metrics.policy_loaded(self.rules.revision, (rule.name for rule in self.rules.rules), self.loaded_at)
         self.metrics.before_snapshot.append(self._gauge)
-        self._deadlines = Deadlines(self._loop)
+        self._sweeper = Sweeper(self._loop)
         self.journal = Journal(settings.journal, name, self._loop, self.metrics)
         self._recorder = Recorder(name, settings.journal.masking)
         identifier = Identifier(settings.apps.values(), secrets.token_bytes(32))
         self._pipeline = Pipeline(settings, self.rules, self._recorder, identifier)
-        self._patiences = {row: Patiences(self._deadlines, times) for row, times in patience_of(settings).items()}
-        self._idle = self._deadlines.line(settings.timeouts.upstream_idle, UpstreamConnection.close)
+        self._patiences = patience_of(settings)
         self._pools: dict[Address, Pool] = {}
         self.clusters = {name: self._route(cluster) for name, cluster in settings.clusters.items()}
         self.deliveries = Deliveries(
@@ -112,7 +111,7 @@ class Worker:
         )
         listeners = [each for each in settings.listeners if first or each.mode is Mode.GATEWAY]
         self._doors = {
-            each.name: Door(each, settings.limits, settings.timeouts, self._deadlines, self._carrier)
+            each.name: Door(each, settings.limits, settings.timeouts, self._sweeper, self._carrier, self._loop)
             for each in listeners
         }
         self._master: GatewayMaster | None = None
@@ -121,7 +120,7 @@ class Worker:
         """Begin to serve; give the listeners' addresses by name."""
         settings = self._settings
         await self.journal.open()
-        self._deadlines.start()
+        self._sweeper.start()
         await self.deliveries.open()
         longest = max(times.total for times in patience_of(settings).values())
         self._master = GatewayMaster(
@@ -164,7 +163,7 @@ class Worker:
             pool.close()
         if master is not None:
             await master.stop()
-        self._deadlines.stop()
+        self._sweeper.stop()
         await self.journal.close()
 
     def drain(self) -> None:
@@ -222,7 +221,14 @@ class Worker:
         pool = self._pools.get(address)
         if pool is None:
             settings = self._settings
-            pool = Pool(address, settings.limits, self._idle, settings.timeouts.connect, self._loop)
+            pool = Pool(
+                address,
+                settings.limits,
+                connect_seconds=settings.timeouts.connect,
+                idle_seconds=settings.timeouts.upstream_idle,
+                sweeper=self._sweeper,
+                loop=self._loop,
+            )
             self._pools[address] = pool
         return pool
 

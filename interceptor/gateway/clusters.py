@@ -11,9 +11,9 @@ from collections.abc import Callable
 from urllib.parse import quote
 
 from interceptor.gateway.http1 import Reply
-from interceptor.gateway.upstream import Patiences, Pool
+from interceptor.gateway.upstream import Pool
 from interceptor.pipeline import Fault
-from interceptor.settings import Address, Cluster, Url
+from interceptor.settings import Address, Cluster, Deadlines, Url
 from interceptor.wire.answers import read_answer
 
 REFUSES_US = frozenset({304, 305, 306, 307})
@@ -43,7 +43,7 @@ class Endpoint:
         url: Url,
         cluster: Cluster,
         pool: Pool,
-        patience: Patiences,
+        patience: Deadlines,
         loop: asyncio.AbstractEventLoop,
         count: Callable[[str, str, str], None],
     ) -> None:

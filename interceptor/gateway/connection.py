@@ -5,17 +5,19 @@ A connection whose first byte cannot begin an HTTP request is handed to mitmprox
 
 import asyncio
 from collections.abc import Callable
+from enum import Enum
 from typing import Final, Protocol, cast
 
 from msgspec import Struct
 
-from interceptor.gateway.deadlines import Deadlines, Line
-from interceptor.gateway.http1 import HeaderBlock, Http1Error, Request, RequestReader
+from interceptor.gateway.deadlines import NEVER, Sweeper
+from interceptor.gateway.http1 import Http1Error, Request, RequestReader
 from interceptor.settings import Limits, Listener, Timeouts
 
 _TOKEN_FIRST: Final = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz\r\n")
 _PIPELINED_MOST: Final = 64 << 10  # bytes of further requests that may wait while one is in flight
 _LINGER_SECONDS: Final = 1.0  # after a refusal we read on this long, or the reset would overtake the answer
+_SWEPT_EVERY: Final = 10  # ticks: their deadlines are seconds, and there may be thousands of them
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _METHODS: Final = b"GET, HEAD, OPTIONS, POST"
 _REASONS: Final = {
@@ -62,24 +64,40 @@ class Door:
     """One listener of one worker: what all its connections share."""
 
     def __init__(
-        self, listener: Listener, limits: Limits, timeouts: Timeouts, deadlines: Deadlines, hooks: Hooks
+        self,
+        listener: Listener,
+        limits: Limits,
+        timeouts: Timeouts,
+        sweeper: Sweeper,
+        hooks: Hooks,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.listener = listener
         self.limits = limits
         self.hooks = hooks
+        self.now = loop.time
+        self.idle_seconds = timeouts.idle
+        self.request_seconds = timeouts.request
         self.stopping = False
         self.connections: set[ClientConnection] = set()
-        self.slow_senders: Line[ClientConnection] = deadlines.line(timeouts.request, ClientConnection.too_slow)
-        self.slow_readers: Line[ClientConnection] = deadlines.line(timeouts.request, ClientConnection.abort)
-        self.idle: Line[ClientConnection] = deadlines.line(timeouts.idle, ClientConnection.close)
-        self.lingering: Line[ClientConnection] = deadlines.line(_LINGER_SECONDS, ClientConnection.abort)
         self.hand_over: Callable[[asyncio.Transport, bytes], None] | None = None
+        sweeper.watch(self.connections, every=_SWEPT_EVERY)
 
     def stop(self) -> None:
         """Serve no new request: idle connections close now, the others after their answer."""
         self.stopping = True
         for connection in tuple(self.connections):
             connection.close_when_idle()
+
+
+class _Wait(Enum):
+    """What a connection waits for, and so what happens when it takes too long."""
+
+    NOTHING = "nothing"  # a request is in flight: the upstream's deadlines hold
+    REQUEST = "request"  # for the first byte of a request
+    REST = "rest"  # for the rest of a request
+    READER = "reader"  # for the asker to read its answers
+    END = "end"  # for the asker to close
 
 
 class ClientConnection(asyncio.Protocol):
@@ -97,9 +115,10 @@ class ClientConnection(asyncio.Protocol):
         "_paused_reading",
         "_reader",
         "_serving",
-        "_slow",
         "_transport",
+        "_waits",
         "_writable",
+        "due",
         "source",
     )
 
@@ -115,8 +134,9 @@ class ClientConnection(asyncio.Protocol):
         self._eof = False
         self._keeps_alive = True
         self._minor = 1
-        self._slow = False  # the slow-sender deadline is armed
         self._writable = True
+        self._waits = _Wait.REQUEST
+        self.due = NEVER
         self._paused_reading = False
 
     # asyncio.Protocol
@@ -131,7 +151,7 @@ class ClientConnection(asyncio.Protocol):
         if not door.hooks.opened(door.listener.name) or door.stopping:
             self._refuse("too_many_connections", 503)
             return
-        door.idle.arm(self)
+        self.due = door.now() + door.idle_seconds
 
     def data_received(self, data: bytes) -> None:
         """Read on, and serve what is whole."""
@@ -160,12 +180,13 @@ class ClientConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The asker does not read its answers: it gets no more of them until it does."""
         self._writable = False
-        self._door.slow_readers.arm(self)
+        self._wait_for(_Wait.READER, self._door.request_seconds)
 
     def resume_writing(self) -> None:
         """The asker reads again."""
         self._writable = True
-        self._door.slow_readers.disarm(self)
+        if self._waits is _Wait.READER:
+            self._wait_for(_Wait.NOTHING, NEVER)
         if not self._busy and not self._serving:
             self._serve()
 
@@ -177,10 +198,21 @@ class ClientConnection(asyncio.Protocol):
 
     # deadlines and ends
 
-    def too_slow(self) -> None:
-        """A whole request did not come in time."""
-        self._slow = False
-        self._refuse("slow_sender", 408)
+    def overdue(self) -> None:
+        """A deadline passed."""
+        match self._waits:
+            case _Wait.REST:
+                self._refuse("slow_sender", 408)
+            case _Wait.REQUEST:
+                self.close()
+            case _Wait.READER | _Wait.END:
+                self.abort()
+            case _Wait.NOTHING:
+                self.due = NEVER
+
+    def _wait_for(self, what: _Wait, seconds: float) -> None:
+        self._waits = what
+        self.due = self._door.now() + seconds
 
     def close(self) -> None:
         """Close once what was written has gone."""
@@ -203,7 +235,7 @@ class ClientConnection(asyncio.Protocol):
     # serving
 
     def _serve(self) -> None:
-        door, reader = self._door, self._reader
+        reader = self._reader
         self._serving = True
         try:
             while not (self._busy or self._closing) and self._writable:
@@ -211,10 +243,8 @@ class ClientConnection(asyncio.Protocol):
                 if request is None:
                     self._wait()
                     return
-                door.idle.disarm(self)
-                if self._slow:
-                    self._slow = False
-                    door.slow_senders.disarm(self)
+                self._waits = _Wait.NOTHING
+                self.due = NEVER
                 self._handle(request)
         except Http1Error as error:
             self._refuse(error.reason, error.status)
@@ -223,20 +253,18 @@ class ClientConnection(asyncio.Protocol):
 
     def _wait(self) -> None:
         """The next request has not come whole."""
-        door, reader = self._door, self._reader
+        reader = self._reader
         if self._eof:
             self.close()
         elif reader.unfinished:
-            if not self._slow:
-                self._slow = True
-                door.idle.disarm(self)
-                door.slow_senders.arm(self)
+            if self._waits is not _Wait.REST:
+                self._wait_for(_Wait.REST, self._door.request_seconds)
             if reader.wants_continue:
                 reader.wants_continue = False
                 assert self._transport is not None
                 self._transport.write(_CONTINUE)
-        else:
-            door.idle.arm(self)
+        elif self._waits is not _Wait.REQUEST:
+            self._wait_for(_Wait.REQUEST, self._door.idle_seconds)
 
     def _handle(self, request: Request) -> None:
         self._busy = True
@@ -285,8 +313,7 @@ class ClientConnection(asyncio.Protocol):
         if self._closing:
             return
         self._closing = True
-        door = self._door
-        door.hooks.refused(reason)
+        self._door.hooks.refused(reason)
         transport = self._transport
         if transport is None or transport.is_closing():
             return
@@ -298,10 +325,9 @@ class ClientConnection(asyncio.Protocol):
         if self._paused_reading:
             self._paused_reading = False
             transport.resume_reading()
-        self._disarm()
         if transport.can_write_eof():
             transport.write_eof()
-            door.lingering.arm(self)
+            self._wait_for(_Wait.END, _LINGER_SECONDS)
         else:
             transport.close()
 
@@ -318,17 +344,5 @@ class ClientConnection(asyncio.Protocol):
     def _leave(self) -> None:
         self._transport = None
         self._closing = True
-        self._disarm()
+        self.due = NEVER
         self._door.connections.discard(self)
-
-    def _disarm(self) -> None:
-        door = self._door
-        door.idle.disarm(self)
-        door.slow_senders.disarm(self)
-        door.slow_readers.disarm(self)
-        door.lingering.disarm(self)
-
-
-def response_lines(block: HeaderBlock, body: bytes, own: bytes) -> bytes:
-    """The header lines of a reply that goes back: as they came, framed for this body, and ours."""
-    return block.framed(len(body)) + own

@@ -10,11 +10,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from interceptor.gateway.http1 import Reply
-from interceptor.gateway.upstream import Patiences, Pool
+from interceptor.gateway.upstream import Pool
 from interceptor.outbox import Entry, Outbox
 from interceptor.outbox import Watcher as OutboxWatcher
 from interceptor.pipeline import Fault
-from interceptor.settings import Address
+from interceptor.settings import Address, Deadlines
 
 
 class Deliveries:
@@ -26,7 +26,7 @@ class Deliveries:
         apps: Iterable[str],
         limit: int,
         pool_for: Callable[[Address], Pool],
-        patience: Patiences,
+        patience: Deadlines,
         watcher: OutboxWatcher,
     ) -> None:
         self._pool_for = pool_for

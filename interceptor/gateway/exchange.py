@@ -14,10 +14,10 @@ from interceptor.audit.record import Record, Recorder
 from interceptor.gateway.clusters import REFUSES_US, ClusterRoute, Endpoint
 from interceptor.gateway.connection import Asker, Door, Response
 from interceptor.gateway.http1 import Reply, Request
-from interceptor.gateway.upstream import Patiences, Pool
+from interceptor.gateway.upstream import Pool
 from interceptor.metrics import Metrics
 from interceptor.pipeline import Answer, Arrival, Fault, Forward, Opened, Patience, Pipeline, Settlement
-from interceptor.settings import Address, ForwardHeaders
+from interceptor.settings import Address, Deadlines, ForwardHeaders
 from interceptor.values import Kind, ToApp, ToCluster, ToUrl
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class Carrier:
         worker: str,
         clusters: dict[str, ClusterRoute],
         pool_for: Callable[[Address], Pool],
-        patiences: dict[Patience, Patiences],
+        patiences: dict[Patience, Deadlines],
         headers: ForwardHeaders,
         most_connections: int,
         observe: Callable[[Record], None] | None = None,

@@ -8,80 +8,74 @@ import asyncio
 from collections import deque
 from typing import Protocol, cast
 
-from interceptor.gateway.deadlines import Deadlines, Line
+from interceptor.gateway.deadlines import NEVER, Sweeper
 from interceptor.gateway.http1 import Http1Error, Reply, ReplyReader
 from interceptor.pipeline import Fault
-from interceptor.settings import Address, Limits
-from interceptor.settings import Deadlines as Patience
+from interceptor.settings import Address, Deadlines, Limits
 
 
 class Errand(Protocol):
     """Who asked. Exactly one of the two is called, once."""
 
-    def replied(self, reply: Reply) -> None: ...
+    def replied(self, reply: Reply) -> None:
+        """The whole reply is here."""
 
-    def failed(self, fault: Fault, *, sent: bool) -> None: ...
+    def failed(self, fault: Fault, *, sent: bool) -> None:
+        """There is no reply; ``sent`` says whether the other side may have read any of the request."""
 
 
 class _Job:
-    """One request on its way."""
+    """A request that waits for a connection."""
 
-    __slots__ = ("abandoned", "data", "errand", "patience", "pool")
+    __slots__ = ("data", "due", "errand", "patience", "pool")
 
-    def __init__(self, pool: "Pool", errand: Errand, data: bytes, patience: "Patiences") -> None:
+    def __init__(self, pool: "Pool", errand: Errand, data: bytes, patience: Deadlines, due: float) -> None:
         self.pool = pool
         self.errand = errand
         self.data = data
         self.patience = patience
-        self.abandoned = False
+        self.due = due
 
-
-class Patiences:
-    """The two deadlines of one kind of message, shared by all connections."""
-
-    __slots__ = ("first_byte", "queue", "total")
-
-    def __init__(self, deadlines: Deadlines, patience: Patience) -> None:
-        self.first_byte: Line[UpstreamConnection] = deadlines.line(patience.first_byte, UpstreamConnection.too_slow)
-        self.total: Line[UpstreamConnection] = deadlines.line(patience.total, UpstreamConnection.too_slow)
-        self.queue: Line[_Job] = deadlines.line(patience.first_byte, _give_up)
-
-
-def _give_up(job: _Job) -> None:
-    job.abandoned = True
-    job.errand.failed(Fault.OVERLOADED if job.pool.open else Fault.UNREACHABLE, sent=False)
+    def overdue(self) -> None:
+        """No connection became free in time."""
+        self.pool.abandon(self)
 
 
 class UpstreamConnection(asyncio.Protocol):
     """One connection, carrying at most one request at a time."""
 
-    __slots__ = ("_job", "_pool", "_reader", "_transport", "_unread")
+    __slots__ = ("_errand", "_patience", "_pool", "_reader", "_total", "_transport", "_unread", "due")
 
     def __init__(self, pool: "Pool") -> None:
         self._pool = pool
         self._reader = ReplyReader(pool.limits.head, pool.limits.reply_body)
         self._transport: asyncio.Transport | None = None
-        self._job: _Job | None = None
+        self._errand: Errand | None = None
         self._unread = True  # no byte of the reply has come
+        self._total = NEVER
+        self.due = NEVER
 
-    def send(self, job: _Job) -> None:
+    def send(self, errand: Errand, data: bytes, patience: Deadlines, now: float) -> None:
         """Send a request; the reply goes to its errand."""
         transport = self._transport
         assert transport is not None
-        self._job = job
+        self._errand = errand
         self._unread = True
-        patience = job.patience
-        patience.first_byte.arm(self)
-        patience.total.arm(self)
-        transport.write(job.data)
+        self.due = now + patience.first_byte
+        self._total = now + patience.total
+        transport.write(data)
+
+    def rest(self, until: float) -> None:
+        """Wait for the next request, at most until then."""
+        self.due = until
 
     @property
     def usable(self) -> bool:
         """Whether a request may be sent on it now."""
         return self._transport is not None and not self._transport.is_closing()
 
-    def too_slow(self) -> None:
-        """A deadline passed."""
+    def overdue(self) -> None:
+        """A deadline passed: the other side's, or that of waiting for another request."""
         self._fail(Fault.TIMEOUT)
 
     def close(self) -> None:
@@ -96,13 +90,9 @@ class UpstreamConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on; hand the reply over once it is whole."""
-        job = self._job
-        if job is None:
+        if self._errand is None:
             self.close()  # bytes that nobody asked for
             return
-        if self._unread:
-            self._unread = False
-            job.patience.first_byte.disarm(self)
         reader = self._reader
         try:
             reader.push(data)
@@ -111,18 +101,20 @@ class UpstreamConnection(asyncio.Protocol):
             self._fail(Fault.UNREADABLE)
             return
         if reply is not None:
-            self._finish(job, reply)
+            self._finish(reply)
+        elif self._unread:
+            self._unread = False
+            self.due = self._total
 
     def eof_received(self) -> bool:
         """The other side sends no more: the end of a reply without a length, or of an idle connection."""
-        job = self._job
-        if job is not None:
+        if self._errand is not None:
             try:
                 reply = self._reader.end()
             except Http1Error:
                 reply = None
             if reply is not None:
-                self._finish(job, reply)
+                self._finish(reply)
                 return False
         self.close()
         return False
@@ -132,26 +124,23 @@ class UpstreamConnection(asyncio.Protocol):
         del exc
         self._fail(Fault.BROKEN)
 
-    def _finish(self, job: _Job, reply: Reply) -> None:
-        self._job = None
-        job.patience.first_byte.disarm(self)
-        job.patience.total.disarm(self)
+    def _finish(self, reply: Reply) -> None:
+        errand, self._errand = self._errand, None
         if reply.reusable:
             self._pool.release(self)
         else:
             self._drop()
-        job.errand.replied(reply)
+        assert errand is not None
+        errand.replied(reply)
 
     def _fail(self, fault: Fault) -> None:
-        job, self._job = self._job, None
-        if job is not None:
-            job.patience.first_byte.disarm(self)
-            job.patience.total.disarm(self)
+        errand, self._errand = self._errand, None
         self._drop()
-        if job is not None:
-            job.errand.failed(fault, sent=True)
+        if errand is not None:
+            errand.failed(fault, sent=True)
 
     def _drop(self) -> None:
+        self.due = NEVER
         transport, self._transport = self._transport, None
         if transport is not None:
             transport.abort()
@@ -165,30 +154,30 @@ class Pool:
         self,
         address: Address,
         limits: Limits,
-        idle: "Line[UpstreamConnection]",
+        *,
         connect_seconds: float,
+        idle_seconds: float,
+        sweeper: Sweeper,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.address = address
         self.limits = limits
-        self._idle_line = idle
         self._connect_seconds = connect_seconds
+        self._idle_seconds = idle_seconds
         self._loop = loop
+        self._now = loop.time
         self._idle: list[UpstreamConnection] = []  # the last used is used first, so that the others can expire
         self._all: set[UpstreamConnection] = set()
         self._connecting: set[asyncio.Task[None]] = set()
         self._waiting: deque[_Job] = deque()
         self._closed = False
+        sweeper.watch(self._all)
+        sweeper.watch(self._waiting)
 
     @property
     def connections(self) -> int:
         """Open connections and those being opened."""
         return len(self._all) + len(self._connecting)
-
-    @property
-    def open(self) -> int:
-        """Open connections."""
-        return len(self._all)
 
     @property
     def idle(self) -> int:
@@ -200,42 +189,44 @@ class Pool:
         """Requests that wait for a connection."""
         return len(self._waiting)
 
-    def send(self, errand: Errand, data: bytes, patience: Patiences) -> None:
+    def send(self, errand: Errand, data: bytes, patience: Deadlines) -> None:
         """Send a request as soon as a connection is free."""
         idle = self._idle
+        now = self._now()
         while idle:
             connection = idle.pop()
-            self._idle_line.disarm(connection)
             if connection.usable:
-                connection.send(_Job(self, errand, data, patience))
+                connection.send(errand, data, patience, now)
                 return
         if self._closed or len(self._waiting) >= self.limits.queued:
             errand.failed(Fault.OVERLOADED, sent=False)
             return
-        job = _Job(self, errand, data, patience)
-        self._waiting.append(job)
-        patience.queue.arm(job)
+        self._waiting.append(_Job(self, errand, data, patience, now + patience.first_byte))
         if self.connections < self.limits.upstream_connections:
             self._connect()
 
+    def abandon(self, job: _Job) -> None:
+        """A request waited too long for a connection."""
+        self._waiting.remove(job)
+        job.errand.failed(Fault.OVERLOADED if self._all else Fault.UNREACHABLE, sent=False)
+
     def release(self, connection: UpstreamConnection) -> None:
         """A connection is free again."""
-        job = self._next_job()
-        if job is not None:
+        if self._waiting:
+            job = self._waiting.popleft()
             # not from inside the reading of the last reply: its asker comes first
             self._loop.call_soon(self._send_or_requeue, connection, job)
         elif self._closed:
             connection.close()
         else:
+            connection.rest(self._now() + self._idle_seconds)
             self._idle.append(connection)
-            self._idle_line.arm(connection)
 
     def forget(self, connection: UpstreamConnection) -> None:
         """A connection is gone."""
         self._all.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
-            self._idle_line.disarm(connection)
         if self._waiting and not self._closed and len(self._connecting) < len(self._waiting):
             self._connect()
 
@@ -246,23 +237,14 @@ class Pool:
             task.cancel()
         for connection in tuple(self._all):
             connection.close()
-        self._fail_waiting(Fault.UNREACHABLE)
+        self._fail_waiting()
 
     def _send_or_requeue(self, connection: UpstreamConnection, job: _Job) -> None:
         if connection.usable:
-            connection.send(job)
-            return
-        self._waiting.appendleft(job)
-        job.patience.queue.arm(job)
-        self._connect()
-
-    def _next_job(self) -> _Job | None:
-        while self._waiting:
-            job = self._waiting.popleft()
-            if not job.abandoned:
-                job.patience.queue.disarm(job)
-                return job
-        return None
+            connection.send(job.errand, job.data, job.patience, self._now())
+        else:
+            self._waiting.appendleft(job)
+            self._connect()
 
     def _connect(self) -> None:
         task = self._loop.create_task(self._open())
@@ -276,7 +258,7 @@ class Pool:
                 await self._loop.create_connection(lambda: connection, self.address.host, self.address.port)
         except OSError:  # TimeoutError is one
             # The address is as good as down for all that wait: none of them was sent, so each may try elsewhere.
-            self._fail_waiting(Fault.UNREACHABLE)
+            self._fail_waiting()
             return
         self._all.add(connection)
         if connection.usable:
@@ -284,12 +266,6 @@ class Pool:
         else:
             self.forget(connection)
 
-    def _fail_waiting(self, fault: Fault) -> None:
-        failed = 0
-        waiting = len(self._waiting)
-        while failed < waiting:  # those who come back at once are not failed a second time
-            failed += 1
-            job = self._next_job()
-            if job is None:
-                return
-            job.errand.failed(fault, sent=False)
+    def _fail_waiting(self) -> None:
+        for _ in range(len(self._waiting)):  # those who come back at once are not failed a second time
+            self._waiting.popleft().errand.failed(Fault.UNREACHABLE, sent=False)
