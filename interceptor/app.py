@@ -15,25 +15,23 @@ from typing import Any
 
 from interceptor.admin import AdminServer
 from interceptor.audit.record import Record
-from interceptor.config import public, read_config
+from interceptor.config import public
 from interceptor.gateway.master import ListenError
 from interceptor.journal import JournalError
+from interceptor.loading import load_settings, rule_sources
 from interceptor.metrics import Snapshot
-from interceptor.policy import Source, compile_policy
+from interceptor.policy import Source
 from interceptor.settings import Address, Settings
 from interceptor.supervisor import Supervisor
-from interceptor.values import ProblemsError
-from interceptor.worker import Worker, policy_context, read_rules
+from interceptor.worker import Worker
 
 log = logging.getLogger(__name__)
 
 
-def load(config: Path) -> tuple[Settings, list[Source]]:
-    """Read a configuration and its rules, and check both. Raises :class:`ProblemsError` with every problem, ``OSError``."""
-    settings = read_config(config.read_bytes(), str(config), base=config.parent, environment=os.environ)
-    sources = read_rules(settings.rules)
-    compile_policy(sources, policy_context(settings))
-    return settings, sources
+def load(config: Path) -> tuple[Settings, tuple[Source, ...]]:
+    """Read a configuration and its rules. Raises :class:`ProblemsError` with every problem, ``OSError``."""
+    settings = load_settings(config, os.environ)
+    return settings, rule_sources(settings.rules)
 
 
 class Interceptor:
@@ -82,17 +80,13 @@ class Interceptor:
 
 
 def run(config: Path) -> int:
-    """Serve until SIGTERM or SIGINT. 0: ended as asked; 1: problems in the files; 2: cannot start."""
+    """Serve until SIGTERM or SIGINT. 0: ended as asked; 2: cannot start.
+
+    Raises :class:`ProblemsError` with every problem of the configuration or of the rules, ``OSError``.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("mitmproxy").setLevel(logging.WARNING)
-    try:
-        settings, sources = load(config)
-    except ProblemsError as error:
-        sys.stderr.write("".join(f"{problem}\n" for problem in error.problems))
-        return 1
-    except OSError as error:
-        sys.stderr.write(f"{error.filename}: {error.strerror}\n")
-        return 2
+    settings, sources = load(config)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(_serve(settings, sources))
 

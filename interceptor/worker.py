@@ -10,7 +10,6 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from interceptor.audit.record import Record, Recorder
@@ -23,34 +22,19 @@ from interceptor.gateway.master import GatewayMaster
 from interceptor.gateway.upstream import Pool
 from interceptor.identity import Identifier
 from interceptor.journal import Journal
+from interceptor.loading import policy_context
 from interceptor.metrics import Metrics, Snapshot
 from interceptor.pipeline import Patience, Pipeline, patience_of
-from interceptor.policy import Context, RuleSet, Source, compile_policy
+from interceptor.policy import RuleSet, Source, compile_policy
 from interceptor.settings import Address, Cluster, Mode, Settings
 from interceptor.values import Kind
 from interceptor.wire import knowledge
 from interceptor.wire.codes import Code
-from interceptor.wire.numbers import NumberReader
 
 log = logging.getLogger(__name__)
 
 _GC_THRESHOLD = 50_000  # exchanges make no cycles; the collector need not look at them often
 _STOP_POLL_SECONDS = 0.02
-
-
-def policy_context(settings: Settings) -> Context:
-    """What rules may name, with this configuration."""
-    return Context(
-        commands=knowledge.COMMANDS,
-        notifications=knowledge.NOTIFICATIONS,
-        verbs=knowledge.VERBS,
-        apps=frozenset(settings.apps),
-        clusters=frozenset(settings.clusters),
-        defaults=settings.defaults,
-        zone=settings.time_zone,
-        number=NumberReader(settings.country, settings.extensions).read,
-        parameters=frozenset(knowledge.PARAMETER_NAMES.values()),
-    )
 
 
 class Worker:
@@ -239,9 +223,3 @@ class Worker:
             for url in cluster.endpoints
         )
         return ClusterRoute(cluster, endpoints)
-
-
-def read_rules(folder: Path) -> list[Source]:
-    """Every rules file below a folder, in the order of their paths. Raises ``OSError``."""
-    files = sorted(path for path in folder.rglob("*.yaml") if not path.name.endswith(".test.yaml"))
-    return [Source(str(path), path.read_bytes()) for path in files]
