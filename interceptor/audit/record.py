@@ -10,7 +10,6 @@ Laws of this module:
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import Enum
-from math import floor
 
 from msgspec import Struct
 
@@ -107,7 +106,7 @@ Record = DecisionRecord | SettlementRecord | GapRecord
 
 
 class Instants:
-    """Writes Unix times as RFC 3339 in UTC with microseconds; the part down to the second is made once a second."""
+    """Writes Unix times since 1970 as RFC 3339 in UTC with microseconds; most of it is made once a second."""
 
     __slots__ = ("_prefix", "_second")
 
@@ -119,7 +118,6 @@ class Instants:
         """``at`` as ``2026-11-23T09:12:51.000250Z``."""
         second = int(at)
         if second != self._second:
-            second = floor(at)  # int() rounds towards zero, which is up for times before 1970
             self._second = second
             self._prefix = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
         return f"{self._prefix}{int((at - second) * 1_000_000):06d}Z"

@@ -64,7 +64,7 @@ class Metrics:
 
     # Once an exchange.
 
-    def command_settled(  # noqa: PLR0917 - once an exchange: keywords would cost a tenth of it
+    def command_settled(
         self, name: str, code: int | None, rule: str, verdict: str, upstream_seconds: float, own_seconds: float
     ) -> None:
         """A command has its answer.
@@ -84,7 +84,7 @@ class Metrics:
             upstream[bisect_left(_UPSTREAM_BUCKETS, upstream_seconds)] += 1
             upstream[-1] += upstream_seconds
 
-    def notification_settled(  # noqa: PLR0917 - as command_settled
+    def notification_settled(
         self, name: str, outcome: str, rule: str, verdict: str, upstream_seconds: float, own_seconds: float
     ) -> None:
         """A notification has its answer; ``outcome`` is one of ``NOTIFICATION_OUTCOMES``."""
