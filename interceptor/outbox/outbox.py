@@ -139,7 +139,7 @@ class Outbox:
         lines += gone
         try:
             await asyncio.to_thread(self._log.append, lines, durable=bool(coming))
-        except OSError:
+        except Exception:  # noqa: BLE001 - the disk, or an entry that is no text: told, and the outbox goes on
             del self._coming[: len(coming)]
             for _, kept in coming:
                 self._drop("cannot_write")
