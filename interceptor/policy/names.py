@@ -42,8 +42,9 @@ def read_names(node: Node, reading: Reading, allowed: frozenset[Kind], who: str)
         named = _named(word, entry, reading)
         if named and not any(kind in allowed for kind, _ in named):
             kinds = " and ".join(sorted(f"{kind.value}s" for kind in allowed)) or "no message"
-            is_a = " and ".join(f"a {kind.value}" for kind in dict.fromkeys(kind for kind, _ in named))
-            reading.problems.add(entry.place, f"`{word}` is {is_a}, but {who} is for {kinds}", "wrong_kind")
+            is_a = "is " + " and ".join(f"a {kind.value}" for kind in dict.fromkeys(kind for kind, _ in named))
+            is_a = f"means all {word}s" if word in _KINDS else is_a
+            reading.problems.add(entry.place, f"`{word}` {is_a}, but {who} is for {kinds}", "wrong_kind")
         for kind, name in named:
             if kind in allowed:
                 found.setdefault(kind, set()).add(name)

@@ -115,6 +115,9 @@ class RuleReader:
             names = read_names(on, reading, allowed, who)
             names = self._names.setdefault(tuple(names.items()), names)
         condition = None if when is None else read_when(when, reading)
+        if when is not None and condition is None and not problems:
+            # A condition that was lost would make the rule act on everything: never without a word.
+            problems.add(when.place, "this condition cannot be used", "unusable_condition")  # pragma: no cover
         return Rule(name, node.place, mode, names, condition, actions)
 
     def _name(self, entries: Fields, reading: Reading) -> str:

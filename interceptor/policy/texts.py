@@ -25,18 +25,20 @@ from typing import Any, Final, Literal
 from msgspec import Struct
 
 from interceptor import document
-from interceptor.document import Node, Text
-from interceptor.policy.condition import Condition, Not, Offer, Positions, Probe, Test, either, membership
+from interceptor.document import Fields, Node, Text
+from interceptor.policy.condition import Condition, Not, Offer, Positions, Probe, Test, either, joined, membership
 from interceptor.policy.grammar import Grammar, Reading
 from interceptor.policy.patterns import LinearPattern, read_pattern
 from interceptor.policy.readings import Readings
 from interceptor.values import Facts
 
+Part = Literal["values", "headers"]
+
 
 class TextField(Struct, frozen=True):
     """Where a text stands: a parameter or a header, by its name in lower case."""
 
-    part: Literal["values", "headers"]
+    part: Part
     name: str
 
 
@@ -183,6 +185,19 @@ class TextExists(Struct, frozen=True):
 
     def offer(self) -> Offer | None:
         return None
+
+
+def read_fields(node: Node, reading: Reading, part: Part, what: str) -> Condition | None:
+    """The tests on several parameters or headers, each under its name."""
+    entries = document.fields(node, None, reading.problems, what).entries
+    if isinstance(node, Fields) and not entries:
+        reading.problems.add(node.place, f"{what} should not be an empty mapping", "empty_mapping")
+    parts = [
+        read_text_test(value, reading, TextField(part, key.value.lower()), f"`{key.value}` of {what}")
+        for key, value in entries
+    ]
+    found = tuple(condition for condition in parts if condition is not None)
+    return joined(found) if found and len(found) == len(parts) else None
 
 
 TESTS: Final = ("exact", "prefix", "suffix", "contains", "regex", "exists")

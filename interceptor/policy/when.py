@@ -17,7 +17,7 @@ A mapping; all that it names must hold. Without `when` a rule is for every messa
 """  # noqa: D400, D415 - a page of the manual
 
 from interceptor import document
-from interceptor.document import Node, Text
+from interceptor.document import Fields, Node, Text
 from interceptor.policy.condition import Condition, joined
 from interceptor.policy.grammar import NESTING, Reading, nested
 from interceptor.policy.matchers import MATCHERS
@@ -27,8 +27,9 @@ from interceptor.policy.matchers.parameters import read_parameter
 def read_when(node: Node, reading: Reading) -> Condition | None:
     """The condition that ``when`` writes, or ``None`` after a problem."""
     entries = document.fields(node, None, reading.problems, "`when`").entries
-    if not entries:
+    if isinstance(node, Fields) and not entries:
         reading.problems.add(node.place, "`when` is empty; leave it out to mean every message", "empty_when")
+    if not entries:
         return None
     parts = [_dimension(key, value, reading) for key, value in entries]
     found = tuple(part for part in parts if part is not None)

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from interceptor import document
-from interceptor.document import Node, Text
+from interceptor.document import Fields, Node, Text
 from interceptor.policy.actions.outcome import Outcome
 from interceptor.policy.grammar import Reading
 from interceptor.values import Kind, Target, ToApp, ToCluster, ToUrl
@@ -55,6 +55,8 @@ def read(node: Node, reading: Reading) -> Reroute | None:
     if isinstance(node, Text):
         return _to_cluster(node, reading)
     entries = document.fields(node, ("cluster", "app", "url"), problems, "`reroute`").entries
+    if not isinstance(node, Fields):
+        return None
     if len(entries) != 1:
         problems.add(node.place, "`reroute` should have one of `cluster`, `app`, `url`", "bad_reroute")
         return None

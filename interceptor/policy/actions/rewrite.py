@@ -26,7 +26,7 @@ from typing import Final
 from msgspec import Struct
 
 from interceptor import document
-from interceptor.document import Node, Text
+from interceptor.document import Fields, Node, Text
 from interceptor.policy.actions.outcome import EVERY_KIND, Outcome
 from interceptor.policy.grammar import Reading
 from interceptor.policy.patterns import read_pattern, read_replacement
@@ -59,7 +59,7 @@ def read(node: Node, reading: Reading) -> Rewrite | None:
     changes: list[Change] = []
     for part in document.items(node, reading.problems, "`rewrite`"):
         entries = document.fields(part, readers, reading.problems, "`rewrite`").entries
-        if not entries:
+        if isinstance(part, Fields) and not entries:
             known = ", ".join(f"`{name}`" for name in readers)
             reading.problems.add(part.place, f"`rewrite` should have one of {known}", "empty_rewrite")
         for key, value in entries:
@@ -101,6 +101,8 @@ def _replace(node: Node, reading: Reading) -> list[Change]:
     problems = reading.problems
     for key, value in document.fields(node, None, problems, "`replace`").entries:
         entries = document.fields(value, ("regex", "with"), problems, f"`replace` of `{key.value}`")
+        if not isinstance(value, Fields):
+            continue
         regex, replacement = entries.get("regex"), entries.get("with")
         if regex is None or replacement is None:
             missing = "regex" if regex is None else "with"

@@ -7,25 +7,14 @@ An HTTP header of the request, by its name without letter case. The tests are th
 
 from typing import Final
 
-from interceptor import document
 from interceptor.document import Node
-from interceptor.policy.condition import Condition, joined
+from interceptor.policy.condition import Condition
 from interceptor.policy.grammar import Reading
-from interceptor.policy.texts import TextField, read_text_test
+from interceptor.policy.texts import read_fields
 
 KEY: Final = "header"
 
 
 def read(node: Node, reading: Reading) -> Condition | None:
     """The conditions under ``header``, each by its header's name."""
-    entries = document.fields(node, None, reading.problems, "`header`").entries
-    if not entries:
-        message = "`header` should name a header, as in `header: {User-Agent: …}`"
-        reading.problems.add(node.place, message, "empty_mapping")
-        return None
-    parts = [
-        read_text_test(value, reading, TextField("headers", key.value.lower()), f"`{key.value}` of `header`")
-        for key, value in entries
-    ]
-    found = tuple(part for part in parts if part is not None)
-    return joined(found) if len(found) == len(parts) else None
+    return read_fields(node, reading, "headers", f"`{KEY}`")

@@ -14,19 +14,16 @@ from typing import Final
 
 from interceptor import document
 from interceptor.document import Node, Text
-from interceptor.policy.condition import Condition, joined
+from interceptor.policy.condition import Condition
 from interceptor.policy.grammar import Reading
-from interceptor.policy.texts import TextField, read_text_test
+from interceptor.policy.texts import TextField, read_fields, read_text_test
 
 KEY: Final = "parameters"
 
 
 def read(node: Node, reading: Reading) -> Condition | None:
     """The conditions under ``parameters``, each by its parameter's name."""
-    entries = document.fields(node, None, reading.problems, "`parameters`").entries
-    parts = [_read(key, value, reading) for key, value in entries]
-    found = tuple(part for part in parts if part is not None)
-    return joined(found) if found and len(found) == len(parts) else None
+    return read_fields(node, reading, "values", f"`{KEY}`")
 
 
 def read_parameter(key: Text, node: Node, reading: Reading) -> Condition | None:
@@ -37,8 +34,4 @@ def read_parameter(key: Text, node: Node, reading: Reading) -> Condition | None:
         if hint:
             message = f"unknown parameter `{key.value}`{hint} If it is really called that, write it under `parameters`"
             reading.problems.add(key.place, message, "unknown_parameter")
-    return _read(key, node, reading)
-
-
-def _read(key: Text, node: Node, reading: Reading) -> Condition | None:
     return read_text_test(node, reading, TextField("values", key.value.lower()), f"`{key.value}`")

@@ -1,0 +1,220 @@
+"""Every dimension of `when`, by what it matches and what it passes over."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from interceptor.values import Kind
+
+
+def at(text):
+    """Unix time of a moment in UTC."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("when", "app", "expected"),
+    [
+        ("{app: crm}", "crm", True),
+        ("{app: crm}", "marketing", False),
+        ("{app: [crm, marketing]}", "marketing", True),
+        ("{app: {not: crm}}", "", True),
+        ("{app: {exists: true}}", "crm", True),
+        ("{app: {exists: true}}", "", False),
+        ("{app: {exists: false}}", "", True),
+        ("{app: {exact: crm, not: marketing}}", "crm", True),
+        ("{app: [crm, {exists: false}]}", "", True),
+        ("{app: {any: [crm, marketing]}}", "switchboard", False),
+        ("{app: {all: [{exists: true}, {not: crm}]}}", "crm", False),
+        ("{app: [crm, switchboard, marketing, crm]}", "marketing", True),
+    ],
+)
+def test_app(matches, when, app, expected):
+    assert matches(when, app=app) is expected
+
+
+@pytest.mark.parametrize(
+    ("when", "source", "expected"),
+    [
+        ("{source: 10.0.0.7}", "10.0.0.7", True),
+        ("{source: 10.0.0.0/24}", "10.0.0.255", True),
+        ("{source: 10.0.0.0/24}", "10.0.1.0", False),
+        ("{source: 10.0.0.0/24}", "::ffff:10.0.0.9", True),
+        ("{source: ['2001:db8::/32', 192.0.2.0/25]}", "2001:db8::1", True),
+        ("{source: ['2001:db8::/32', 192.0.2.0/25]}", "192.0.2.200", False),
+        ("{source: {not: 0.0.0.0/0}}", "not an address", True),
+        ("{source: 0.0.0.0/0}", "not an address", False),
+        ("{source: '::/0'}", "not an address", False),
+        ("{source: {not: ['2001:db8::/32', 192.0.2.0/25]}}", "192.0.2.200", True),
+    ],
+)
+def test_source(matches, when, source, expected):
+    assert matches(when, source=source) is expected
+
+
+def test_more_sources_than_are_remembered_are_still_read_right(rule, facts):
+    rules = rule("on: command\n    when: {source: 10.0.0.0/16}\n    tag: seen")
+    for host in range(5000):
+        assert rules.decide(facts(source=f"10.0.{host // 256}.{host % 256}")).tags == ("seen",)
+    assert rules.decide(facts(source="10.1.0.0")).tags == ()
+
+
+@pytest.mark.parametrize("party", ["number", "caller"])
+@pytest.mark.parametrize(
+    ("when", "number", "expected"),
+    [
+        ('"06 20 123 4567"', "+36201234567", True),
+        ('"+36201234567"', "0036-20-1234567", True),
+        ('["1001", "1002"]', "1002", True),
+        ('["1001", "1002"]', "1003", False),
+        ('{exact: ["1001", "1002", "1003", "1004"]}', "1003", True),
+        ("{prefix: +3620}", "06201234567", True),
+        ("{prefix: [+3620, +3630, +36]}", "06901234567", True),
+        ("{prefix: [+3620, +3630]}", "06901234567", False),
+        ("{prefix: '+36 (20)'}", "06201234567", True),
+        ("{class: [premium, satellite]}", "06901234567", True),
+        ("{class: premium}", "06201234567", False),
+        ("{country: HU}", "06201234567", True),
+        ("{country: [DE, AT]}", "06201234567", False),
+        ("{country: HU, not: {class: premium}}", "06901234567", False),
+        ("{not: {country: HU}}", None, True),
+        ("{exists: true}", None, False),
+        ("{exists: false}", None, True),
+        ("{exists: true}", "1001", True),
+        ("{not: '1001'}", None, True),
+        ("{not: {prefix: '1'}}", "1001", False),
+        ("{not: {class: internal}}", "1001", False),
+        ("[{prefix: +49}, {class: internal}, '112']", "112", True),
+        ("{country: HU}", None, False),
+        ("{class: premium}", None, False),
+        ("{prefix: '1'}", None, False),
+        ("{prefix: '1000000'}", "1001", False),
+    ],
+)
+def test_number_and_caller(matches, party, when, number, expected):
+    assert matches(f"{{{party}: {when}}}", **{party: number}) is expected
+
+
+TEXTS = [
+    ("SIP", {"x": "SIP"}, True),
+    ("SIP", {"x": "sip"}, False),
+    ("[SIP, ISDN]", {"x": "ISDN"}, True),
+    ("''", {"x": ""}, True),
+    ("{exact: [a, b, c, d]}", {"x": "d"}, True),
+    ("{prefix: [ab, cd]}", {"x": "cde"}, True),
+    ("{prefix: ab}", {"x": "a"}, False),
+    ("{suffix: [bc, de]}", {"x": "cde"}, True),
+    ("{suffix: bc}", {}, False),
+    ("{contains: [q, ell]}", {"x": "hello"}, True),
+    ("{contains: [q, w, z]}", {"x": "hello"}, False),
+    ("{contains: q}", {}, False),
+    ("{regex: '^h.*o$'}", {"x": "hello"}, True),
+    ("{regex: ell}", {"x": "hello"}, True),
+    ("{regex: [^a, ^b]}", {"x": "hello"}, False),
+    ("{regex: ell}", {}, False),
+    ("{regex: é}", {"x": "caf\u00e9"}, True),
+    ("{regex: a}", {"x": "\udcff a"}, True),
+    ("{exists: true}", {"x": ""}, True),
+    ("{exists: true}", {}, False),
+    ("{exists: false}", {}, True),
+    ("{exists: false}", {"x": "1"}, False),
+    ("{not: {prefix: a}}", {}, True),
+    ("{not: SIP}", {}, True),
+    ("{not: SIP}", {"x": "SIP"}, False),
+    ("{not: {contains: b, suffix: c}}", {"x": "abc"}, False),
+    ("{prefix: a, suffix: c, contains: b, not: abbc}", {"x": "abc"}, True),
+    ("[SIP, {prefix: IS, suffix: DN}]", {"x": "ISDN"}, True),
+    ("[SIP, {prefix: IS}, {suffix: X}]", {"x": "CPX"}, True),
+    ("+36201234567", {"x": "+36201234567"}, True),
+    ("0612345", {"x": "0612345"}, True),
+    ("no", {"x": "no"}, True),
+]
+
+
+@pytest.mark.parametrize(("when", "values", "expected"), TEXTS)
+def test_parameters(matches, when, values, expected):
+    assert matches(f"{{X: {when}}}", values=values) is expected
+    assert matches(f"{{parameters: {{x: {when}}}}}", values=values) is expected
+
+
+@pytest.mark.parametrize(("when", "values", "expected"), TEXTS)
+def test_headers(matches, when, values, expected):
+    assert matches(f"{{header: {{X: {when}}}}}", headers=values) is expected
+    assert matches(f"{{any: [{{not: {{header: {{X: {when}}}}}}}, {{app: marketing}}]}}", headers=values) is not expected
+
+
+def test_parameter_names_are_compared_without_letter_case(matches):
+    assert matches("{CALLERID: '1'}", values={"CallerId": "1"})
+    assert matches("{X-Own: '1', parameters: {y: '2'}}", values={"x-own": "1", "Y": "2"})
+
+
+def test_a_parameter_far_from_all_known_ones_needs_no_escape(matches):
+    assert matches("{Zzyzx: '1'}", values={"zzyzx": "1"})
+
+
+@pytest.mark.parametrize(
+    ("when", "moment", "expected"),
+    [
+        # Budapest is an hour ahead of UTC in winter, two in summer. 2024-01-01 was a Monday.
+        ("{hours: '08:00-18:00'}", "2024-01-01T07:00", True),
+        ("{hours: '08:00-18:00'}", "2024-01-01T06:59", False),
+        ("{hours: '08:00-18:00'}", "2024-01-01T16:59", True),
+        ("{hours: '08:00-18:00'}", "2024-01-01T17:00", False),
+        ("{hours: '08:00-18:00'}", "2024-07-01T06:00", True),
+        ("{hours: '08:00-18:00', zone: UTC}", "2024-07-01T06:00", False),
+        ("{days: mon-fri}", "2024-01-05T22:59", True),
+        ("{days: mon-fri}", "2024-01-05T23:00", False),
+        ("{days: [sat, sun]}", "2024-01-05T23:00", True),
+        ("{days: fri-mon}", "2024-01-08T12:00", True),
+        ("{days: fri-mon}", "2024-01-09T12:00", False),
+        ("{days: fri, hours: '22:00-06:00'}", "2024-01-06T04:59", True),
+        ("{days: fri, hours: '22:00-06:00'}", "2024-01-06T05:00", False),
+        ("{days: sun, hours: '22:00-06:00'}", "2024-01-08T04:59", True),
+        ("{days: sun, hours: '22:00-06:00'}", "2024-01-08T05:00", False),
+        ("{hours: '00:00-24:00'}", "2024-01-03T12:00", True),
+        ("{hours: ['08:00-12:00', '13:00-18:00']}", "2024-01-03T11:30", False),
+        ("{hours: ['08:00-14:00', '13:00-18:00']}", "2024-01-03T12:30", True),
+        ("{not: {days: mon-fri, hours: '08:00-18:00'}}", "2024-01-06T12:00", True),
+        ("{not: {days: mon-fri, hours: '08:00-18:00'}}", "2024-01-05T12:00", False),
+        ("[{days: sat}, {days: sun}]", "2024-01-06T12:00", True),
+        ("{any: [{days: sat}, {hours: '08:00-09:00'}]}", "2024-01-05T07:30", True),
+        ("{days: mon, not: {hours: '12:00-13:00'}}", "2024-01-01T11:30", False),
+        ("{hours: ['20:00-23:00', '22:00-02:00']}", "2024-01-03T00:30", True),
+    ],
+)
+def test_time(matches, when, moment, expected):
+    assert matches(f"{{time: {when}}}", at=at(moment)) is expected
+
+
+def test_the_clock_follows_time_in_both_directions(rule, facts):
+    rules = rule("on: command\n    when: {time: {hours: '08:00-18:00', zone: UTC}}\n    tag: open")
+    for moment, tags in [("2024-01-01T12:00", 1), ("2024-01-01T19:00", 0), ("2024-01-01T12:00", 1)]:
+        assert len(rules.decide(facts(at=at(moment))).tags) == tags
+
+
+@pytest.mark.parametrize(
+    ("when", "given", "expected"),
+    [
+        ("{any: [{app: crm}, {number: '1001'}]}", {"app": "marketing", "number": "1001"}, True),
+        ("{any: [{app: crm}, {number: '1001'}]}", {"app": "marketing"}, False),
+        ("{any: [{app: crm}]}", {"app": "crm"}, True),
+        ("{all: [{app: crm}, {number: '1001'}]}", {"app": "crm"}, False),
+        ("{not: {app: crm, number: '1001'}}", {"app": "crm"}, True),
+        ("{not: {not: {app: crm}}}", {"app": "crm"}, True),
+        ("{any: [{app: crm, number: '1001'}, {app: marketing, number: '1002'}]}", {"number": "1001"}, True),
+        ("{any: [{app: crm, number: '1001'}, {app: marketing, number: '1002'}]}", {"number": "1002"}, False),
+        ("{any: [{app: switchboard}, {Url: x}, {number: '1002'}, {not: {app: crm}}]}", {"number": "1001"}, False),
+        (
+            "{app: crm, any: [{number: '1'}, {X: '1'}], all: [{Y: '2'}], not: {Z: '3'}}",
+            {"values": {"X": "1", "Y": "2"}},
+            True,
+        ),
+    ],
+)
+def test_conditions_nest(matches, when, given, expected):
+    assert matches(when, **given) is expected
+
+
+def test_conditions_hold_for_notifications_and_verbs_too(matches):
+    assert matches("{number: {class: internal}}", kind=Kind.VERB, name="Route", number="1001")
+    assert matches("{caller: {country: HU}}", kind=Kind.NOTIFICATION, name="IncomingCall", caller="06201234567")

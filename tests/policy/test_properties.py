@@ -1,0 +1,239 @@
+"""Promises about every policy: the index finds what asking each rule finds, a deny never grants, bytes never raise."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from interceptor.policy import Mode, Source, compile_policy, index
+from interceptor.policy.actions.outcome import Outcome
+from interceptor.policy.names import ANY
+from interceptor.policy.readings import Readings
+from interceptor.values import Facts, Kind, ProblemsError, Verdict
+
+NUMBERS = ("1001", "1002", "+36201234567", "+36901234567", "+4915112345678", "112", "+36", "")
+APPS = ("", "crm", "marketing", "switchboard")
+SOURCES = ("10.0.0.7", "10.1.0.1", "::ffff:10.0.0.7", "2001:db8::1", "rubbish")
+TEXTS = ("", "a", "ab", "abc", "b")
+HEAD = "rules:\n"
+
+number_tests = st.one_of(
+    st.sampled_from([number for number in NUMBERS if number]),
+    st.lists(st.sampled_from(NUMBERS[:6]), min_size=1, max_size=5),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "prefix": st.lists(
+                st.sampled_from(("1", "10", "1001", "+36", "+3620", "+4", "11")), min_size=1, max_size=3
+            ),
+            "class": st.lists(st.sampled_from(("premium", "mobile", "internal", "emergency")), min_size=1, max_size=2),
+            "country": st.sampled_from(("HU", "DE")),
+            "exists": st.sampled_from(("true", "false")),
+            "not": st.sampled_from(NUMBERS[:4]),
+        },
+    ).filter(bool),
+)
+text_tests = st.one_of(
+    st.sampled_from(TEXTS),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "exact": st.lists(st.sampled_from(TEXTS), min_size=1, max_size=5),
+            "prefix": st.lists(st.sampled_from(TEXTS[1:]), min_size=1, max_size=2),
+            "suffix": st.sampled_from(TEXTS[1:]),
+            "contains": st.lists(st.sampled_from(TEXTS[1:]), min_size=1, max_size=3),
+            "regex": st.sampled_from(("^a", "b$", "[ac]")),
+            "exists": st.sampled_from(("true", "false")),
+        },
+    ).filter(bool),
+)
+leaves = st.fixed_dictionaries(
+    {},
+    optional={
+        "app": st.one_of(
+            st.sampled_from(APPS[1:]),
+            st.lists(st.sampled_from(APPS[1:]), min_size=1, max_size=2),
+            st.just({"exists": "false"}),
+        ),
+        "source": st.lists(
+            st.sampled_from(("10.0.0.7", "10.0.0.0/8", "10.0.0.0/16", "2001:db8::/32", "0.0.0.0/0")),
+            min_size=1,
+            max_size=2,
+        ),
+        "number": number_tests,
+        "caller": number_tests,
+        "time": st.sampled_from(({"days": "mon-fri"}, {"hours": "22:00-06:00"}, {"not": {"days": "sun"}})),
+        "header": st.fixed_dictionaries({"X-Tenant": text_tests}),
+        "Foo": text_tests,
+        "Bar": text_tests,
+    },
+).filter(bool)
+conditions = st.recursive(
+    leaves,
+    lambda inner: st.one_of(
+        st.fixed_dictionaries({"any": st.lists(inner, min_size=1, max_size=3)}),
+        st.fixed_dictionaries({"all": st.lists(inner, min_size=1, max_size=3)}),
+        st.fixed_dictionaries({"not": inner}),
+        st.tuples(inner, st.fixed_dictionaries({"any": st.lists(inner, min_size=1, max_size=2)})).map(
+            lambda both: both[0] | both[1]
+        ),
+    ),
+    max_leaves=5,
+)
+actions = st.sampled_from(
+    (
+        {"allow": "true"},
+        {"deny": "true"},
+        {"deny": {"code": "307"}, "tag": "refused"},
+        {"tag": "seen"},
+        {"rewrite": {"set": {"Foo": "z"}}},
+        {"rewrite": {"remove": "Bar"}, "allow": "true"},
+        {"reroute": "pbx-main"},
+        {"reroute": "pbx-marketing", "tag": "moved"},
+    )
+)
+rules = st.lists(
+    st.tuples(
+        st.sampled_from(("Call", "command", "*", ["Hangup", "verb:Route"], "other:Foo", ["Call", "Hangup", "SendSms"])),
+        st.one_of(st.none(), conditions),
+        actions,
+        st.sampled_from(("enforce", "enforce", "enforce", "shadow", "off")),
+    ).map(
+        lambda parts: (
+            {"on": parts[0], "mode": parts[3]}
+            | ({} if parts[1] is None else {"when": parts[1]})
+            | _fitting(parts[0], parts[2])
+        )
+    ),
+    max_size=12,
+)
+
+
+def _fitting(on, action):
+    """`other:` and verbs know no clusters; a tag does for them."""
+    return {"tag": "elsewhere"} if "reroute" in action and on not in ("Call", "command", "*") else action
+
+
+@pytest.fixture(scope="module")
+def messages(context):
+    def number(text):
+        return None if text == "" else context.number(text)
+
+    return st.builds(
+        Facts,
+        kind=st.sampled_from(Kind),
+        name=st.sampled_from(("Call", "Hangup", "SendSms", "Route", "call", "Foo", "FOO", "Unheard", "")),
+        app=st.sampled_from(APPS),
+        source=st.sampled_from(SOURCES),
+        number=st.sampled_from(NUMBERS).map(number),
+        caller=st.sampled_from(NUMBERS).map(number),
+        values=st.dictionaries(st.sampled_from(("foo", "bar")), st.sampled_from(TEXTS)),
+        headers=st.dictionaries(st.just("x-tenant"), st.sampled_from(TEXTS)),
+        at=st.integers(0, 14 * 24).map(lambda hours: 1_700_000_000.0 + hours * 3600),
+    )
+
+
+def compiled(written, context):
+    named = [{"name": f"rule {index}", **rule} for index, rule in enumerate(written)]
+    return compile_policy([Source("p.yaml", json.dumps({"rules": named}).encode() if named else b"")], context)
+
+
+def naive(policy, facts, default):
+    """The verdict, the rules and the effects, by asking every rule in order."""
+    readings, outcome, acted, shadow = Readings(), Outcome(facts.kind), [], []
+    for rule in policy.rules:
+        names = {name.lower() for name in rule.names.get(facts.kind, ())}
+        named = ANY in names or facts.name.lower() in names
+        if rule.mode is Mode.OFF or not named or (rule.when is not None and not rule.when.test(readings)(facts)):
+            continue
+        if rule.mode is Mode.SHADOW:
+            shadow.append(rule.label)
+            continue
+        acted.append(rule.label)
+        for action in rule.actions_for(facts.kind):
+            action.act(outcome)
+        if outcome.verdict is not None:
+            break
+    verdict = outcome.verdict or default
+    changes = tuple(outcome.changes) if verdict is Verdict.ALLOW else ()
+    target = outcome.target if verdict is Verdict.ALLOW else None
+    return verdict, tuple(acted), tuple(shadow), changes, target, tuple(outcome.tags)
+
+
+def decided(policy, facts):
+    found = policy.decide(facts)
+    return found.verdict, found.rules, found.shadow, found.changes, found.target, found.tags
+
+
+@pytest.mark.parametrize("shared_from", [index.SHARED_FROM, 1], ids=["own tables", "shared tables"])
+@given(data=st.data())
+def test_the_index_finds_what_asking_every_rule_finds(data, context, messages, shared_from):
+    written = data.draw(rules)
+    before, index.SHARED_FROM = index.SHARED_FROM, shared_from
+    try:
+        policy = compiled(written, context)
+    finally:
+        index.SHARED_FROM = before
+    for facts in data.draw(st.lists(messages, min_size=1, max_size=8)):
+        expected = naive(policy, facts, context.defaults[facts.kind])
+        assert decided(policy, facts) == expected
+        assert decided(policy, facts) == expected  # remembered
+
+
+@given(data=st.data())
+def test_adding_a_deny_never_allows_what_was_denied(data, context, messages):
+    written = data.draw(rules)
+    at = data.draw(st.integers(0, len(written)))
+    deny = {"on": "*", "deny": "true"}
+    when = data.draw(st.one_of(st.none(), conditions))
+    more = [*written[:at], deny if when is None else deny | {"when": when}, *written[at:]]
+    less, stricter = compiled(written, context), compiled(more, context)
+    for facts in data.draw(st.lists(messages, min_size=1, max_size=8)):
+        if less.decide(facts).verdict is Verdict.DENY:
+            assert stricter.decide(facts).verdict is Verdict.DENY
+
+
+def refused_with_places(data, context):
+    """Compile, or collect the problems; anything else is an exception and fails the test."""
+    try:
+        compile_policy([Source("any.yaml", data)], context)
+    except ProblemsError as error:
+        lines = data.count(b"\n") + data.count(b"\r") + data.count(b"\xc2\x85") + data.count(b"\xe2\x80") + 2
+        for problem in error.problems:
+            assert problem.place.file == "any.yaml"
+            assert 1 <= problem.place.line <= lines
+            assert problem.place.column >= 1
+            assert problem.message
+            assert "\n" not in problem.code
+
+
+@given(data=st.binary(max_size=300))
+def test_any_bytes_are_rules_or_problems_with_a_place(data, context):
+    refused_with_places(data, context)
+
+
+@given(data=st.text(alphabet="{}[]:,-'\"\n \t#&*!|>%@`?~.0aé\u2028\x85", max_size=80))
+def test_any_punctuation_is_rules_or_problems_with_a_place(data, context):
+    refused_with_places(HEAD.encode() + b"  - name: it\n    on: Call\n    when: " + data.encode(), context)
+
+
+WORDS = """
+    rules name on when mode any all not app source number caller time header parameters prefix class country exists days
+    hours zone allow deny answer rewrite reroute tag set remove rename replace regex with code message cluster url Call
+    Dialed crm mon 08:00-18:00 true 10.0.0.0/8 +36 1001 premium HU UTC pbx-main Route do text * ~
+"""
+words = st.sampled_from(WORDS.split())
+trees = st.recursive(
+    words,
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(words, inner, max_size=4)),
+    max_leaves=12,
+)
+
+
+KEYS = ("name", "on", "when", "mode", "allow", "deny", "answer", "rewrite", "reroute", "tag")
+
+
+@given(rule=st.dictionaries(st.sampled_from(KEYS), trees, min_size=1))
+def test_any_tree_of_known_words_is_rules_or_problems_with_a_place(rule, context):
+    refused_with_places(json.dumps({"rules": [rule]}).encode(), context)
