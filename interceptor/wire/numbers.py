@@ -9,7 +9,7 @@ Read in this order; the first that fits is the answer:
 5. a national number, with or without the trunk prefix.
 
 Blanks, dashes, dots, slashes and parentheses are what people put between digits; they mean nothing. Anything else, and
-digits that are no number of the plan, are ``other``, their canonical form the text as written.
+digits that are no number of the plan, are ``other``, their canonical form what was written.
 
 Three things here are there against people who do not want to be understood:
 
@@ -28,7 +28,7 @@ import re
 import unicodedata
 
 import phonenumbers
-from phonenumbers import PhoneNumber, PhoneNumberType, ShortNumberCost, ValidationResult, shortnumberinfo
+from phonenumbers import PhoneNumber, PhoneNumberType, ShortNumberCost, shortnumberinfo
 
 from interceptor.values import Number, NumberClass
 from interceptor.wire.vocabulary import MessageType
@@ -77,6 +77,8 @@ class NumberReader:
     """
 
     def __init__(self, country: str, extensions: tuple[str, ...] = (), cache_size: int = 65536) -> None:
+        # Left alone, the library reads a country's plan from disk when its first number comes: in the middle of a call.
+        phonenumbers.PhoneMetadata.load_all()
         self.country = country.upper()
         self._country_code = str(phonenumbers.country_code_for_region(self.country) or "")
         plan = "|".join(re.escape(each.lower()).replace("x", "[0-9]") for each in extensions)
@@ -166,7 +168,7 @@ class NumberReader:
         parsed = self._parsed(canonical)
         if parsed is None or len(canonical) > _MOST_DIGITS:
             number_class = _class_by_code(canonical) or self._costly(digits)
-            return Number(text, canonical if len(canonical) > 1 else text, "", number_class)
+            return Number(text, text if canonical[1:2] in ("", "0") else canonical, "", number_class)
         return self._public(text, parsed)
 
     def _as_short(self, text: str, digits: str) -> Number | None:
@@ -185,12 +187,9 @@ class NumberReader:
         if parsed is None or len(digits) > _MOST_DIGITS:
             return None
         abroad = str(parsed.country_code) != self._country_code  # dialled with the country's own international prefix
-        if not abroad and phonenumbers.is_possible_number_with_reason(parsed) != ValidationResult.IS_POSSIBLE:
+        if not abroad and phonenumbers.number_type(parsed) == PhoneNumberType.UNKNOWN:
             return None
-        number = self._public(text, parsed)
-        if number.number_class is NumberClass.OTHER:
-            return Number(text, number.canonical, number.country, self._costly(digits))
-        return number
+        return self._public(text, parsed)
 
     def _public(self, text: str, parsed: PhoneNumber) -> Number:
         canonical = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
@@ -215,15 +214,18 @@ class NumberReader:
     def _costly(self, digits: str) -> NumberClass:
         """The class of digits that are no valid number as they stand, if they may reach a costly one, else ``other``.
 
-        They may as the beginning of a number of this country, and as a foreign one whose ``+`` is missing.
+        They may with a superfluous ``+`` or zero gone, as a foreign number whose ``+`` is missing, and as the beginning
+        of any of these.
         """
         bare = digits.lstrip("+0")
+        if len(bare) < _SHORTEST_ABROAD:
+            return NumberClass.OTHER
         costliest = NumberClass.OTHER
-        for reading in (digits, "+" + bare):
-            parsed = self._parsed(reading) if len(bare) >= _SHORTEST_ABROAD else None
+        for reading in dict.fromkeys((digits.lstrip("+"), "0" + bare, "+" + bare)):
+            parsed = self._parsed(reading)
             if parsed is None:
                 continue
-            found = self._class_of(parsed, "+" + str(parsed.country_code))
+            found = self._class_of(parsed, f"+{parsed.country_code}")
             if found is NumberClass.SATELLITE and len(bare) < _SHORTEST_SATELLITE:
                 continue
             if found in _COSTLY and _CARE[found] < _CARE[costliest]:

@@ -12,7 +12,7 @@ XSI = 'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
 
 
 def test_an_answer_of_ours_is_the_one_the_reference_measured():
-    assert 263 == len(encode_answer(401, codes.sentence(401, "9998")))
+    assert len(encode_answer(401, codes.sentence(401, "9998"))) == 263
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,8 @@ def test_an_answer_of_ours_is_the_one_the_reference_measured():
     ],
 )
 def test_code_and_message_are_found_under_any_root(root: str):
-    body = f'<?xml version="1.0"?>\r\n<{root}>\r\n <Code>601</Code>\r\n <Message>No</Message>\r\n</{root.split()[0]}>'
+    name = root.split(maxsplit=1)[0]
+    body = f'<?xml version="1.0"?>\r\n<{root}>\r\n <Code>601</Code>\r\n <Message>No</Message>\r\n</{name}>'
     assert AnswerFacts(601, "No", True) == read_answer(body.encode())
 
 
@@ -70,7 +71,7 @@ def test_the_memory_of_answers_is_bounded_in_number_and_size():
         assert read_answer(body) is read_answer(body)
     assert len(answers._memo) <= answers._MEMO_ENTRIES
     big = encode_answer(200, "x" * 2000)
-    assert 200 == read_answer(big).code
+    assert read_answer(big).code == 200
     assert big not in answers._memo
 
 
@@ -81,7 +82,7 @@ def test_our_answers_are_read_as_they_were_meant(code: int, message: str):
 
 
 def test_a_lone_surrogate_in_a_message_does_not_break_the_answer():
-    assert "a\ufffdb" == read_answer(encode_answer(302, "a\udcffb")).message
+    assert read_answer(encode_answer(302, "a\udcffb")).message == "a\ufffdb"
 
 
 @given(body=st.binary(max_size=200))

@@ -11,18 +11,18 @@ def test_every_code_of_the_reference_and_every_one_of_ours_has_a_sentence():
 
 
 def test_sentences_are_the_wire_text_with_the_gaps_filled_in():
-    assert "Error occured during parsing message: 'x'" == codes.sentence(300, "x")
-    assert "Call connect to '1099' failed with result state 'Busy'" == codes.sentence(402, "1099", "Busy")
-    assert "Command successfully executed" == codes.sentence(200)
+    assert codes.sentence(300, "x") == "Error occured during parsing message: 'x'"
+    assert codes.sentence(402, "1099", "Busy") == "Call connect to '1099' failed with result state 'Busy'"
+    assert codes.sentence(200) == "Command successfully executed"
 
 
 def test_fills_are_put_in_as_they_are():
-    assert "Missing or invalid parameter '{1}' for command '{0}'" == codes.sentence(302, "{1}", "{0}")
+    assert codes.sentence(302, "{1}", "{0}") == "Missing or invalid parameter '{1}' for command '{0}'"
 
 
 def test_a_gap_without_a_fill_stays_empty_and_an_unknown_code_has_no_sentence():
-    assert "Call not found with ID ''" == codes.sentence(601)
-    assert "" == codes.sentence(999)
+    assert codes.sentence(601) == "Call not found with ID ''"
+    assert codes.sentence(999) == ""
 
 
 def test_our_own_codes_begin_at_900_and_carry_the_exchange():

@@ -6,38 +6,177 @@ from interceptor.values import Kind
 from interceptor.wire import knowledge
 from interceptor.wire.knowledge import Generation, Group, Role, VerbSet
 
-COMMANDS_OF_THE_PHONE_SYSTEM = (
-    "Call SendSms SendEmail SendAlarmNotification AttendedTransfer BlindTransfer Forward Hangup Hold Unhold ListActiveCalls "
-    "Play Record SendDTMF Speak AddConfig ModifyConfig GetConfig RemoveConfig ListExtensions ListExtensionTypes GetCallHistory"
-).split()
-NEW_IN_OZEKI_10 = (
-    "ForwardCall ListCallHistory Beep CallSetup Exit Request SendMessage ReceiveMessage SendMsg WaitForMsg "
-    "ListAddressbookNames ListAddressbookContacts"
-).split()
-NOTIFICATIONS = (
-    "RoutingInterception CallChanged RecordCompleted CallConnected IncomingCall IncomingSMS SMSDeliveryReport DtmfEntered "
-    "GoTo Error"
-).split()
-VERBS_OF_THE_PHONE_SYSTEM = (
-    "Route AttendedTransfer BlindTransfer Forward Hangup Hold Unhold Play Record SendDTMF Speak Array Call Delay DeleteFile "
-    "ForEach GoTo MoveFile ReceiveAlarmNotification Reject SendAlarmNotification SendEmail SendSms SQL UserInput Var"
-).split()
-STRUCTURE = "InitialCommands Inputs Input Received item OnSetup OnError".split()
-PARAMETERS = (
-    "command Username Password Dialed Dialled ApiExtension CallerId CallerDisplayName Url ErrorUrl FinishedUrl ResponseOzML "
-    "RingTime Sender Recipient Message Subject Attachments DeliveryReportURL DelivaryReportURL PhoneNumber ResultUrl "
-    "AccountNumber EventQualifier EventCode PartitionNumber ZoneNumber TransferredCallId TranferredCallId TargetCallId CallId "
-    "TransferorParty Target Destination Party AudioFile Repeat Timeout Format FinishedURL Keys Text Voice Language "
-    "ExtensionType ConfigXML ExtensionId Type PageNumber RowsPerPage From General Direction Source State Caller Callee "
-    "DialedAddress ExtensionAddress CallerPhoneNumber RequestOzML ToConnection NotificationName CallerID OriginalDialedNumber "
-    "LastDialedNumber LastCalledExtension LastCallState CallerExtension RecordURL DtmfDigits DialedNumber Duration Inactivity "
-    "FinishDigits Digits BackKey ForwardToUrl enteredUrl MinDigits MaxDigits ExecuteSQL ID SourceFile TargetDirectory"
-).split()
+COMMANDS_OF_THE_PHONE_SYSTEM = [
+    "Call",
+    "SendSms",
+    "SendEmail",
+    "SendAlarmNotification",
+    "AttendedTransfer",
+    "BlindTransfer",
+    "Forward",
+    "Hangup",
+    "Hold",
+    "Unhold",
+    "ListActiveCalls",
+    "Play",
+    "Record",
+    "SendDTMF",
+    "Speak",
+    "AddConfig",
+    "ModifyConfig",
+    "GetConfig",
+    "RemoveConfig",
+    "ListExtensions",
+    "ListExtensionTypes",
+    "GetCallHistory",
+]
+NEW_IN_OZEKI_10 = [
+    "ForwardCall",
+    "ListCallHistory",
+    "Beep",
+    "CallSetup",
+    "Exit",
+    "Request",
+    "SendMessage",
+    "ReceiveMessage",
+    "SendMsg",
+    "WaitForMsg",
+    "ListAddressbookNames",
+    "ListAddressbookContacts",
+]
+NOTIFICATIONS = [
+    "RoutingInterception",
+    "CallChanged",
+    "RecordCompleted",
+    "CallConnected",
+    "IncomingCall",
+    "IncomingSMS",
+    "SMSDeliveryReport",
+    "DtmfEntered",
+    "GoTo",
+    "Error",
+]
+VERBS_OF_THE_PHONE_SYSTEM = [
+    "Route",
+    "AttendedTransfer",
+    "BlindTransfer",
+    "Forward",
+    "Hangup",
+    "Hold",
+    "Unhold",
+    "Play",
+    "Record",
+    "SendDTMF",
+    "Speak",
+    "Array",
+    "Call",
+    "Delay",
+    "DeleteFile",
+    "ForEach",
+    "GoTo",
+    "MoveFile",
+    "ReceiveAlarmNotification",
+    "Reject",
+    "SendAlarmNotification",
+    "SendEmail",
+    "SendSms",
+    "SQL",
+    "UserInput",
+    "Var",
+]
+STRUCTURE = ["InitialCommands", "Inputs", "Input", "Received", "item", "OnSetup", "OnError"]
+PARAMETERS = [
+    "command",
+    "Username",
+    "Password",
+    "Dialed",
+    "Dialled",
+    "ApiExtension",
+    "CallerId",
+    "CallerDisplayName",
+    "Url",
+    "ErrorUrl",
+    "FinishedUrl",
+    "ResponseOzML",
+    "RingTime",
+    "Sender",
+    "Recipient",
+    "Message",
+    "Subject",
+    "Attachments",
+    "DeliveryReportURL",
+    "DelivaryReportURL",
+    "PhoneNumber",
+    "ResultUrl",
+    "AccountNumber",
+    "EventQualifier",
+    "EventCode",
+    "PartitionNumber",
+    "ZoneNumber",
+    "TransferredCallId",
+    "TranferredCallId",
+    "TargetCallId",
+    "CallId",
+    "TransferorParty",
+    "Target",
+    "Destination",
+    "Party",
+    "AudioFile",
+    "Repeat",
+    "Timeout",
+    "Format",
+    "FinishedURL",
+    "Keys",
+    "Text",
+    "Voice",
+    "Language",
+    "ExtensionType",
+    "ConfigXML",
+    "ExtensionId",
+    "Type",
+    "PageNumber",
+    "RowsPerPage",
+    "From",
+    "General",
+    "Direction",
+    "Source",
+    "State",
+    "Caller",
+    "Callee",
+    "DialedAddress",
+    "ExtensionAddress",
+    "CallerPhoneNumber",
+    "RequestOzML",
+    "ToConnection",
+    "NotificationName",
+    "CallerID",
+    "OriginalDialedNumber",
+    "LastDialedNumber",
+    "LastCalledExtension",
+    "LastCallState",
+    "CallerExtension",
+    "RecordURL",
+    "DtmfDigits",
+    "DialedNumber",
+    "Duration",
+    "Inactivity",
+    "FinishDigits",
+    "Digits",
+    "BackKey",
+    "ForwardToUrl",
+    "enteredUrl",
+    "MinDigits",
+    "MaxDigits",
+    "ExecuteSQL",
+    "ID",
+    "SourceFile",
+    "TargetDirectory",
+]
 
 
 def test_every_command_of_the_reference_is_known():
     assert sorted(COMMANDS_OF_THE_PHONE_SYSTEM + NEW_IN_OZEKI_10) == sorted(knowledge.COMMANDS)
-    assert 22 == len(COMMANDS_OF_THE_PHONE_SYSTEM)
+    assert len(COMMANDS_OF_THE_PHONE_SYSTEM) == 22
 
 
 def test_every_notification_of_the_reference_is_known():
@@ -47,7 +186,7 @@ def test_every_notification_of_the_reference_is_known():
 def test_every_verb_of_the_reference_is_known():
     new = [name for name in NEW_IN_OZEKI_10 if name != "ListCallHistory"]
     assert sorted(VERBS_OF_THE_PHONE_SYSTEM + new) == sorted(knowledge.VERBS)
-    assert 26 == len(VERBS_OF_THE_PHONE_SYSTEM)
+    assert len(VERBS_OF_THE_PHONE_SYSTEM) == 26
 
 
 def test_every_structural_element_of_the_reference_is_known():
@@ -82,10 +221,10 @@ def test_names_are_found_in_any_case_and_unknown_ones_are_not(ask, names):
 
 
 def test_names_are_folded_in_ascii_only():
-    assert "hangup" == knowledge.lower("HANGUP")
-    assert "\u212aeys" == knowledge.lower("\u212aeys")  # str.lower() would make the Kelvin sign a k
+    assert knowledge.lower("HANGUP") == "hangup"
+    assert knowledge.lower("\u212aeys") == "\u212aeys"  # str.lower() would make the Kelvin sign a k
     assert knowledge.command("\u212aall") is None
-    assert "\u0130d" == knowledge.lower("\u0130D")
+    assert knowledge.lower("\u0130D") == "\u0130d"
 
 
 @pytest.mark.parametrize(
@@ -109,13 +248,13 @@ def test_commands_say_which_parameter_they_dial(name: str, dialled: tuple[str, .
 
 
 def test_a_route_dials_its_number_on_the_line_that_is_its_destination():
-    assert ("dialednumber", "destination") == knowledge.verb("Route").dialled
-    assert "destination" == knowledge.verb("Route").text
+    assert knowledge.verb("Route").dialled == ("dialednumber", "destination")
+    assert knowledge.verb("Route").text == "destination"
 
 
 def test_the_caller_of_a_call_is_its_extension_where_nothing_else_is_shown():
-    assert ("callerid", "apiextension") == knowledge.command("Call").caller
-    assert ("callerid",) == knowledge.notification("RoutingInterception").caller
+    assert knowledge.command("Call").caller == ("callerid", "apiextension")
+    assert knowledge.notification("RoutingInterception").caller == ("callerid",)
 
 
 def test_only_commands_that_list_or_get_are_safe_to_repeat():
@@ -189,8 +328,8 @@ def test_every_callback_place_of_the_reference_is_known():
         }
         == verbs
     )
-    assert "CallConnected" == places[Kind.COMMAND, "Call", "Url"].notification
-    assert "" == places[Kind.VERB, "BlindTransfer", "FinishedUrl"].notification
+    assert places[Kind.COMMAND, "Call", "Url"].notification == "CallConnected"
+    assert places[Kind.VERB, "BlindTransfer", "FinishedUrl"].notification == ""
     assert places[Kind.VERB, "GoTo", "Url"].in_text
     assert places[Kind.COMMAND, "Call", "ResponseOzML"].holds_verbs
     assert all(each.notification in ("", *knowledge.NOTIFICATIONS) for each in places.values())

@@ -28,26 +28,26 @@ def test_a_menu_is_read_with_everything_inside():
     verbs = decode_verbs(MENU)
     assert verbs is not None
     menu, hangup = verbs
-    assert ("UserInput", (("Timeout", "8"), ("ForwardToUrl", "http://app.test/dtmf?a=1&b=2")), "") == (
+    assert (
         menu.name,
         menu.attributes,
         menu.text,
-    )
+    ) == ("UserInput", (("Timeout", "8"), ("ForwardToUrl", "http://app.test/dtmf?a=1&b=2")), "")
     initial, inputs = menu.children
     assert Verb("InitialCommands", (), "", (speak,)) == initial
     assert (choice,) == inputs.children
-    assert "stray text" == inputs.text.strip()
+    assert inputs.text.strip() == "stray text"
     assert Verb("hangup") == hangup
 
 
 @pytest.mark.parametrize("root", ["Response", "response", "OzML", "Request", "x:Response xmlns:x='urn:x'"])
 def test_every_root_of_the_reference_is_read(root: str):
-    assert (Verb("Hangup"),) == decode_verbs(f"<{root}><Hangup/></{root.split()[0]}>".encode())
+    assert (Verb("Hangup"),) == decode_verbs(f"<{root}><Hangup/></{root.split(maxsplit=1)[0]}>".encode())
 
 
 @pytest.mark.parametrize("body", [b"", b"\r\n ", b"\xef\xbb\xbf", b"<Response/>", b"<Response>text only</Response>"])
 def test_an_answer_without_verbs_is_read_as_none_of_them(body: bytes):
-    assert () == decode_verbs(body)
+    assert decode_verbs(body) == ()
 
 
 @pytest.mark.parametrize(
@@ -78,10 +78,10 @@ def test_a_text_may_not_hide_behind_an_element():
 
 def test_verbs_are_written_as_a_whole_document():
     verbs = (Verb("Route", (("Destination", "1099"), ("RingTime", "30"))), Verb("Speak", (), "a < b"))
-    assert (
+    assert encode_verbs(verbs) == (
         b'<?xml version="1.0" encoding="utf-8"?>\r\n'
         b'<Response><Route Destination="1099" RingTime="30"/><Speak>a &lt; b</Speak></Response>'
-    ) == encode_verbs(verbs)
+    )
 
 
 def test_no_verbs_are_no_opinion():
@@ -136,11 +136,11 @@ def test_any_bytes_are_read_or_refused(body: bytes):
 
 
 def test_the_values_of_a_verb_are_its_attributes_and_its_text():
-    assert ({"language": "en", "text": "Hello"}, None) == values_of(Verb("speak", (("Language", "en"),), " Hello\n"))
-    assert ({"url": "http://a.test/"}, None) == values_of(Verb("GoTo", (), "http://a.test/"))
-    assert ({"url": "http://a.test/"}, None) == values_of(Verb("GoTo", (("URL", "http://a.test/"),)))
-    assert ({}, None) == values_of(Verb("Unknown", (), "text"))
-    assert ({}, None) == values_of(Verb("Hangup", (), "text"))
+    assert values_of(Verb("speak", (("Language", "en"),), " Hello\n")) == ({"language": "en", "text": "Hello"}, None)
+    assert values_of(Verb("GoTo", (), "http://a.test/")) == ({"url": "http://a.test/"}, None)
+    assert values_of(Verb("GoTo", (("URL", "http://a.test/"),))) == ({"url": "http://a.test/"}, None)
+    assert values_of(Verb("Unknown", (), "text")) == ({}, None)
+    assert values_of(Verb("Hangup", (), "text")) == ({}, None)
 
 
 @pytest.mark.parametrize(
