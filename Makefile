@@ -76,7 +76,7 @@ cover: test ## all tests, the coverage of everything, and whether the core has i
 	$(BIN)/coverage report --include='$(CORE)' --fail-under=95 --format=total
 
 fuzz: $(STAMP) ## a million inputs over wire and gateway (minutes)
-	HYPOTHESIS_PROFILE=deep INTERCEPTOR_FUZZ=1000000 $(BIN)/python -m pytest -m fuzz --timeout=0 -q
+	$(BIN)/python -m fuzz.run
 
 bench: $(STAMP) ## measure side by side, write docs/benchmarks.md
 	$(BIN)/python -m bench

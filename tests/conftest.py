@@ -1,4 +1,4 @@
-"""How hard the properties look: `quick` in `make test`, `deep` in `make fuzz` (or HYPOTHESIS_PROFILE=deep)."""
+"""How hard the properties look: `quick` by default, `deep` with HYPOTHESIS_PROFILE=deep."""
 
 import os
 
@@ -9,7 +9,7 @@ settings.register_profile("quick", deadline=None, max_examples=100, suppress_hea
 settings.register_profile(
     "deep",
     deadline=None,
-    max_examples=int(os.environ.get("INTERCEPTOR_FUZZ", "20000")),
+    max_examples=20_000,
     suppress_health_check=list(HealthCheck),
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))

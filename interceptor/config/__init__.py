@@ -3,6 +3,7 @@
 What stands where:
 
 ``reading``   the small readers: addresses, URLs, networks, paths, secrets; each value with its place in problems
+``known``     readers of what other parts know: countries, time zones, commands, certificates
 ``sections``  the tables of keys, one for each mapping of the file, and what is made of them
 ``checks``    what must hold between the parts: references, equal addresses, apps that cannot be told apart
 ``public``    the settings as they may be shown to anybody

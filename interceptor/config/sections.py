@@ -3,13 +3,11 @@
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
-from zoneinfo import ZoneInfo, available_timezones
 
-import phonenumbers
 from msgspec import Struct
 
 from interceptor import document
-from interceptor.config import checks, reading
+from interceptor.config import checks, known, reading
 from interceptor.config.reading import (
     Reading,
     Table,
@@ -30,8 +28,7 @@ from interceptor.config.reading import (
     urls,
     whole,
 )
-from interceptor.document import Fields, Node, Problems, nearest
-from interceptor.policy.verbs import read_verbs
+from interceptor.document import Fields, Node, Problems
 from interceptor.settings import (
     App,
     Cluster,
@@ -46,8 +43,7 @@ from interceptor.settings import (
     Subscription,
     Timeouts,
 )
-from interceptor.values import Kind, Place, ProblemsError, Verb, Verdict
-from interceptor.wire import knowledge
+from interceptor.values import Kind, Place, ProblemsError, Verdict
 
 
 def read_config(
@@ -110,44 +106,6 @@ SHIPPED_DEFAULTS: Final = {
 # --- the parts ------------------------------------------------------------------------------------------------------
 
 
-def _country(node: Node, read: Reading, path: str) -> str | None:
-    written = text(node, read, path)
-    if written is None or written in phonenumbers.SUPPORTED_REGIONS:
-        return written
-    known = nearest(written, phonenumbers.SUPPORTED_REGIONS) or ", it is two capitals as in ISO 3166, such as `HU`"
-    read.problems.add(node.place, f"unknown country `{written}`{known}", "unknown_country")
-    return None
-
-
-def _time_zone(node: Node, read: Reading, path: str) -> str | None:
-    written = text(node, read, path)
-    if written is None:
-        return None
-    try:
-        ZoneInfo(written)
-    except (KeyError, OSError, ValueError):
-        hint = nearest(written, available_timezones())
-        read.problems.add(node.place, f"unknown time zone `{written}`{hint}", "unknown_time_zone")
-        return None
-    return written
-
-
-def _extensions(node: Node, read: Reading, path: str) -> tuple[str, ...] | None:
-    found: list[str] = []
-    for entry in node.nodes if isinstance(node, document.Items) else (node,):
-        written = text(entry, read, path)
-        if written is None:
-            continue
-        if not 0 < len(written) <= 15 or not set(written) <= set("0123456789x"):
-            message = f"an extension pattern is digits and `x` for any digit, such as `1xxx`, here is `{written}`"
-            read.problems.add(entry.place, message, "bad_extension")
-        elif written in found:
-            read.problems.add(entry.place, f"`{written}` stands twice in `{path}`", "duplicate")
-        else:
-            found.append(written)
-    return tuple(found)
-
-
 def _listener(node: Node, read: Reading, path: str, name: str) -> Listener | None:
     values = section(node, read, path, LISTENER)
     if missing(node, read, path, "kind", "address"):
@@ -168,47 +126,11 @@ def _listener(node: Node, read: Reading, path: str, name: str) -> Listener | Non
     )
 
 
-def _certificate(node: Node, read: Reading, path: str) -> Path | None:
-    file = path_below_base(node, read, path)
-    if file is None or not read.secrets:
-        return file
-    try:
-        with file.open("rb") if file.is_file() else _no_file() as opened:
-            data = opened.read(1 << 20)
-    except (OSError, ValueError) as fault:
-        reason = getattr(fault, "strerror", None) or "no such file"
-        read.problems.add(node.place, f"the certificate `{file}` cannot be read: {reason.lower()}", "bad_certificate")
-        return None
-    for part in (b"CERTIFICATE-----", b"PRIVATE KEY-----"):
-        if part not in data:
-            what = "certificate" if part.startswith(b"CERT") else "private key"
-            read.problems.add(node.place, f"`{file}` holds no {what} in PEM form", "bad_certificate")
-            return None
-    return file
-
-
-def _no_file() -> Any:
-    raise FileNotFoundError(2, "No such file")
-
-
 def _cluster(node: Node, read: Reading, path: str, name: str) -> Cluster | None:
     values = section(node, read, path, CLUSTER)
     if missing(node, read, path, "endpoints") or "endpoints" not in values:
         return None
     return Cluster(name, **values)
-
-
-def _probe(node: Node, read: Reading, path: str) -> str | None:
-    written = text(node, read, path)
-    if written is None:
-        return None
-    known = knowledge.command(written)
-    if known is not None and known.safe_to_repeat:
-        return known.name
-    harmless = [each for each in knowledge.COMMANDS if (found := knowledge.command(each)) and found.safe_to_repeat]
-    hint = nearest(written, harmless) if known is None else f", known are {', '.join(f'`{each}`' for each in harmless)}"
-    read.problems.add(node.place, f"`{path}` should be a command that changes nothing, not `{written}`{hint}", "probe")
-    return None
 
 
 def _app(node: Node, read: Reading, path: str, name: str) -> App | None:
@@ -233,46 +155,16 @@ def _app(node: Node, read: Reading, path: str, name: str) -> App | None:
     )
 
 
-def _notification(node: Node, read: Reading, path: str) -> str | None:
-    written = text(node, read, path)
-    return None if written is None else _notification_name(written, node, read)
-
-
-def _notification_name(written: str, node: Node, read: Reading) -> str | None:
-    known = knowledge.notification(written)
-    if known is not None:
-        return known.name
-    # The PBX may have names that we do not know; only what looks like a slip of the pen is one.
-    if hint := nearest(written, knowledge.NOTIFICATIONS):
-        read.problems.add(node.place, f"unknown notification `{written}`{hint}", "unknown_notification")
-        return None
-    return written
-
-
 def _notification_urls(node: Node, read: Reading, path: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, child in document.fields(node, None, read.problems, f"`{path}`").entries:
-        name = _notification_name(key.value, key, read)
+        name = known.notification_name(key.value, key, read)
         address = url(child, read, f"{path}.{key.value}")
         if name is not None and name in found:
             read.problems.add(key.place, f"`{name}` stands twice in `{path}`", "duplicate")
         elif name is not None and address is not None:
             found[name] = address
     return found
-
-
-def _fallback(node: Node, read: Reading, path: str) -> tuple[Verb, ...]:
-    # Written like the verbs of a rule's answer; an empty list is told here, since silence helps no caller.
-    document.items(node, read.problems, f"`{path}`")
-    return read_verbs(node, knowledge.VERBS, read.problems)
-
-
-def _callback_path(node: Node, read: Reading, path: str) -> str | None:
-    written = text(node, read, path)
-    if written is None or (written.startswith("/") and "?" not in written):
-        return written
-    read.problems.add(node.place, f"`{path}` should begin with `/` and have no `?`, here is `{written}`", "bad_path")
-    return None
 
 
 def _subscriptions(node: Node, read: Reading, path: str) -> tuple[tuple[Subscription, Node], ...]:
@@ -309,12 +201,12 @@ LISTENER: Table = {
     "kind": choice("command", "notification"),
     "mode": choice(*(mode.value for mode in Mode)),
     "address": reading.address,
-    "certificate": _certificate,
+    "certificate": known.certificate,
 }
 CLUSTER: Table = {
     "endpoints": urls,
     "credentials": credentials,
-    "probe": _probe,
+    "probe": known.probe,
     "failures_to_open": whole(1, 1000),
     "retry_after": duration,
 }
@@ -325,9 +217,9 @@ APP: Table = {
     "url": url,
     "notifications": _notification_urls,
     "cluster": text,
-    "fallback": _fallback,
+    "fallback": known.fallback,
 }
-SUBSCRIPTION: Table = {"path": _callback_path, "name": _notification, "app": text}
+SUBSCRIPTION: Table = {"path": known.callback_path, "name": known.notification, "app": text}
 DEFAULTS: Table = {kind.value: choice("allow", "deny") for kind in Kind}
 TIMEOUTS: Table = {
     "connect": duration,
@@ -362,9 +254,9 @@ JOURNAL: Table = {
     "masking": _struct(Masking, MASKING),
 }
 SETTINGS: Table = {
-    "country": _country,
-    "extensions": _extensions,
-    "time_zone": _time_zone,
+    "country": known.country,
+    "extensions": known.extensions,
+    "time_zone": known.time_zone,
     "workers": whole(1, 256),
     "state": path_below_base,
     "rules": path_below_base,
