@@ -339,7 +339,8 @@ class Pipeline:
             target=target,
             changes=changed,
         )
-        return Opened(arrival, name, patience, False, app, decision, plan, record)  # noqa: FBT003
+        safe = patience is Patience.ROUTING  # a question; to be asked twice changes nothing
+        return Opened(arrival, name, patience, safe, app, decision, plan, record)
 
     def _subscribed(self, path: bytes, name: str) -> str:
         written = path.decode("latin-1")

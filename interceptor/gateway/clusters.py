@@ -111,9 +111,9 @@ class _Probing:
         else:
             self._done("")
 
-    def failed(self, fault: Fault, *, sent: bool) -> None:
+    def failed(self, fault: Fault, *, sent: bool, stale: bool = False) -> None:
         """Still away."""
-        del sent
+        del sent, stale
         self._done(fault.value)
 
 

@@ -82,9 +82,9 @@ class _Delivery:
         if not self.outcome.done():
             self.outcome.set_result(reply)
 
-    def failed(self, fault: Fault, *, sent: bool) -> None:
+    def failed(self, fault: Fault, *, sent: bool, stale: bool = False) -> None:
         """The app did not."""
-        del sent
+        del sent, stale
         if not self.outcome.done():
             self.outcome.set_exception(ConnectionError(fault.value))
 

@@ -279,11 +279,15 @@ class Exchange:
                 endpoint.succeeded()
         self._settle(settlement, reply)
 
-    def failed(self, fault: Fault, *, sent: bool) -> None:
+    def failed(self, fault: Fault, *, sent: bool, stale: bool = False) -> None:
         """The other side did not answer."""
         opened, endpoint = self._opened, self._endpoint
         plan = opened.plan
         assert isinstance(plan, Forward)
+        if stale and opened.safe_to_repeat and self._attempts == 1:
+            self._carrier.metrics.retried("stale_connection")
+            self._forward(plan)
+            return
         if endpoint is not None:
             if fault is not Fault.OVERLOADED:
                 endpoint.failed(_HEALTH_REASONS[fault], fault.value)

@@ -101,7 +101,7 @@ def _spec(listener: Listener) -> str:
     at = f"@{listener.address.host}:{listener.address.port}"
     match listener.mode:
         case Mode.GATEWAY:
-            return f"gateway:{listener.name}{at}"
+            return f"gateway:{listener.name}"
         case Mode.TLS:
             return f"reverse:{_NOWHERE}{at}"
         case Mode.TRANSPARENT:

@@ -20,7 +20,11 @@ _BACKLOG = 4096
 
 
 class GatewayMode(mode_specs.ProxyMode):
-    """``gateway:NAME@HOST:PORT``, where NAME is a listener of config."""
+    """``gateway:NAME``, where NAME is a listener of config, which has the address."""
+
+    @property
+    def default_port(self) -> None:
+        """The address is the listener's own matter."""
 
     @property
     def description(self) -> str:

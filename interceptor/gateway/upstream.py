@@ -20,8 +20,12 @@ class Errand(Protocol):
     def replied(self, reply: Reply) -> None:
         """The whole reply is here."""
 
-    def failed(self, fault: Fault, *, sent: bool) -> None:
-        """There is no reply; ``sent`` says whether the other side may have read any of the request."""
+    def failed(self, fault: Fault, *, sent: bool, stale: bool = False) -> None:
+        """There is no reply.
+
+        ``sent`` says whether the other side may have read any of the request; ``stale`` that it went out on a connection
+        that had carried others and broke before a byte of reply, as one does that the other side was just closing.
+        """
 
 
 class _Job:
@@ -44,7 +48,7 @@ class _Job:
 class UpstreamConnection(asyncio.Protocol):
     """One connection, carrying at most one request at a time."""
 
-    __slots__ = ("_errand", "_patience", "_pool", "_reader", "_total", "_transport", "_unread", "due")
+    __slots__ = ("_errand", "_patience", "_pool", "_reader", "_total", "_transport", "_unread", "_used", "due")
 
     def __init__(self, pool: "Pool") -> None:
         self._pool = pool
@@ -52,6 +56,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._errand: Errand | None = None
         self._unread = True  # no byte of the reply has come
+        self._used = False  # it carried a request before this one
         self._total = NEVER
         self.due = NEVER
 
@@ -127,6 +132,7 @@ class UpstreamConnection(asyncio.Protocol):
     def _finish(self, reply: Reply) -> None:
         errand, self._errand = self._errand, None
         if reply.reusable:
+            self._used = True
             self._pool.release(self)
         else:
             self._drop()
@@ -137,7 +143,7 @@ class UpstreamConnection(asyncio.Protocol):
         errand, self._errand = self._errand, None
         self._drop()
         if errand is not None:
-            errand.failed(fault, sent=True)
+            errand.failed(fault, sent=True, stale=self._used and self._unread and fault is Fault.BROKEN)
 
     def _drop(self) -> None:
         self.due = NEVER

@@ -1,0 +1,45 @@
+"""Starts the real parts of the gateway's tests, and ends them with the test."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.gateway.harness import ALLOW_ALL, Backend, Loop, Proxy, Script, settings_for
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    running = Loop()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def backend(loop: Loop) -> Iterator[Callable[[Script], Backend]]:
+    """Starts back ends, and ends them with the test."""
+    started: list[Backend] = []
+
+    def start(script: Script) -> Backend:
+        started.append(Backend(loop, script).start())
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.stop()
+
+
+@pytest.fixture
+def proxy(loop: Loop, tmp_path: Path) -> Iterator[Callable[..., Proxy]]:
+    """Starts Interceptor in front of back ends, and ends it with the test."""
+    started: list[Proxy] = []
+
+    def start(pbx: list[int] | int, app: int = 9, *, rules: str = ALLOW_ALL, **changes: Any) -> Proxy:
+        ports = pbx if isinstance(pbx, list) else [pbx]
+        started.append(Proxy(loop, settings_for(tmp_path, ports, app, **changes), rules).start())
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.stop()

@@ -1,0 +1,333 @@
+"""Real parts for the gateway's tests: Interceptor in a thread, back ends that do what a test says, sockets as clients."""
+
+import asyncio
+import re
+import socket
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
+
+from interceptor.app import Interceptor
+from interceptor.audit.record import Record
+from interceptor.policy import Source
+from interceptor.settings import (
+    Address,
+    App,
+    Cluster,
+    Deadlines,
+    Durability,
+    JournalSettings,
+    Listener,
+    Settings,
+    Subscription,
+    Timeouts,
+    Url,
+)
+from interceptor.values import Kind, Verb, Verdict
+
+LOCAL = "127.0.0.1"
+WAIT = 10.0  # the most that any wait in these tests takes
+OK_XML = b"<?xml version=\"1.0\"?>\r\n<Response>\r\n  <Code>200</Code>\r\n  <Message>Command successfully executed</Message>\r\n</Response>"
+ALLOW_ALL = "rules:\n  - name: everything\n    on: [command, notification]\n    allow: true\n"
+
+Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter, "Backend"], Awaitable[None]]
+
+
+class Loop:
+    """An event loop in a thread; what a test starts in it is ended with it."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self._thread.start()
+
+    def run[T](self, work: Awaitable[T], seconds: float = WAIT * 3) -> T:
+        async def awaited() -> T:
+            return await work
+
+        future: Future[T] = asyncio.run_coroutine_threadsafe(awaited(), self.loop)
+        return future.result(seconds)
+
+    def close(self) -> None:
+        async def end() -> None:
+            tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+        self.run(end())
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(WAIT)
+        self.loop.close()
+
+
+@dataclass
+class Backend:
+    """A server that does to each connection what its script says, and remembers every request."""
+
+    loop: Loop
+    script: Script
+    requests: list[bytes] = field(default_factory=list)
+    connections: int = 0
+    port: int = 0
+    _server: asyncio.Server | None = None
+    _writers: list[asyncio.StreamWriter] = field(default_factory=list)
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def start(self) -> "Backend":
+        async def listen() -> None:
+            self._server = await asyncio.start_server(self._serve, LOCAL, self.port)
+            self.port = self._server.sockets[0].getsockname()[1]
+
+        self.loop.run(listen())
+        return self
+
+    def stop(self) -> None:
+        """Refuse connections from now on, and cut those that are open."""
+
+        async def end() -> None:
+            if self._server is not None:
+                self._server.close()
+                self._server = None
+            for writer in self._writers:
+                writer.transport.abort()
+            self._writers.clear()
+
+        self.loop.run(end())
+
+    def seen(self, request: bytes) -> None:
+        """For scripts: a whole request is here."""
+        with self._changed:
+            self.requests.append(request)
+            self._changed.notify_all()
+
+    def wait_for(self, count: int) -> list[bytes]:
+        """Wait until so many requests have come."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.requests) >= count, WAIT), self.requests
+            return list(self.requests)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self._writers.append(writer)
+        try:
+            await self.script(reader, writer, self)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+
+async def read_request(reader: asyncio.StreamReader) -> bytes:
+    """One request with its body, as bytes."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = re.search(rb"(?im)^content-length: *(\d+)", head)
+    return head + (await reader.readexactly(int(length[1])) if length else b"")
+
+
+def answering(body: bytes = OK_XML, head: bytes = b"Content-Type: application/xml\r\n", status: bytes = b"200 OK") -> Script:
+    """Answers every request of a connection alike."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, backend: Backend) -> None:
+        while True:
+            backend.seen(await read_request(reader))
+            writer.write(b"HTTP/1.1 %b\r\n%bContent-Length: %d\r\n\r\n%b" % (status, head, len(body), body))
+            await writer.drain()
+
+    return script
+
+
+def saying(raw: bytes, *, close: bool = True) -> Script:
+    """Answers every request with exactly these bytes, then closes, or waits for the other side to."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, backend: Backend) -> None:
+        while True:
+            backend.seen(await read_request(reader))
+            writer.write(raw)
+            await writer.drain()
+            if close:
+                return
+
+    return script
+
+
+async def hanging(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, backend: Backend) -> None:
+    """Reads requests and never answers."""
+    del writer
+    while True:
+        backend.seen(await read_request(reader))
+
+
+async def resetting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, backend: Backend) -> None:
+    """Reads a request and cuts the connection."""
+    backend.seen(await read_request(reader))
+    writer.transport.abort()
+
+
+@dataclass
+class Answer:
+    """What a client read: the status line, the headers by lower-case name, the body."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    raw: bytes
+
+    @property
+    def code(self) -> int | None:
+        """The PBX code in the body."""
+        found = re.search(rb"<Code>(\d+)</Code>", self.body)
+        return int(found[1]) if found else None
+
+
+class Client:
+    """A socket to a listener."""
+
+    def __init__(self, address: Address) -> None:
+        self.socket = socket.create_connection((address.host, address.port), WAIT)
+        self.socket.settimeout(WAIT)
+        self._rest = b""
+
+    def send(self, data: bytes) -> "Client":
+        self.socket.sendall(data)
+        return self
+
+    def read(self, *, bodiless: bool = False) -> Answer:
+        """The next answer."""
+        data = self._rest
+        while b"\r\n\r\n" not in data:
+            data += self._more(data)
+        head, _, rest = data.partition(b"\r\n\r\n")
+        lines = head.decode("latin-1").split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+        length = 0 if bodiless else int(headers.get("content-length", "0"))
+        while len(rest) < length:
+            rest += self._more(rest)
+        body, self._rest = rest[:length], rest[length:]
+        return Answer(int(lines[0].split(" ")[1]), headers, body, head + b"\r\n\r\n" + body)
+
+    def ended(self) -> bool:
+        """Whether the other side closes without another byte."""
+        try:
+            return self._rest == b"" and self.socket.recv(1) == b""
+        except ConnectionResetError:
+            return True
+
+    def close(self) -> None:
+        self.socket.close()
+
+    def _more(self, so_far: bytes) -> bytes:
+        more = self.socket.recv(65536)
+        assert more, f"the connection ended after {so_far!r}"
+        return more
+
+
+class Proxy:
+    """Interceptor, running."""
+
+    def __init__(self, loop: Loop, settings: Settings, rules: str) -> None:
+        self.loop = loop
+        self.settings = settings
+        self.records: list[Record] = []
+        self._rules = rules
+        self._interceptor: Interceptor | None = None
+        self._clients: list[Client] = []
+
+    def start(self) -> "Proxy":
+        async def begin() -> Interceptor:
+            sources = [Source("test.yaml", self._rules.encode())]
+            interceptor = Interceptor(self.settings, sources, observe=self.records.append)
+            await interceptor.start()
+            return interceptor
+
+        self._interceptor = self.loop.run(begin())
+        return self
+
+    @property
+    def running(self) -> Interceptor:
+        assert self._interceptor is not None
+        return self._interceptor
+
+    def stop(self) -> None:
+        for client in self._clients:
+            client.close()
+        if self._interceptor is not None:
+            self.loop.run(self._interceptor.stop())
+            self._interceptor = None
+
+    def client(self, listener: str = "commands") -> Client:
+        client = Client(self.running.addresses[listener])
+        self._clients.append(client)
+        return client
+
+    def get(self, target: str, listener: str = "commands") -> Answer:
+        """One command by GET."""
+        return self.client(listener).send(f"GET {target} HTTP/1.1\r\nHost: pbx.test\r\n\r\n".encode()).read()
+
+    def notify(self, body: str, path: str = "/") -> Answer:
+        """One notification, as the PBX sends it."""
+        request = (
+            f"POST {path} HTTP/1.0\r\nContent-Type: application/x-www-form-urlencoded\r\nHost: app.test\r\n"
+            f"Cache-Control: no-store,no-cache\r\nPragma: no-cache\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+        )
+        return self.client("notifications").send(request.encode()).read()
+
+    def settlements(self) -> list[Any]:
+        return [record for record in self.records if type(record).__name__ == "SettlementRecord"]
+
+    def decisions(self) -> list[Any]:
+        return [record for record in self.records if type(record).__name__ == "DecisionRecord"]
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as held:
+        held.bind((LOCAL, 0))
+        return int(held.getsockname()[1])
+
+
+def settings_for(state: Path, pbx: list[int], app: int = 9, **changes: Any) -> Settings:
+    """A configuration for tests: one cluster, one app known by its address; deadlines that a test can wait for."""
+    settings = Settings(
+        country="HU",
+        extensions=("1xxx", "2xxx"),
+        time_zone="Europe/Budapest",
+        workers=1,
+        listeners=(
+            Listener("commands", Kind.COMMAND, Address(LOCAL, 0)),
+            Listener("notifications", Kind.NOTIFICATION, Address(LOCAL, 0)),
+        ),
+        admin=Address(LOCAL, 0),
+        clusters={"pbx": Cluster("pbx", tuple(Url(LOCAL, port, "/") for port in pbx), retry_after=0.2)},
+        default_cluster="pbx",
+        apps={
+            "crm": App(
+                "crm",
+                (ip_network("127.0.0.0/8"),),
+                url=Url(LOCAL, app, "/pbx"),
+                fallback=(Verb("Speak", (), "One moment please"), Verb("BlindTransfer", (("Target", "1099"),))),
+            )
+        },
+        subscriptions=(Subscription("crm"),),
+        defaults={Kind.COMMAND: Verdict.DENY, Kind.NOTIFICATION: Verdict.ALLOW, Kind.VERB: Verdict.DENY},
+        rules=state / "rules",
+        state=state,
+        journal=JournalSettings(state / "journal", Durability.STRICT),
+        timeouts=Timeouts(
+            connect=1.0,
+            command=Deadlines(0.4, 0.8),
+            routing=Deadlines(0.3, 0.5),
+            interactive=Deadlines(0.3, 0.5),
+            report=Deadlines(0.3, 0.5),
+            request=0.5,
+            idle=5.0,
+            shutdown=2.0,
+        ),
+    )
+    return replace(settings, **changes)
