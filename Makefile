@@ -76,7 +76,8 @@ cover: test ## all tests, the coverage of everything, and whether the core has i
 	$(BIN)/coverage report --include='$(CORE)' --fail-under=95 --format=total
 
 fuzz: $(STAMP) ## a million inputs over wire and gateway (minutes)
-	$(BIN)/python -m fuzz.run
+	$(BIN)/python -m fuzz --inputs 1000000 --seconds 3600
+	HYPOTHESIS_PROFILE=deep $(BIN)/python -m pytest -m fuzz --timeout=0 -q
 
 bench: $(STAMP) ## measure side by side, write docs/benchmarks.md
 	$(BIN)/python -m bench

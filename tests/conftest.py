@@ -9,7 +9,7 @@ settings.register_profile("quick", deadline=None, max_examples=100, suppress_hea
 settings.register_profile(
     "deep",
     deadline=None,
-    max_examples=20_000,
+    max_examples=100_000,
     suppress_health_check=list(HealthCheck),
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
