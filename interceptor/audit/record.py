@@ -120,7 +120,7 @@ class Instants:
         if second != self._second:
             self._second = second
             self._prefix = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
-        return f"{self._prefix}{int((at - second) * 1_000_000):06d}Z"
+        return self._prefix + "%06dZ" % ((at - second) * 1_000_000)  # noqa: UP031 - a third faster than an f-string
 
 
 class Recorder:
@@ -159,7 +159,8 @@ class Recorder:
         hidden: tuple[tuple[str, str], ...] = ()
         if mask.ways:
             parameters, hidden = self._hide(values, mask)
-        if "://" in "\n".join(values.values()):
+        written = "\n".join(values.values())
+        if "://" in written and ("@" in written or "=" in written):
             parameters, masked = _mask_addresses(parameters, masked)
         number, caller = facts.number, facts.caller
         refusal, reply = decision.refusal, decision.reply
@@ -194,8 +195,12 @@ class Recorder:
         )
         if changes:
             record.changes = tuple(self._hide_change(change, secrets, dtmf, numbers) for change in changes)
-        if hidden:
-            _scrub(record, hidden)
+        for needle, _ in hidden:
+            # Once in its own parameter is how it should be; a line break in it could spoil the counting.
+            elsewhere = written.count(needle) > 1 or "\n" in needle or needle in record.path or needle in record.target
+            if elsewhere or changes or refusal is not None:
+                _scrub(record, hidden)
+                break
         return record
 
     def settlement(
