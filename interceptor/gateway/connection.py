@@ -305,8 +305,13 @@ class ClientConnection(asyncio.Protocol):
         if self._paused_reading and self._reader.buffered <= _PIPELINED_MOST:
             self._paused_reading = False
             transport.resume_reading()
-        if not self._serving:
+        if self._serving:
+            return  # a request that was answered at once: the loop goes on
+        if self._reader.buffered or self._eof:
             self._serve()
+        else:
+            self._waits = _Wait.REQUEST
+            self.due = self._door.now() + self._door.idle_seconds
 
     def _refuse(self, reason: str, status: int) -> None:
         """Say what is wrong with what was sent, and end the connection: what follows cannot be told apart any more."""

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 _XML = b"Content-Type: application/xml; charset=utf-8\r\nContent-Length: %d\r\n%b"
 _ANSWERED_HERE = b"200 OK"
+_BODILESS = frozenset({204, 304})
+_KEPT_LINES = 4096
 _HEALTH_REASONS = {
     Fault.UNREACHABLE: "connect",
     Fault.TIMEOUT: "timeout",
@@ -80,10 +82,39 @@ class Carrier:
         self._connections = 0
         self._most_connections = most_connections
         self._ids = map(f"{worker}-{{:x}}".format, itertools.count(1))
+        self._own_lines: dict[tuple[str, int], bytes] = {}
 
     def ask(self, asker: Asker, request: Request, source: str, door: Door) -> None:
         """Begin the exchange of a request; ``asker`` is given the response."""
-        Exchange(self, asker, request, source, door).start()
+        self.in_flight += 1
+        listener = door.listener
+        arrival = Arrival(
+            next(self._ids),
+            listener.name,
+            listener.kind,
+            source,
+            request.method,
+            request.target,
+            request.block.values,
+            request.body,
+            time(),
+        )
+        Exchange(self, asker, request, arrival).start()
+
+    def own_lines(self, source: str, minor: int) -> bytes:
+        """The headers of our own that a forwarded request gets; where it carries the exchange's id, that follows."""
+        lines = self._own_lines.get((source, minor))
+        if lines is None:
+            headers = self.headers
+            lines = b"Via: 1.%d interceptor\r\n" % minor if headers.via else b""
+            if headers.forwarded_for:
+                lines += b"X-Forwarded-For: %b\r\n" % source.encode()
+            if headers.exchange:
+                lines += b"X-Interceptor-Exchange: "
+            if len(self._own_lines) >= _KEPT_LINES:
+                self._own_lines.clear()
+            self._own_lines[source, minor] = lines
+        return lines
 
     def opened(self, listener: str) -> bool:
         """A connection came; whether there is room for it."""
@@ -133,33 +164,22 @@ class Exchange:
         "_attempts",
         "_carrier",
         "_endpoint",
+        "_id",
         "_opened",
         "_request",
         "_sent_at",
-        "_source",
         "_started",
         "_tried",
         "_upstream",
     )
 
-    def __init__(self, carrier: Carrier, asker: Asker, request: Request, source: str, door: Door) -> None:
+    def __init__(self, carrier: Carrier, asker: Asker, request: Request, arrival: Arrival) -> None:
         self._started = perf_counter()
         self._carrier = carrier
         self._asker = asker
         self._request = request
-        self._source = source
-        listener = door.listener
-        self._arrival = Arrival(
-            next(carrier._ids),  # noqa: SLF001 - an exchange is the carrier's own
-            listener.name,
-            listener.kind,
-            source,
-            request.method,
-            request.target,
-            request.block.values,
-            request.body,
-            time(),
-        )
+        self._arrival = arrival
+        self._id = arrival.exchange.encode() + b"\r\n" if carrier.headers.exchange else b""
         self._opened: Opened
         self._attempts = 0
         self._upstream = ""
@@ -170,7 +190,6 @@ class Exchange:
     def start(self) -> None:
         """Decide, record, carry out."""
         carrier = self._carrier
-        carrier.in_flight += 1
         try:
             opened = carrier.pipeline.begin(self._arrival)
         except Exception:  # law 1: our own fault is a refusal by the failure table, never a way through
@@ -179,7 +198,7 @@ class Exchange:
         self._opened = opened
         if carrier.observe is not None:
             carrier.observe(opened.record)
-        if opened.arrival.kind is Kind.COMMAND:
+        if self._arrival.kind is Kind.COMMAND:
             carrier.journal.append(opened.record, self._recorded)
         else:  # a caller waits: the record is written with the next batch (failure table, "journal cannot write")
             carrier.journal.append(opened.record)
@@ -222,38 +241,29 @@ class Exchange:
             self._settle(self._carrier.pipeline.fail(self._opened, Fault.UNROUTABLE))
 
     def _send(self, pool: Pool, plan: Forward, host: str, base: bytes, *, keep_host: bool) -> None:
-        request, opened, carrier = self._request, self._opened, self._carrier
+        request, carrier = self._request, self._carrier
         block = request.block
         if not keep_host or not block.hosts:
             block = block.with_host(host.encode())
-        body = request.body if plan.body is None else plan.body
-        lines = block.framed(len(body)) if body or block.length >= 0 else block.forwarded
-        path = base + (plan.path[1:] if plan.path[:2] == b"/?" else plan.path) if base else plan.path
-        data = b"".join(
-            (
-                request.method.encode(),
-                b" ",
-                path,
-                b" HTTP/1.1\r\n",
-                lines,
-                self._own_request_lines(),
-                b"\r\n",
-                body,
-            )
-        )
+        body = plan.body
+        if body is None:
+            body = request.body
+            lines = block.framed(len(body)) if block.chunked else block.forwarded
+        else:
+            lines = block.framed(len(body))
+        path = plan.path
+        if base:
+            path = base + (path[1:] if path[:2] == b"/?" else path)
+        own = carrier.own_lines(self._arrival.source, request.minor)
+        method = b"GET " if request.method == "GET" else b"POST "
         self._attempts += 1
         self._upstream = host
         self._sent_at = perf_counter()
-        pool.send(self, data, carrier.patiences[opened.patience])
-
-    def _own_request_lines(self) -> bytes:
-        headers = self._carrier.headers
-        lines = b"Via: 1.%d interceptor\r\n" % self._request.minor if headers.via else b""
-        if headers.forwarded_for:
-            lines += b"X-Forwarded-For: %b\r\n" % self._source.encode()
-        if headers.exchange:
-            lines += b"X-Interceptor-Exchange: %b\r\n" % self._arrival.exchange.encode()
-        return lines
+        pool.send(
+            self,
+            b"".join((method, path, b" HTTP/1.1\r\n", lines, own, self._id, b"\r\n", body)),
+            carrier.patiences[self._opened.patience],
+        )
 
     # upstream.Errand
 
@@ -308,14 +318,19 @@ class Exchange:
 
     def _settle(self, settlement: Settlement, reply: Reply | None = None) -> None:
         if settlement.keep:
-            opened, plan = self._opened, self._opened.plan
-            url = str(plan.target.url) if isinstance(plan, Forward) and isinstance(plan.target, ToUrl) else ""
-            body = self._request.body if not isinstance(plan, Forward) or plan.body is None else plan.body
-            self._carrier.outbox.put(
-                opened.app, url, body, self._arrival.exchange, lambda kept: self._kept(settlement, kept=kept)
-            )
+            self._keep(settlement)
             return
         self._finish(settlement, reply)
+
+    def _keep(self, settlement: Settlement) -> None:
+        opened, plan = self._opened, self._opened.plan
+        url, body = "", self._request.body
+        if isinstance(plan, Forward) and isinstance(plan.target, ToUrl):
+            url = "/".join((*plan.target.url.split("/", 3)[:3], plan.path.decode("latin-1").lstrip("/")))
+            body = body if plan.body is None else plan.body
+        self._carrier.outbox.put(
+            opened.app, url, body, self._arrival.exchange, lambda kept: self._kept(settlement, kept=kept)
+        )
 
     def _kept(self, settlement: Settlement, *, kept: bool) -> None:
         outcome = "kept" if kept else "lost"
@@ -346,18 +361,16 @@ class Exchange:
         self._asker.release(self._response(settlement, reply))
 
     def _response(self, settlement: Settlement, reply: Reply | None) -> Response:
-        headers = self._carrier.headers
-        own = b"X-Interceptor-Exchange: %b\r\n" % self._arrival.exchange.encode() if headers.exchange else b""
+        own = b"X-Interceptor-Exchange: " + self._id if self._id else b""
         answer = settlement.answer
         if answer is not None or reply is None:
             body = answer.body if answer is not None else b""
             return Response(_ANSWERED_HERE, _XML % (len(body), own), body)
-        if headers.via:
-            own = b"Via: 1.%d interceptor\r\n%b" % (reply.minor, own)
-        body = reply.body
-        block = reply.block
-        bodiless = reply.status in {204, 304}
-        return Response(reply.status_line, (block.forwarded if bodiless else block.framed(len(body))) + own, body)
+        body, block = reply.body, reply.block
+        lines = block.forwarded if len(body) == block.length or reply.status in _BODILESS else block.framed(len(body))
+        if self._carrier.headers.via:
+            own = (b"Via: 1.1 interceptor\r\n" if reply.minor else b"Via: 1.0 interceptor\r\n") + own
+        return Response(reply.status_line, lines + own, body)
 
 
 _ACKNOWLEDGED = Answer(b'<?xml version="1.0" encoding="utf-8"?>\r\n<Response/>')
