@@ -225,7 +225,8 @@ def read(data: bytes, file: str) -> tuple[Node | None, tuple[Problem, ...]]:
             return None, reader.problems.found
     except yaml.MarkedYAMLError as fault:
         mark = fault.problem_mark or fault.context_mark
-        place = Place(file, 1, 1) if mark is None else reader.place(mark)
+        end = _end_of(text, file)  # libyaml puts the end of a text without a last line break one line too low
+        place = end if mark is None or mark.line >= end.line else reader.place(mark)
         message = ", ".join(part for part in (fault.problem, fault.context) if part)
         reader.problems.add(place, f"not YAML: {message or 'cannot be read'}", "syntax")
         return None, reader.problems.found

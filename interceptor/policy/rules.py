@@ -30,7 +30,7 @@ from typing import Final
 from msgspec import Struct
 
 from interceptor import document
-from interceptor.document import Fields, Node
+from interceptor.document import Fields, Items, Node, Text
 from interceptor.policy.actions import ACTIONS
 from interceptor.policy.actions.outcome import Action
 from interceptor.policy.condition import Condition
@@ -80,7 +80,7 @@ class RuleReader:
     def __init__(self) -> None:
         self.rules: list[Rule] = []
         self._named: dict[str, Place] = {}
-        self._names: dict[tuple[tuple[Kind, frozenset[str]], ...], Names] = {}  # equal ones are kept once
+        self._names: dict[tuple[tuple[str, ...], frozenset[Kind]], Names] = {}  # many rules write the same `on`
 
     def read_file(self, root: Node, reading: Reading) -> None:
         """Take in the rules of one file."""
@@ -92,7 +92,7 @@ class RuleReader:
             if not problems:
                 problems.add(root.place, "a rules file should have a list of `rules`", "missing_key")
             return
-        if isinstance(rules, document.Text) and not rules.value:
+        if isinstance(rules, Text) and not rules.value:
             return
         for node in document.items(rules, problems, "`rules`"):
             rule = self._rule(node, mode, reading)
@@ -112,13 +112,23 @@ class RuleReader:
         if on is None:
             problems.add(node.place, "a rule should say `on` which messages it acts", "missing_key")
         else:
-            names = read_names(on, reading, allowed, who)
-            names = self._names.setdefault(tuple(names.items()), names)
+            names = self._read_names(on, reading, allowed, who)
         condition = None if when is None else read_when(when, reading)
         if when is not None and condition is None and not problems:
             # A condition that was lost would make the rule act on everything: never without a word.
             problems.add(when.place, "this condition cannot be used", "unusable_condition")  # pragma: no cover
         return Rule(name, node.place, mode, names, condition, actions)
+
+    def _read_names(self, node: Node, reading: Reading, allowed: frozenset[Kind], who: str) -> Names:
+        nodes = node.nodes if isinstance(node, Items) else (node,)
+        written = tuple(entry.value for entry in nodes if isinstance(entry, Text))
+        known = self._names.get((written, allowed)) if written and len(written) == len(nodes) else None
+        if known is not None:
+            return known
+        names = read_names(node, reading, allowed, who)
+        if not reading.problems:
+            self._names[written, allowed] = names
+        return names
 
     def _name(self, entries: Fields, reading: Reading) -> str:
         node, problems = entries.get("name"), reading.problems

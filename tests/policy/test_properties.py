@@ -1,16 +1,19 @@
 """Promises about every policy: the index finds what asking each rule finds, a deny never grants, bytes never raise."""
 
 import json
+import re
+from datetime import datetime
+from ipaddress import ip_address, ip_network
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interceptor.policy import Mode, Source, compile_policy, index
+from interceptor.policy import Source, compile_policy, index
 from interceptor.policy.actions.outcome import Outcome
 from interceptor.policy.names import ANY
-from interceptor.policy.readings import Readings
-from interceptor.values import Facts, Kind, ProblemsError, Verdict
+from interceptor.values import Facts, Kind, Number, NumberClass, ProblemsError, Verdict
 
 NUMBERS = ("1001", "1002", "+36201234567", "+36901234567", "+4915112345678", "112", "+36", "")
 APPS = ("", "crm", "marketing", "switchboard")
@@ -48,27 +51,28 @@ text_tests = st.one_of(
         },
     ).filter(bool),
 )
-leaves = st.fixed_dictionaries(
-    {},
-    optional={
-        "app": st.one_of(
-            st.sampled_from(APPS[1:]),
-            st.lists(st.sampled_from(APPS[1:]), min_size=1, max_size=2),
-            st.just({"exists": "false"}),
-        ),
-        "source": st.lists(
-            st.sampled_from(("10.0.0.7", "10.0.0.0/8", "10.0.0.0/16", "2001:db8::/32", "0.0.0.0/0")),
-            min_size=1,
-            max_size=2,
-        ),
-        "number": number_tests,
-        "caller": number_tests,
-        "time": st.sampled_from(({"days": "mon-fri"}, {"hours": "22:00-06:00"}, {"not": {"days": "sun"}})),
-        "header": st.fixed_dictionaries({"X-Tenant": text_tests}),
-        "Foo": text_tests,
-        "Bar": text_tests,
-    },
-).filter(bool)
+DIMENSIONS = {
+    "app": st.one_of(
+        st.sampled_from(APPS[1:]),
+        st.lists(st.sampled_from(APPS[1:]), min_size=1, max_size=2),
+        st.just({"exists": "false"}),
+    ),
+    "source": st.lists(
+        st.sampled_from(("10.0.0.7", "10.0.0.0/8", "10.0.0.0/16", "2001:db8::/32", "0.0.0.0/0")),
+        min_size=1,
+        max_size=2,
+    ),
+    "number": number_tests,
+    "caller": number_tests,
+    "time": st.sampled_from(({"days": "mon-fri"}, {"hours": "22:00-06:00"}, {"not": {"days": "sun"}})),
+    "header": st.fixed_dictionaries({"X-Tenant": text_tests}),
+    "Foo": text_tests,
+    "Bar": text_tests,
+}
+leaves = st.one_of(
+    *(st.fixed_dictionaries({name: tests}) for name, tests in DIMENSIONS.items()),
+    st.fixed_dictionaries({}, optional=DIMENSIONS).filter(bool),
+)
 conditions = st.recursive(
     leaves,
     lambda inner: st.one_of(
@@ -139,19 +143,19 @@ def compiled(written, context):
     return compile_policy([Source("p.yaml", json.dumps({"rules": named}).encode() if named else b"")], context)
 
 
-def naive(policy, facts, default):
-    """The verdict, the rules and the effects, by asking every rule in order."""
-    readings, outcome, acted, shadow = Readings(), Outcome(facts.kind), [], []
-    for rule in policy.rules:
-        names = {name.lower() for name in rule.names.get(facts.kind, ())}
+def naive(written, policy, facts, default):
+    """The verdict, the rules and the effects, by asking every rule as it was written, in order."""
+    outcome, acted, shadow = Outcome(facts.kind), [], []
+    for rule, read in zip(written, policy.rules, strict=True):
+        names = {name.lower() for name in read.names.get(facts.kind, ())}
         named = ANY in names or facts.name.lower() in names
-        if rule.mode is Mode.OFF or not named or (rule.when is not None and not rule.when.test(readings)(facts)):
+        if rule["mode"] == "off" or not named or not ("when" not in rule or holds(rule["when"], facts)):
             continue
-        if rule.mode is Mode.SHADOW:
-            shadow.append(rule.label)
+        if rule["mode"] == "shadow":
+            shadow.append(read.label)
             continue
-        acted.append(rule.label)
-        for action in rule.actions_for(facts.kind):
+        acted.append(read.label)
+        for action in read.actions_for(facts.kind):
             action.act(outcome)
         if outcome.verdict is not None:
             break
@@ -159,6 +163,83 @@ def naive(policy, facts, default):
     changes = tuple(outcome.changes) if verdict is Verdict.ALLOW else ()
     target = outcome.target if verdict is Verdict.ALLOW else None
     return verdict, tuple(acted), tuple(shadow), changes, target, tuple(outcome.tags)
+
+
+def holds(when, facts):
+    """The meaning of a written `when`, said once more and without any of the compiler."""
+    return all(dimension(key, test, facts) for key, test in when.items())
+
+
+def dimension(key, test, facts):
+    match key:
+        case "any":
+            return any(holds(part, facts) for part in test)
+        case "all":
+            return all(holds(part, facts) for part in test)
+        case "not":
+            return not holds(test, facts)
+        case "app":
+            return asked(test, facts.app or None, text_test)
+        case "source":
+            return asked(test, facts.source, source_test)
+        case "number" | "caller":
+            return asked(test, getattr(facts, key), number_test)
+        case "time":
+            return asked(test, datetime.fromtimestamp(facts.at, ZoneInfo("Europe/Budapest")), time_test)
+        case "header":
+            return all(asked(inner, facts.headers.get(name.lower()), text_test) for name, inner in test.items())
+    return asked(test, facts.values.get(key.lower()), text_test)
+
+
+def asked(test, value, one):
+    """A value, a list of them, or a mapping of tests."""
+    if isinstance(test, list):
+        return any(asked(inner, value, one) for inner in test)
+    if not isinstance(test, dict):
+        return one("exact", test, value)
+    return all(
+        not asked(inner, value, one)
+        if name == "not"
+        else (value is not None) == (inner == "true")
+        if name == "exists"
+        else any(one(name, word, value) for word in (inner if isinstance(inner, list) else [inner]))
+        for name, inner in test.items()
+    )
+
+
+def text_test(name, word, value):
+    tests = {
+        "exact": lambda: value == word,
+        "prefix": lambda: value.startswith(word),
+        "suffix": lambda: value.endswith(word),
+        "contains": lambda: word in value,
+        "regex": lambda: re.search(word, value) is not None,
+    }
+    return value is not None and tests[name]()
+
+
+def number_test(name, word, value):
+    tests = {
+        "exact": lambda: value.canonical == word,
+        "prefix": lambda: value.canonical.startswith(word),
+        "class": lambda: value.number_class.value == word,
+        "country": lambda: value.country == word,
+    }
+    return value is not None and tests[name]()
+
+
+def source_test(_name, word, value):
+    try:
+        address = ip_address(value)
+    except ValueError:
+        return False
+    return (getattr(address, "ipv4_mapped", None) or address) in ip_network(word)
+
+
+def time_test(name, word, value):
+    if name == "days":
+        return value.strftime("%a").lower() in (["sun"] if word == "sun" else ["mon", "tue", "wed", "thu", "fri"])
+    return value.hour >= 22 or value.hour < 6
 
 
 def decided(policy, facts):
@@ -176,9 +257,27 @@ def test_the_index_finds_what_asking_every_rule_finds(data, context, messages, s
     finally:
         index.SHARED_FROM = before
     for facts in data.draw(st.lists(messages, min_size=1, max_size=8)):
-        expected = naive(policy, facts, context.defaults[facts.kind])
+        expected = naive(written, policy, facts, context.defaults[facts.kind])
         assert decided(policy, facts) == expected
         assert decided(policy, facts) == expected  # remembered
+
+
+short = st.text(alphabet="12", min_size=1, max_size=4)
+
+
+@given(prefixes=st.lists(st.lists(short, min_size=1, max_size=3), min_size=1, max_size=8), dialled=short)
+def test_a_number_finds_every_prefix_that_it_begins_with(prefixes, dialled, context):
+    for when, part in (("number", "number"), ("caller", "caller"), ("Foo", "values")):
+        written = [
+            {"on": "Call", "when": {when: {"prefix": several}}, "tag": str(index)}
+            for index, several in enumerate(prefixes)
+        ]
+        number = Number(dialled, dialled, "", NumberClass.OTHER)
+        given_parts = {"number": None, "caller": None, "values": {}}
+        given_parts[part] = {"foo": dialled} if part == "values" else number
+        asked = Facts(kind=Kind.COMMAND, name="Call", app="", source="", headers={}, at=0.0, **given_parts)
+        expected = tuple(str(at) for at, several in enumerate(prefixes) if dialled.startswith(tuple(several)))
+        assert compiled(written, context).decide(asked).tags == expected
 
 
 @given(data=st.data())

@@ -29,6 +29,8 @@ from interceptor.policy.grammar import Reading
 from interceptor.values import Kind, Target, ToApp, ToCluster, ToUrl
 
 KEY: Final = "reroute"
+_COMMANDS: Final = frozenset((Kind.COMMAND,))
+_NOTIFICATIONS: Final = frozenset((Kind.NOTIFICATION,))
 
 
 class Reroute(Struct, frozen=True):
@@ -38,7 +40,7 @@ class Reroute(Struct, frozen=True):
 
     @property
     def kinds(self) -> frozenset[Kind]:
-        return frozenset((Kind.COMMAND if isinstance(self.target, ToCluster) else Kind.NOTIFICATION,))
+        return _COMMANDS if isinstance(self.target, ToCluster) else _NOTIFICATIONS
 
     @property
     def ends(self) -> bool:
