@@ -130,11 +130,10 @@ class Core:
 
     async def stop(self) -> None:
         """Cancel all that is still going on."""
-        while self._tasks:
-            tasks = list(self._tasks)
+        while tasks := [task for task in self._tasks if not task.done()]:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.wait(tasks)
 
     def place(self, order: Order) -> Call:
         """Begin a call; it lives on its own from here. A full PBX ends it at once."""
