@@ -169,7 +169,7 @@ class NumberReader:
         if parsed is None or len(canonical) > _MOST_DIGITS:
             number_class = _class_by_code(canonical) or self._costly(digits)
             return Number(text, text if canonical[1:2] in ("", "0") else canonical, "", number_class)
-        return self._public(text, parsed)
+        return self._public(text, parsed, canonical)
 
     def _as_short(self, text: str, digits: str) -> Number | None:
         if len(digits) > 6 or digits[0] == "0":
@@ -189,10 +189,12 @@ class NumberReader:
         abroad = str(parsed.country_code) != self._country_code  # dialled with the country's own international prefix
         if not abroad and phonenumbers.number_type(parsed) == PhoneNumberType.UNKNOWN:
             return None
-        return self._public(text, parsed)
+        return self._public(text, parsed, _in_e164(parsed))
 
-    def _public(self, text: str, parsed: PhoneNumber) -> Number:
-        canonical = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+    def _public(self, text: str, parsed: PhoneNumber, canonical: str) -> Number:
+        """A number with its country code; only a valid one is put into other form than the ``canonical`` given."""
+        if phonenumbers.number_type(parsed) != PhoneNumberType.UNKNOWN:
+            canonical = _in_e164(parsed)
         country = phonenumbers.region_code_for_number(parsed) or ""
         return Number(text, canonical, country if len(country) == 2 else "", self._class_of(parsed, canonical))
 
@@ -241,6 +243,10 @@ class NumberReader:
             if found in _COSTLY and _CARE[found] < _CARE[costliest]:
                 costliest = found
         return costliest
+
+
+def _in_e164(parsed: PhoneNumber) -> str:
+    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
 
 
 def _class_by_code(canonical: str) -> NumberClass | None:

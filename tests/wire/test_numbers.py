@@ -1,7 +1,7 @@
 """Numbers: what people and machines dial, read to one canonical form and a class."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from interceptor.values import Kind, NumberClass
@@ -227,6 +227,7 @@ def test_what_stands_between_digits_means_nothing(digits: str):
 
 
 @given(digits=st.from_regex(r"\+?[0-9]{1,17}", fullmatch=True))
+@example("+310000000")
 def test_a_public_number_in_canonical_form_is_read_as_itself(digits: str):
     number = ANYWHERE.read(digits)
     if number.country and number.canonical.startswith("+"):
