@@ -202,9 +202,32 @@ class Pipeline:
             return Settlement("answered", None, None, None, well_formed)
         return self.fail(opened, Fault.UNREADABLE)
 
-    def fail(self, opened: Opened, fault: Fault) -> Settlement:
-        """Settle an exchange that failed, by the failure table."""
-        return self._settle_fault(fault, opened.patience, opened.app, opened.arrival.exchange)
+    def fail(self, opened: Opened, fault: Fault, *, sent: bool = False) -> Settlement:
+        """Settle an exchange that failed, by the failure table.
+
+        ``sent`` says that a fault of our own came after the message may have been read: nobody is told then that it was
+        not sent.
+        """
+        settlement = self._settle_fault(fault, opened.patience, opened.app, opened.arrival.exchange)
+        if sent and fault is Fault.ENGINE and opened.patience is Patience.COMMAND:
+            code = Code.UNREADABLE_ANSWER
+            answer = Answer(answers.encode_answer(code, sentence(code, opened.arrival.exchange)), code)
+            return Settlement("failed", fault, code, answer)
+        return settlement
+
+    def kept_address(self, opened: Opened) -> str:
+        """Where a notification is delivered later: where its plan says, or where config says for its app."""
+        plan = opened.plan
+        if isinstance(plan, Forward):
+            if not isinstance(plan.target, ToUrl):
+                return ""
+            url, path = plan.target.url, plan.path
+        else:
+            known = _notification_url(self._settings.apps.get(opened.app), opened.name)
+            if known is None:
+                return ""
+            url, path = known, _path_with_query(known, split_target(opened.arrival.target)[1])
+        return "/".join(url.split("/", 3)[:3]) + path.decode("latin-1")
 
     def settle_answer(self, opened: Opened, answer: Answer) -> Settlement:
         """Settle an exchange whose plan is an answer of our own."""
@@ -510,6 +533,7 @@ def _guess(arrival: Arrival) -> tuple[Patience, str]:
 
 
 __all__ = [
+    "NO_OPINION",
     "Answer",
     "Arrival",
     "Fault",

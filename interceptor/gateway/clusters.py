@@ -24,6 +24,7 @@ class Endpoint:
     """One PBX address, its connections and its health."""
 
     __slots__ = (
+        "_closed",
         "_cluster",
         "_count",
         "_loop",
@@ -58,6 +59,7 @@ class Endpoint:
         self._patience = patience
         self._loop = loop
         self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
         self._probe = _probe_request(cluster, self.host, self.path)
 
     def succeeded(self) -> None:
@@ -75,12 +77,14 @@ class Endpoint:
 
     def close(self) -> None:
         """Probe no more and close the connections."""
+        self._closed = True
         if self._timer is not None:
             self._timer.cancel()
         self.pool.close()
 
     def _schedule(self) -> None:
-        self._timer = self._loop.call_later(self._cluster.retry_after, self._ask)
+        if not self._closed:  # a probe that is cut off by closing must not ask for another
+            self._timer = self._loop.call_later(self._cluster.retry_after, self._ask)
 
     def _ask(self) -> None:
         self.pool.send(_Probing(self._asked), self._probe, self._patience)

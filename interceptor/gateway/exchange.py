@@ -16,9 +16,11 @@ from interceptor.gateway.connection import Asker, Door, Response
 from interceptor.gateway.http1 import Reply, Request
 from interceptor.gateway.upstream import Pool
 from interceptor.metrics import Metrics
-from interceptor.pipeline import Answer, Arrival, Fault, Forward, Opened, Patience, Pipeline, Settlement
+from interceptor.pipeline import NO_OPINION, Answer, Arrival, Fault, Forward, Opened, Patience, Pipeline, Settlement
 from interceptor.settings import Address, Deadlines, ForwardHeaders
 from interceptor.values import Kind, ToApp, ToCluster, ToUrl
+from interceptor.wire.answers import encode_answer
+from interceptor.wire.codes import Code
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +101,11 @@ class Carrier:
             request.body,
             time(),
         )
-        Exchange(self, asker, request, arrival).start()
+        exchange = Exchange(self, asker, request, arrival)
+        try:
+            exchange.start()
+        except Exception:  # noqa: BLE001 - whatever it was, the asker has an answer and nothing leaves undecided
+            exchange.give_up()
 
     def own_lines(self, source: str, minor: int) -> bytes:
         """The headers of our own that a forwarded request gets; where it carries the exchange's id, that follows."""
@@ -163,6 +169,7 @@ class Exchange:
         "_asker",
         "_attempts",
         "_carrier",
+        "_ended",
         "_endpoint",
         "_id",
         "_opened",
@@ -181,6 +188,7 @@ class Exchange:
         self._arrival = arrival
         self._id = arrival.exchange.encode() + b"\r\n" if carrier.headers.exchange else b""
         self._opened: Opened
+        self._ended = False
         self._attempts = 0
         self._upstream = ""
         self._endpoint: Endpoint | None = None
@@ -205,10 +213,13 @@ class Exchange:
             self._carry_out()
 
     def _recorded(self, safe: bool) -> None:  # noqa: FBT001 - the journal's one answer
-        if safe:
-            self._carry_out()
-        else:
-            self._settle(self._carrier.pipeline.fail(self._opened, Fault.UNRECORDED))
+        try:
+            if safe:
+                self._carry_out()
+            else:
+                self._settle(self._carrier.pipeline.fail(self._opened, Fault.UNRECORDED))
+        except Exception:  # noqa: BLE001 - as in Carrier.ask
+            self.give_up()
 
     def _carry_out(self) -> None:
         opened = self._opened
@@ -269,12 +280,20 @@ class Exchange:
 
     def replied(self, reply: Reply) -> None:
         """The other side answered."""
+        if self._ended:  # a fault of our own was quicker
+            return
+        try:
+            self._answered(reply)
+        except Exception:  # noqa: BLE001 - as in Carrier.ask
+            self.give_up()
+
+    def _answered(self, reply: Reply) -> None:
         carrier, opened, endpoint = self._carrier, self._opened, self._endpoint
         try:
             settlement = carrier.pipeline.finish(opened, reply.status, reply.body)
         except Exception:
             log.exception("the settlement of exchange %s failed", self._arrival.exchange)
-            settlement = carrier.pipeline.fail(opened, Fault.ENGINE)
+            settlement = carrier.pipeline.fail(opened, Fault.ENGINE, sent=True)
         if endpoint is not None:
             plan = opened.plan
             assert isinstance(plan, Forward)
@@ -291,6 +310,14 @@ class Exchange:
 
     def failed(self, fault: Fault, *, sent: bool, stale: bool = False) -> None:
         """The other side did not answer."""
+        if self._ended:
+            return
+        try:
+            self._unanswered(fault, sent=sent, stale=stale)
+        except Exception:  # noqa: BLE001 - as in Carrier.ask
+            self.give_up()
+
+    def _unanswered(self, fault: Fault, *, sent: bool, stale: bool) -> None:
         opened, endpoint = self._opened, self._endpoint
         plan = opened.plan
         assert isinstance(plan, Forward)
@@ -323,12 +350,10 @@ class Exchange:
         self._finish(settlement, reply)
 
     def _keep(self, settlement: Settlement) -> None:
-        opened, plan = self._opened, self._opened.plan
-        url, body = "", self._request.body
-        if isinstance(plan, Forward) and isinstance(plan.target, ToUrl):
-            url = "/".join((*plan.target.url.split("/", 3)[:3], plan.path.decode("latin-1").lstrip("/")))
-            body = body if plan.body is None else plan.body
-        self._carrier.outbox.put(
+        carrier, opened, plan = self._carrier, self._opened, self._opened.plan
+        body = plan.body if isinstance(plan, Forward) and plan.body is not None else self._request.body
+        url = carrier.pipeline.kept_address(opened)
+        carrier.outbox.put(
             opened.app, url, body, self._arrival.exchange, lambda kept: self._kept(settlement, kept=kept)
         )
 
@@ -336,9 +361,36 @@ class Exchange:
         outcome = "kept" if kept else "lost"
         self._finish(Settlement(outcome, settlement.fault, settlement.code, settlement.answer), None)
 
+    def give_up(self) -> None:
+        """An exception of our own where no answer was made yet: the failure table's answer, or at least one."""
+        log.error("exchange %s could not be carried out", self._arrival.exchange, exc_info=True)
+        if self._ended:
+            return
+        try:
+            self._settle(self._carrier.pipeline.fail(self._opened, Fault.ENGINE, sent=self._attempts > 0))
+        except Exception:
+            log.exception("exchange %s is answered without its record", self._arrival.exchange)
+            if not self._ended:
+                self._end(_SPEECHLESS if self._arrival.kind is Kind.COMMAND else _NO_OPINION)
+
     def _finish(self, settlement: Settlement, reply: Reply | None) -> None:
+        if self._ended:
+            return
+        try:
+            self._account(settlement, reply)
+        except Exception:
+            log.exception("how exchange %s ended is neither recorded nor counted", self._arrival.exchange)
+        self._end(self._response(settlement, reply))
+
+    def _end(self, response: Response) -> None:
+        """Let go of the exchange: the one way out of it."""
+        self._ended = True
+        self._carrier.in_flight -= 1
+        self._asker.release(response)
+
+    def _account(self, settlement: Settlement, reply: Reply | None) -> None:
+        """Record the settlement and count it."""
         carrier, opened = self._carrier, self._opened
-        carrier.in_flight -= 1
         now = perf_counter()
         total = now - self._started
         upstream = now - self._sent_at if self._attempts else 0.0
@@ -358,7 +410,6 @@ class Exchange:
             carrier.observe(record)
         carrier.journal.append(record)
         carrier.count(opened, settlement, upstream, total - upstream)
-        self._asker.release(self._response(settlement, reply))
 
     def _response(self, settlement: Settlement, reply: Reply | None) -> Response:
         own = b"X-Interceptor-Exchange: " + self._id if self._id else b""
@@ -373,4 +424,11 @@ class Exchange:
         return Response(reply.status_line, lines + own, body)
 
 
-_ACKNOWLEDGED = Answer(b'<?xml version="1.0" encoding="utf-8"?>\r\n<Response/>')
+def _plain_answer(body: bytes) -> Response:
+    return Response(_ANSWERED_HERE, _XML % (len(body), b""), body)
+
+
+_ACKNOWLEDGED = Answer(NO_OPINION)
+_NO_OPINION = _plain_answer(NO_OPINION)
+# The last answer left to a command: whether it was sent is not known any more, so the sentence claims nothing.
+_SPEECHLESS = _plain_answer(encode_answer(Code.INTERNAL_FAULT, "Internal fault"))
