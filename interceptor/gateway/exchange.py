@@ -267,14 +267,14 @@ class Exchange:
             path = base + (path[1:] if path[:2] == b"/?" else path)
         own = carrier.own_lines(self._arrival.source, request.minor)
         method = b"GET " if request.method == "GET" else b"POST "
+        patience = carrier.patiences[self._opened.patience]
+        self._sent_at = perf_counter()
+        if self._attempts:  # the deadlines are the asker's: another endpoint does not get them anew
+            left = patience.total - (self._sent_at - self._started)
+            patience = Deadlines(min(patience.first_byte, left), left)
         self._attempts += 1
         self._upstream = host
-        self._sent_at = perf_counter()
-        pool.send(
-            self,
-            b"".join((method, path, b" HTTP/1.1\r\n", lines, own, self._id, b"\r\n", body)),
-            carrier.patiences[self._opened.patience],
-        )
+        pool.send(self, b"".join((method, path, b" HTTP/1.1\r\n", lines, own, self._id, b"\r\n", body)), patience)
 
     # upstream.Errand
 
@@ -336,6 +336,8 @@ class Exchange:
         self._tried = (*self._tried, endpoint)
         assert isinstance(plan.target, ToCluster)
         if self._carrier.clusters[plan.target.cluster].choose(self._tried) is None:
+            return False
+        if perf_counter() - self._started >= self._carrier.patiences[self._opened.patience].total:
             return False
         self._carrier.metrics.retried("next_endpoint")
         self._forward(plan)

@@ -31,14 +31,15 @@ class Errand(Protocol):
 class _Job:
     """A request that waits for a connection."""
 
-    __slots__ = ("data", "due", "errand", "patience", "pool")
+    __slots__ = ("began", "data", "due", "errand", "patience", "pool")
 
-    def __init__(self, pool: "Pool", errand: Errand, data: bytes, patience: Deadlines, due: float) -> None:
+    def __init__(self, pool: "Pool", errand: Errand, data: bytes, patience: Deadlines, began: float) -> None:
         self.pool = pool
         self.errand = errand
         self.data = data
         self.patience = patience
-        self.due = due
+        self.began = began
+        self.due = began + patience.first_byte
 
     def overdue(self) -> None:
         """No connection became free in time."""
@@ -60,14 +61,15 @@ class UpstreamConnection(asyncio.Protocol):
         self._total = NEVER
         self.due = NEVER
 
-    def send(self, errand: Errand, data: bytes, patience: Deadlines, now: float) -> None:
-        """Send a request; the reply goes to its errand."""
+    def send(self, errand: Errand, data: bytes, patience: Deadlines, now: float, began: float) -> None:
+        """Send a request; the reply goes to its errand. ``began`` is when the wait for a connection began."""
         transport = self._transport
         assert transport is not None
         self._errand = errand
         self._unread = True
-        self.due = now + patience.first_byte
-        self._total = now + patience.total
+        first, total = now + patience.first_byte, began + patience.total
+        self.due = first if first < total else total
+        self._total = total
         transport.write(data)
 
     def rest(self, until: float) -> None:
@@ -78,6 +80,11 @@ class UpstreamConnection(asyncio.Protocol):
     def usable(self) -> bool:
         """Whether a request may be sent on it now."""
         return self._transport is not None and not self._transport.is_closing()
+
+    @property
+    def fresh(self) -> bool:
+        """Whether it has carried no request yet."""
+        return not self._used
 
     def overdue(self) -> None:
         """A deadline passed: the other side's, or that of waiting for another request."""
@@ -202,12 +209,12 @@ class Pool:
         while idle:
             connection = idle.pop()
             if connection.usable:
-                connection.send(errand, data, patience, now)
+                connection.send(errand, data, patience, now, now)
                 return
         if self._closed or len(self._waiting) >= self.limits.queued:
             errand.failed(Fault.OVERLOADED, sent=False)
             return
-        self._waiting.append(_Job(self, errand, data, patience, now + patience.first_byte))
+        self._waiting.append(_Job(self, errand, data, patience, now))
         if self.connections < self.limits.upstream_connections:
             self._connect()
 
@@ -247,7 +254,10 @@ class Pool:
 
     def _send_or_requeue(self, connection: UpstreamConnection, job: _Job) -> None:
         if connection.usable:
-            connection.send(job.errand, job.data, job.patience, self._now())
+            connection.send(job.errand, job.data, job.patience, self._now(), job.began)
+        elif self._closed or connection.fresh:
+            # One that accepts and closes at once is not there: connecting again would go round and round.
+            job.errand.failed(Fault.UNREACHABLE, sent=False)
         else:
             self._waiting.appendleft(job)
             self._connect()
@@ -262,15 +272,15 @@ class Pool:
         try:
             async with asyncio.timeout(self._connect_seconds):
                 await self._loop.create_connection(lambda: connection, self.address.host, self.address.port)
-        except OSError:  # TimeoutError is one
+        except (OSError, ValueError, OverflowError):  # TimeoutError is the first; a host or port that is none, the others
             # The address is as good as down for all that wait: none of them was sent, so each may try elsewhere.
             self._fail_waiting()
             return
-        self._all.add(connection)
         if connection.usable:
+            self._all.add(connection)
             self.release(connection)
         else:
-            self.forget(connection)
+            self._fail_waiting()
 
     def _fail_waiting(self) -> None:
         for _ in range(len(self._waiting)):  # those who come back at once are not failed a second time
