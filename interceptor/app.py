@@ -1,7 +1,7 @@
 """The composition root: what a configuration file becomes when it runs.
 
-``workers: 1`` serves in this process; more are processes of their own under ``supervisor.py``, which then owns the admin
-listener.
+``workers: 1`` serves in this process; more are processes of their own under ``supervisor.py``, which then owns the
+admin listener.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from interceptor.metrics import Snapshot
 from interceptor.policy import Source
 from interceptor.settings import Address, Settings
 from interceptor.supervisor import Supervisor
-from interceptor.worker import Worker
+from interceptor.worker import Worker, new_event_loop
 
 log = logging.getLogger(__name__)
 
@@ -108,12 +108,3 @@ async def _serve(settings: Settings, sources: Sequence[Source]) -> int:
     log.info("ending: finishing what is in flight")
     await proxy.stop()
     return 0
-
-
-def new_event_loop() -> asyncio.AbstractEventLoop:
-    """uvloop's where it is installed, asyncio's own elsewhere."""
-    try:
-        import uvloop  # noqa: PLC0415 - optional
-    except ImportError:
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()

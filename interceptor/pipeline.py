@@ -2,8 +2,10 @@
 
 The eight steps of an exchange, and where each is done:
 
-1. accept        ``gateway/connection.py`` (plain HTTP/1) or ``gateway/addon.py`` (mitmproxy's layers) reads one whole request.
-2. decode        ``wire/parameters.py``, ``wire/knowledge.py``: a command or a notification; ``identity.py``: the app that asks.
+1. accept        ``gateway/connection.py`` (plain HTTP/1) or ``gateway/addon.py`` (mitmproxy's layers) reads one whole
+                 request.
+2. decode        ``wire/parameters.py``, ``wire/knowledge.py``: a command or a notification; ``identity.py``: the app
+                 that asks.
 3. canonicalize  ``wire/numbers.py``: the numbers it carries.
 4. decide        ``policy/ruleset.py``: verdict, reason, rules, revision.
 5. plan          here: forward this there, or answer with that.
@@ -197,7 +199,7 @@ class Pipeline:
         if opened.patience is Patience.COMMAND:
             facts = answers.read_answer(body)
             return Settlement("answered", None, facts.code, None, facts.well_formed)
-        if 200 <= status < 300 and answers.reads_like_ozml(body):  # noqa: PLR2004 - RFC 9110, 15.3: it was understood
+        if 200 <= status < 300 and answers.reads_like_ozml(body):
             well_formed = not body.strip() or answers.read_answer(body).well_formed
             return Settlement("answered", None, None, None, well_formed)
         return self.fail(opened, Fault.UNREADABLE)
@@ -248,7 +250,7 @@ class Pipeline:
         decision = Decision(Verdict.DENY, Fault.ENGINE.value, self.rules.revision, refusal=refusal)
         facts = Facts(arrival.kind, name, app, arrival.source, None, None, {}, {}, arrival.at)
         record = self._recorder.decision(arrival.exchange, arrival.at, arrival.listener, facts, decision)
-        return Opened(arrival, name, patience, False, app, decision, answer, record)  # noqa: FBT003
+        return Opened(arrival, name, patience, False, app, decision, answer, record)
 
     # commands
 
@@ -344,9 +346,7 @@ class Pipeline:
         written = values.get("notificationname", "")
         kind_of = knowledge.notification(written)
         name = kind_of.name if kind_of is not None else written
-        patience = (
-            Patience.REPORT if kind_of is None else _GROUPS[kind_of.notification_group]
-        )
+        patience = Patience.REPORT if kind_of is None else _GROUPS[kind_of.notification_group]
         app = self._subscribed(path, name)
         facts = self._facts(arrival, kind_of, name, app, values)
         decision = self.rules.decide(facts)
@@ -512,7 +512,7 @@ def _notification_url(app: App | None, name: str) -> str | None:
 
 def _path_with_query(url: str, query: bytes) -> bytes:
     """The path that the app gave, with its own query first and the query that came after it."""
-    path = b"/" + url.split("/", 3)[3].encode("latin-1", "surrogateescape") if url.count("/") > 2 else b"/"  # noqa: PLR2004
+    path = b"/" + url.split("/", 3)[3].encode("latin-1", "surrogateescape") if url.count("/") > 2 else b"/"
     if not query:
         return path
     return path + (b"&" if b"?" in path else b"?") + query

@@ -24,7 +24,7 @@ from interceptor.config import public
 from interceptor.metrics import Gatherer, Snapshot
 from interceptor.policy import Source
 from interceptor.settings import Address, Listener, Mode, Settings
-from interceptor.worker import Worker
+from interceptor.worker import Worker, new_event_loop
 
 log = logging.getLogger(__name__)
 
@@ -249,8 +249,6 @@ def _reserve(settings: Settings) -> tuple[list[socket.socket], Settings]:
 
 def _work(line: Connection, settings: Settings, sources: list[Source], index: int) -> None:
     """The whole life of a worker process."""
-    from interceptor.app import new_event_loop  # noqa: PLC0415 - app imports this module
-
     logging.basicConfig(level=logging.INFO, format=f"%(asctime)s %(levelname)s w{index} %(name)s: %(message)s")
     logging.getLogger("mitmproxy").setLevel(logging.WARNING)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides

@@ -1,7 +1,8 @@
 """The values that every part of the house shares: what was asked, what was decided, where it goes.
 
-``policy``, ``wire`` and ``audit`` do not know each other; they meet in these types, and ``pipeline.py`` introduces them.
-Every value is frozen. The hot ones are :class:`msgspec.Struct`, which costs a tenth of a frozen dataclass to make.
+``policy``, ``wire`` and ``audit`` do not know each other; they meet in these types, and ``pipeline.py`` introduces
+them. Every value is frozen. The hot ones are :class:`msgspec.Struct`, which costs a tenth of a frozen dataclass to
+make.
 """
 
 from collections.abc import Mapping
@@ -40,9 +41,9 @@ class NumberClass(Enum):
 class Number(Struct, frozen=True, gc=False):
     """A dialled or calling number in its one canonical form.
 
-    ``canonical`` is E.164 with ``+`` for public numbers (``+36201234567``), the bare digits for extensions and emergency
-    numbers (``1099``, ``112``), and the text as written where it is no number at all. ``country`` is the ISO 3166 code in
-    capitals, ``""`` where there is none.
+    ``canonical`` is E.164 with ``+`` for public numbers (``+36201234567``), the bare digits for extensions and
+    emergency numbers (``1099``, ``112``), and the text as written where it is no number at all. ``country`` is the
+    ISO 3166 code in capitals, ``""`` where there is none.
     """
 
     written: str
@@ -134,7 +135,7 @@ class RenameParameter(Struct, frozen=True):
 
 
 class ReplaceInParameter(Struct, frozen=True):
-    """Replace every match of a regular expression in a parameter's value; ``\\1`` stands for the first group."""
+    r"""Replace every match of a regular expression in a parameter's value; ``\1`` stands for the first group."""
 
     name: str
     pattern: Any  # a Pattern; msgspec does not know protocols
@@ -168,10 +169,11 @@ Target = ToCluster | ToApp | ToUrl
 class Decision(Struct, frozen=True):
     """The whole answer of the policy to one message.
 
-    ``reason`` is a stable code: ``rule`` (a rule ended the reading) or ``default`` (none did), and those that the pipeline
-    adds before the policy is asked. ``rule`` is the name of the rule that ended the reading, ``""`` for a default.
-    ``rules`` are the rules that acted, in order, each as ``file:line name``; ``shadow`` those that would have. Where the
-    verdict is ``deny``, ``refusal`` says what the asker is told; where it is ``answer``, ``reply`` is the answer.
+    ``reason`` is a stable code: ``rule`` (a rule ended the reading) or ``default`` (none did), and those that the
+    pipeline adds before the policy is asked. ``rule`` is the name of the rule that ended the reading, ``""`` for a
+    default. ``rules`` are the rules that acted, in order, each as ``file:line name``; ``shadow`` those that would
+    have. Where the verdict is ``deny``, ``refusal`` says what the asker is told; where it is ``answer``, ``reply`` is
+    the answer.
     """
 
     verdict: Verdict

@@ -1,7 +1,7 @@
 """mitmproxy's own layers (TLS, transparent, HTTP/2) through the same pipeline: one small addon.
 
-mitmproxy forwards a request whose addon raised. So a refusal stands in the flow before we think, and only a whole answer
-replaces it; mitmproxy itself never connects to anything.
+mitmproxy forwards a request whose addon raised. So a refusal stands in the flow before we think, and only a whole
+answer replaces it; mitmproxy itself never connects to anything.
 """
 
 import asyncio

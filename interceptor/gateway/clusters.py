@@ -17,7 +17,10 @@ from interceptor.settings import Address, Cluster, Deadlines, Url
 from interceptor.wire.answers import read_answer
 
 REFUSES_US = frozenset({304, 305, 306, 307})
-"""The PBX's codes that say: not you. Nothing was carried out, and with our own credentials the fault is not the app's."""
+"""The PBX's codes that say: not you.
+
+Nothing was carried out, and with our own credentials the fault is not the app's.
+"""
 
 
 class Endpoint:
@@ -108,7 +111,7 @@ class _Probing:
     def replied(self, reply: Reply) -> None:
         """It answers; whether it answers *us* is read from the code."""
         code = read_answer(reply.body).code
-        if code is None or reply.status >= 500:  # noqa: PLR2004 - RFC 9110, 15.6
+        if code is None or reply.status >= 500:
             self._done("does not answer as a PBX")
         elif code in REFUSES_US:
             self._done(f"refuses us with code {code}")

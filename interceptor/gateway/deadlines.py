@@ -1,8 +1,8 @@
 """Deadlines at the cost of one attribute each.
 
-Whatever waits has a ``due`` time, and stands in a collection that is looked through at every tick. Beginning and ending a
-wait is an assignment, so an exchange pays nothing for its deadlines; looking at a thousand waits takes some 50 µs. A
-deadline is met at most one tick late, never early.
+Whatever waits has a ``due`` time, and stands in a collection that is looked through at every tick. Beginning and
+ending a wait is an assignment, so an exchange pays nothing for its deadlines; looking at a thousand waits takes some
+50 µs. A deadline is met at most one tick late, never early.
 """
 
 import asyncio

@@ -52,7 +52,7 @@ class Deliveries:
         """Keep a notification; ``then`` hears whether it is safe."""
         box = self._boxes.get(app)
         if box is None or not url:
-            then(False)  # noqa: FBT003 - the one thing it says
+            then(False)
             return
         entry = Entry(app=app, url=url, body=body, exchange=exchange)
         box.put(entry).add_done_callback(lambda kept: then(not kept.cancelled() and kept.result()))
@@ -67,7 +67,7 @@ class Deliveries:
         self._pool_for(Address(parts.hostname or "", parts.port or 80)).send(errand, _request(entry), self._patience)
         with contextlib.suppress(ConnectionError):
             reply = await errand.outcome
-            return 200 <= reply.status < 300  # noqa: PLR2004 - RFC 9110, 15.3
+            return 200 <= reply.status < 300
         return False
 
 
@@ -93,14 +93,11 @@ def _request(entry: Entry) -> bytes:
     parts = urlsplit(entry.url)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     own = f"X-Interceptor-Exchange: {entry.exchange}\r\n" if entry.exchange else ""
-    return (
-        b"POST %b HTTP/1.1\r\nHost: %b\r\nContent-Type: %b\r\n%bContent-Length: %d\r\n\r\n%b"
-        % (
-            path.encode("latin-1"),
-            parts.netloc.encode("latin-1"),
-            entry.content_type.encode("latin-1"),
-            own.encode("latin-1"),
-            len(entry.body),
-            entry.body,
-        )
+    return b"POST %b HTTP/1.1\r\nHost: %b\r\nContent-Type: %b\r\n%bContent-Length: %d\r\n\r\n%b" % (
+        path.encode("latin-1"),
+        parts.netloc.encode("latin-1"),
+        entry.content_type.encode("latin-1"),
+        own.encode("latin-1"),
+        len(entry.body),
+        entry.body,
     )

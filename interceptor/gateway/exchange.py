@@ -1,7 +1,8 @@
 """Carrying out: an exchange from its request to the released answer.
 
-Everything is a callback of the event loop; an exchange has no task of its own. Who holds it: the journal until its record
-is safe, then a pool until the reply is here, then the outbox where a notification is kept. Each of them calls back once.
+Everything is a callback of the event loop; an exchange has no task of its own. Who holds it: the journal until its
+record is safe, then a pool until the reply is here, then the outbox where a notification is kept. Each of them calls
+back once.
 """
 
 import itertools
@@ -212,7 +213,7 @@ class Exchange:
             carrier.journal.append(opened.record)
             self._carry_out()
 
-    def _recorded(self, safe: bool) -> None:  # noqa: FBT001 - the journal's one answer
+    def _recorded(self, safe: bool) -> None:
         try:
             if safe:
                 self._carry_out()
@@ -227,7 +228,9 @@ class Exchange:
         if isinstance(plan, Answer):
             self._settle(self._carrier.pipeline.settle_answer(opened, plan))
         elif opened.patience is Patience.REPORT and self._carrier.outbox.waiting(opened.app):
-            self._settle(Settlement("kept", None, None, _ACKNOWLEDGED, keep=True))  # behind those that wait: order is kept
+            self._settle(
+                Settlement("kept", None, None, _ACKNOWLEDGED, keep=True)
+            )  # behind those that wait: order is kept
         else:
             self._forward(plan)
 
@@ -302,7 +305,7 @@ class Exchange:
                 endpoint.failed("code", f"refuses us with code {settlement.code}")
                 if self._try_next(endpoint, plan):
                     return
-            elif reply.status >= 500:  # noqa: PLR2004 - RFC 9110, 15.6
+            elif reply.status >= 500:
                 endpoint.failed("status", f"answers with HTTP status {reply.status}")
             else:
                 endpoint.succeeded()
@@ -365,7 +368,7 @@ class Exchange:
 
     def give_up(self) -> None:
         """An exception of our own where no answer was made yet: the failure table's answer, or at least one."""
-        log.error("exchange %s could not be carried out", self._arrival.exchange, exc_info=True)
+        log.error("exchange %s could not be carried out", self._arrival.exchange, exc_info=True)  # noqa: LOG014 - its callers are in one
         if self._ended:
             return
         try:

@@ -24,7 +24,14 @@ class GatewayMaster(Master):
     """The master of one worker. ``doors`` are its gateway listeners by name."""
 
     def __init__(
-        self, doors: dict[str, Door], hooks: Hooks, limits: Limits, *, state: Path, share_port: bool, answer_seconds: float
+        self,
+        doors: dict[str, Door],
+        hooks: Hooks,
+        limits: Limits,
+        *,
+        state: Path,
+        share_port: bool,
+        answer_seconds: float,
     ) -> None:
         super().__init__(options.Options(), event_loop=asyncio.get_running_loop())
         self.doors = doors
@@ -66,7 +73,8 @@ class GatewayMaster(Master):
         for instance in self._proxyserver.servers:
             door = self._specs[instance.mode.full_spec]
             if instance.last_exception is not None or not instance.listen_addrs:
-                msg = f"listener `{door.listener.name}` cannot listen on {door.listener.address}: {instance.last_exception}"
+                where = f"listener `{door.listener.name}` cannot listen on {door.listener.address}"
+                msg = f"{where}: {instance.last_exception}"
                 raise ListenError(msg)
             host, port, *_ = instance.listen_addrs[0]
             addresses[door.listener.name] = Address(host, port)

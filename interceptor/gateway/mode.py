@@ -12,11 +12,13 @@ from mitmproxy import ctx
 from mitmproxy.connection import Address as MitmproxyAddress
 from mitmproxy.proxy import mode_servers, mode_specs
 from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.layer import Layer, NextLayer
+from mitmproxy.proxy.layer import Layer
+from mitmproxy.proxy.layers import modes
 
 from interceptor.gateway.connection import ClientConnection, Door
 
 _BACKLOG = 4096
+NOWHERE = ("127.0.0.1", 9)
 
 
 class GatewayMode(mode_specs.ProxyMode):
@@ -89,8 +91,12 @@ class GatewayInstance(mode_servers.ServerInstance[GatewayMode]):
             server.close()
 
     def make_top_layer(self, context: Context) -> Layer:
-        """What mitmproxy makes of a connection that is not plain HTTP/1: it looks, and finds TLS or nothing."""
-        return NextLayer(context)
+        """What mitmproxy makes of a connection that is not plain HTTP/1: it looks, and finds TLS or nothing.
+
+        Its layers want to know a destination; every flow has an answer of ours, so this one is never connected.
+        """
+        context.server.address = NOWHERE
+        return modes.TransparentProxy(context)
 
     def _hand_over(self, transport: asyncio.Transport, data: bytes) -> None:
         loop = asyncio.get_running_loop()

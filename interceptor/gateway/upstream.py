@@ -1,4 +1,5 @@
-"""Connections to the PBX and to apps: pools with reuse, deadlines, and an honest word about what may have been carried out.
+"""Connections to the PBX and to apps: pools with reuse, deadlines, and an honest word about what may have been
+carried out.
 
 A request that went out is never sent again from here. Whoever asked is told, once, either the reply or how it failed
 and whether the other side may have read any of it (``sent``); only the asker knows whether it is safe to repeat.
@@ -23,8 +24,9 @@ class Errand(Protocol):
     def failed(self, fault: Fault, *, sent: bool, stale: bool = False) -> None:
         """There is no reply.
 
-        ``sent`` says whether the other side may have read any of the request; ``stale`` that it went out on a connection
-        that had carried others and broke before a byte of reply, as one does that the other side was just closing.
+        ``sent`` says whether the other side may have read any of the request; ``stale`` that it went out on a
+        connection that had carried others and broke before a byte of reply, as one does that the other side was just
+        closing.
         """
 
 
@@ -68,7 +70,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._errand = errand
         self._unread = True
         first, total = now + patience.first_byte, began + patience.total
-        self.due = first if first < total else total
+        self.due = min(total, first)
         self._total = total
         transport.write(data)
 
@@ -161,7 +163,10 @@ class UpstreamConnection(asyncio.Protocol):
 
 
 class Pool:
-    """The connections to one address. At most ``limits.upstream_connections``, at most ``limits.queued`` requests waiting."""
+    """The connections to one address.
+
+    At most ``limits.upstream_connections``, at most ``limits.queued`` requests waiting.
+    """
 
     def __init__(
         self,
@@ -272,7 +277,11 @@ class Pool:
         try:
             async with asyncio.timeout(self._connect_seconds):
                 await self._loop.create_connection(lambda: connection, self.address.host, self.address.port)
-        except (OSError, ValueError, OverflowError):  # TimeoutError is the first; a host or port that is none, the others
+        except (
+            OSError,
+            ValueError,
+            OverflowError,
+        ):  # TimeoutError is the first; a host or port that is none, the others
             # The address is as good as down for all that wait: none of them was sent, so each may try elsewhere.
             self._fail_waiting()
             return

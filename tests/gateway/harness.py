@@ -1,9 +1,11 @@
-"""Real parts for the gateway's tests: Interceptor in a thread, back ends that do what a test says, sockets as clients."""
+"""Real parts for the gateway's tests: Interceptor in a thread, scripted back ends, sockets as clients."""
 
 import asyncio
+import http.client
 import re
 import socket
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -33,7 +35,10 @@ from interceptor.values import Kind, Verb, Verdict
 
 LOCAL = "127.0.0.1"
 WAIT = 10.0  # the most that any wait in these tests takes
-OK_XML = b"<?xml version=\"1.0\"?>\r\n<Response>\r\n  <Code>200</Code>\r\n  <Message>Command successfully executed</Message>\r\n</Response>"
+OK_XML = (
+    b'<?xml version="1.0"?>\r\n<Response>\r\n  <Code>200</Code>\r\n'
+    b"  <Message>Command successfully executed</Message>\r\n</Response>"
+)
 ALLOW_ALL = "rules:\n  - name: everything\n    on: [command, notification]\n    allow: true\n"
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter, "Backend"], Awaitable[None]]
@@ -127,11 +132,13 @@ class Backend:
 async def read_request(reader: asyncio.StreamReader) -> bytes:
     """One request with its body, as bytes."""
     head = await reader.readuntil(b"\r\n\r\n")
-    length = re.search(rb"(?im)^content-length: *(\d+)", head)
+    length = re.search(rb"(?im)^content-length:[ \t]*(\d+)", head)
     return head + (await reader.readexactly(int(length[1])) if length else b"")
 
 
-def answering(body: bytes = OK_XML, head: bytes = b"Content-Type: application/xml\r\n", status: bytes = b"200 OK") -> Script:
+def answering(
+    body: bytes = OK_XML, head: bytes = b"Content-Type: application/xml\r\n", status: bytes = b"200 OK"
+) -> Script:
     """Answers every request of a connection alike."""
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, backend: Backend) -> None:
@@ -168,6 +175,35 @@ async def resetting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
     """Reads a request and cuts the connection."""
     backend.seen(await read_request(reader))
     writer.transport.abort()
+
+
+class Gate:
+    """Holds something back in the loop until the test opens it."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._open = asyncio.Event()
+
+    def open(self) -> None:
+        """Let pass whatever waits."""
+        self._loop.loop.call_soon_threadsafe(self._open.set)
+
+    async def passed(self) -> None:
+        """For scripts: go on when the test says so."""
+        await self._open.wait()
+
+
+def gated(gate: Gate, body: bytes = OK_XML) -> Script:
+    """Answers like any other, but each answer waits for the gate."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, backend: Backend) -> None:
+        while True:
+            backend.seen(await read_request(reader))
+            await gate.passed()
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+            await writer.drain()
+
+    return script
 
 
 @dataclass
@@ -212,6 +248,18 @@ class Client:
         body, self._rest = rest[:length], rest[length:]
         return Answer(int(lines[0].split(" ")[1]), headers, body, head + b"\r\n\r\n" + body)
 
+    def read_to_end(self) -> bytes:
+        """Whatever comes until the other side closes."""
+        data, self._rest = self._rest, b""
+        while more := self.socket.recv(65536):
+            data += more
+        return data
+
+    def half_close(self) -> "Client":
+        """Say that nothing more is sent."""
+        self.socket.shutdown(socket.SHUT_WR)
+        return self
+
     def ended(self) -> bool:
         """Whether the other side closes without another byte."""
         try:
@@ -228,13 +276,47 @@ class Client:
         return more
 
 
+class Records(list[Record]):
+    """The records of a running proxy, as they are made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._changed = threading.Condition()
+
+    def append(self, record: Record) -> None:
+        """For the proxy's thread."""
+        with self._changed:
+            super().append(record)
+            self._changed.notify_all()
+
+    def wait_for(self, kind: str, count: int) -> list[Any]:
+        """Wait until so many records of a kind were made."""
+
+        def found() -> list[Any]:
+            return [record for record in self if type(record).__name__ == kind]
+
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(found()) >= count, WAIT), list(self)
+            return found()
+
+
+def eventually(holds: Callable[[], bool]) -> bool:
+    """Whether something comes to hold within the time that a test has."""
+    over = time.monotonic() + WAIT
+    while not holds():
+        if time.monotonic() > over:
+            return False
+        time.sleep(0.005)
+    return True
+
+
 class Proxy:
     """Interceptor, running."""
 
     def __init__(self, loop: Loop, settings: Settings, rules: str) -> None:
         self.loop = loop
         self.settings = settings
-        self.records: list[Record] = []
+        self.records = Records()
         self._rules = rules
         self._interceptor: Interceptor | None = None
         self._clients: list[Client] = []
@@ -277,6 +359,28 @@ class Proxy:
             f"Cache-Control: no-store,no-cache\r\nPragma: no-cache\r\nContent-Length: {len(body)}\r\n\r\n{body}"
         )
         return self.client("notifications").send(request.encode()).read()
+
+    def page(self, path: str) -> str:
+        """A page of the admin listener, whatever its status."""
+        admin = self.running.addresses["admin"]
+        connection = http.client.HTTPConnection(admin.host, admin.port, timeout=WAIT)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().read().decode()
+        finally:
+            connection.close()
+
+    def counted(self, metric: str) -> float:
+        """The value of a metric, written as in the exposition with all its labels; 0 where it is not there yet."""
+        for line in self.page("/metrics").splitlines():
+            name, _, value = line.rpartition(" ")
+            if name == metric:
+                return float(value)
+        return 0.0
+
+    def settled(self, count: int) -> list[Any]:
+        """Wait until so many exchanges are settled."""
+        return self.records.wait_for("SettlementRecord", count)
 
     def settlements(self) -> list[Any]:
         return [record for record in self.records if type(record).__name__ == "SettlementRecord"]

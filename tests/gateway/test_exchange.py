@@ -31,7 +31,10 @@ def test_a_command_that_no_rule_touches_passes_byte_for_byte(proxy: Start, backe
     pbx = backend(answering())
     running = proxy(pbx.port)
     client = running.client()
-    client.send(b"GET /?comMand=ListActiveCalls&X=%2b+a%zz HTTP/1.1\r\nHOST: Pbx.Test:7780\r\nx-odd:  two  \r\nAccept: */*\r\n\r\n")
+    client.send(
+        b"GET /?comMand=ListActiveCalls&X=%2b+a%zz HTTP/1.1\r\n"
+        b"HOST: Pbx.Test:7780\r\nx-odd:  two  \r\nAccept: */*\r\n\r\n"
+    )
     answer = client.read()
     head = pbx.wait_for(1)[0].split(b"\r\n")
     assert head[:4] == [
