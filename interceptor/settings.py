@@ -146,9 +146,7 @@ class Timeouts(Struct, frozen=True):
     connect: float = 2.0
     command: Deadlines = Deadlines(10.0, 30.0)
     routing: Deadlines = Deadlines(2.0, 3.0)  # RoutingInterception: the caller waits for a ring
-    interactive: Deadlines = Deadlines(
-        4.0, 5.0
-    )  # CallConnected, IncomingCall, DtmfEntered, GoTo: the caller hears silence
+    interactive: Deadlines = Deadlines(4.0, 5.0)  # CallConnected, IncomingCall, DtmfEntered, GoTo: silence until then
     report: Deadlines = Deadlines(5.0, 10.0)  # CallChanged, RecordCompleted, SMSDeliveryReport, Error
     request: float = 15.0  # a slow sender has this long for one whole request
     idle: float = 75.0  # a client's connection without a request

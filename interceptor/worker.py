@@ -134,8 +134,8 @@ class Worker:
         for door in self._doors.values():
             door.stop()
         over = self._loop.time() + self._settings.timeouts.shutdown
-        while self._busy and self._loop.time() < over:
-            await asyncio.sleep(_STOP_POLL_SECONDS)  # noqa: ASYNC110 - no event is worth its cost on every exchange
+        while self._busy and self._loop.time() < over:  # noqa: ASYNC110 - an event would cost every exchange
+            await asyncio.sleep(_STOP_POLL_SECONDS)
         for door in self._doors.values():
             for connection in tuple(door.connections):
                 connection.abort()

@@ -1,5 +1,4 @@
-"""Connections to the PBX and to apps: pools with reuse, deadlines, and an honest word about what may have been
-carried out.
+"""Connections to the PBX and to apps: pools with reuse, deadlines, and what may have been carried out.
 
 A request that went out is never sent again from here. Whoever asked is told, once, either the reply or how it failed
 and whether the other side may have read any of it (``sent``); only the asker knows whether it is safe to repeat.
@@ -277,11 +276,7 @@ class Pool:
         try:
             async with asyncio.timeout(self._connect_seconds):
                 await self._loop.create_connection(lambda: connection, self.address.host, self.address.port)
-        except (
-            OSError,
-            ValueError,
-            OverflowError,
-        ):  # TimeoutError is the first; a host or port that is none, the others
+        except (OSError, ValueError, OverflowError):  # TimeoutError is the first; no host or port, the others
             # The address is as good as down for all that wait: none of them was sent, so each may try elsewhere.
             self._fail_waiting()
             return

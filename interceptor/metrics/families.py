@@ -177,6 +177,7 @@ NOTIFICATION_OUTCOMES = (
 )
 REFUSAL_REASONS = (
     "bad_chunk",
+    "bad_connection",
     "bad_content_length",
     "bad_expectation",
     "bad_header",
@@ -190,6 +191,7 @@ REFUSAL_REASONS = (
     "bare_newline",
     "incomplete",
     "length_and_chunked",
+    "repeated_header",
     "head_too_large",
     "body_too_large",
     "too_many_connections",
