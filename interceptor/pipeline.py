@@ -48,6 +48,7 @@ from interceptor.wire.numbers import NumberReader
 from interceptor.wire.parameters import Parameters, decode, join_target, split_target
 
 _KEPT_REPLIES = 1024
+_KEPT_FORMS = 256
 
 
 class Fault(Enum):
@@ -188,11 +189,14 @@ class Pipeline:
     def begin(self, arrival: Arrival) -> Opened:
         """Decode, identify, canonicalize, decide, plan, and make the record."""
         path, query, question_mark = split_target(arrival.target)
-        is_form = arrival.headers.get("content-type", "")[:33].lower().startswith("application/x-www-form-urlencoded")
-        parameters = decode(query, arrival.body if is_form and arrival.body else None, path)
+        body = arrival.body or None
         if arrival.kind is Kind.COMMAND:
-            return self._begin_command(arrival, path, parameters, question_mark=question_mark)
-        return self._begin_notification(arrival, path, query, parameters)
+            # Rules must see what the PBX may read: a body that we would not read as it does is no command.
+            readable = body is None or _is_form(arrival.headers)
+            parameters = decode(query, body if readable else None, path)
+            return self._begin_command(arrival, path, parameters, question_mark=question_mark, readable=readable)
+        # The query of a notification is the app's own, from its callback address; what the PBX says is in the body.
+        return self._begin_notification(arrival, path, query, decode(b"" if body else query, body))
 
     def finish(self, opened: Opened, status: int, body: bytes) -> Settlement:
         """Settle an exchange that the other side answered."""
@@ -254,7 +258,9 @@ class Pipeline:
 
     # commands
 
-    def _begin_command(self, arrival: Arrival, path: bytes, parameters: Parameters, *, question_mark: bool) -> Opened:
+    def _begin_command(
+        self, arrival: Arrival, path: bytes, parameters: Parameters, *, question_mark: bool, readable: bool
+    ) -> Opened:
         values = parameters.values
         written = values.get("command", "")
         kind_of = knowledge.command(written)
@@ -262,6 +268,8 @@ class Pipeline:
         app, refused = "", None
         if parameters.ambiguous is not None and not self._pass_ambiguous:
             refused = self._refuse("ambiguous", _invalid(parameters.ambiguous, written))
+        elif not readable:
+            refused = self._refuse("unreadable_body", _invalid("Content-Type", written))
         elif not written:
             refused = self._refuse("no_command", _invalid("command", ""))
         else:
@@ -388,7 +396,7 @@ class Pipeline:
         if decision.changes:
             rewritten = parameters.changed(decision.changes)
             changed = _differences(decision, parameters.values, rewritten.values)
-            query, body = rewritten.query, rewritten.body
+            query, body = (query, rewritten.body) if arrival.body else (rewritten.query, None)
         target = decision.target or ToApp(app)
         if isinstance(target, ToApp):
             app = target.app
@@ -483,6 +491,22 @@ def _read_names(kind_of: MessageType | None) -> _Names:
         frozenset(name for name, role in roles.items() if role is Role.DTMF),
         frozenset(name for name, role in roles.items() if role in _NUMBERS),
     )
+
+
+def _is_form(headers: Mapping[str, str]) -> bool:
+    """Whether a body is declared to be the form that everybody reads alike: not compressed, in UTF-8."""
+    written = headers.get("content-type", "")
+    known = _FORMS.get(written)
+    if known is None:
+        media_type, *options = (part.strip() for part in written.lower().split(";"))
+        charsets = [option.partition("=")[2].strip('" ') for option in options if option.startswith("charset")]
+        known = media_type == "application/x-www-form-urlencoded" and all(each == "utf-8" for each in charsets)
+        if len(_FORMS) < _KEPT_FORMS:
+            _FORMS[written] = known
+    return known and headers.get("content-encoding", "identity").strip().lower() == "identity"
+
+
+_FORMS: dict[str, bool] = {}
 
 
 def _differences(

@@ -203,6 +203,7 @@ REFUSAL_REASONS = (
     "authentication_failed",
     "address_forbidden",
     "no_command",
+    "unreadable_body",
     "unroutable",
     "overload",
     "cannot_record",

@@ -85,3 +85,28 @@ def test_a_rule_answers_a_notification_in_place_of_the_app(proxy: Start, backend
     answer = running.notify("NotificationName=RoutingInterception&OriginalDialedNumber=1000&CallerID=2301")
     assert b'<Route Destination="1099"' in answer.body
     assert app.requests == []
+
+
+def test_a_command_whose_body_the_pbx_could_read_otherwise_is_refused(proxy: Start, backend: StartBackend) -> None:
+    pbx = backend(answering())
+    running = proxy(pbx.port)
+    body = b"command=Call&Dialed=0690123456"
+    for headers in (
+        b"Content-Type: text/plain\r\n",
+        b"",
+        b"Content-Type: application/x-www-form-urlencoded; charset=utf-16\r\n",
+        b"Content-Type: application/x-www-form-urlencoded\r\nContent-Encoding: gzip\r\n",
+    ):
+        head = b"POST /?command=ListActiveCalls HTTP/1.1\r\nHost: pbx.test\r\n%bContent-Length: %d\r\n\r\n"
+        answer = running.client().send(head % (headers, len(body)) + body).read()
+        assert answer.code == 302
+    assert pbx.requests == []
+
+
+def test_the_query_of_a_notification_is_the_apps_own_and_never_what_the_pbx_says(
+    proxy: Start, backend: StartBackend
+) -> None:
+    app = backend(answering(b"<Response/>"))
+    running = proxy(9, app.port, rules=RULES)
+    running.notify("NotificationName=RoutingInterception&OriginalDialedNumber=2000", "/r?OriginalDialedNumber=1000")
+    assert app.wait_for(1)[0].startswith(b"POST /pbx?OriginalDialedNumber=1000 HTTP/1.1\r\n")
