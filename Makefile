@@ -12,7 +12,7 @@ CORE := interceptor/wire/*,interceptor/policy/*,interceptor/pipeline.py,intercep
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env venv demo run test check bench bench-peers fuzz cover lock package clean
+.PHONY: help env venv demo run test check bench bench-quick bench-profile bench-peers fuzz cover lock package clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -81,6 +81,12 @@ fuzz: $(STAMP) ## a million inputs over wire and gateway (minutes)
 
 bench: $(STAMP) ## measure side by side, write docs/benchmarks.md
 	$(BIN)/python -m bench
+
+bench-quick: $(STAMP) ## the same in two minutes, printed only
+	$(BIN)/python -m bench run --quick
+
+bench-profile: $(STAMP) ## where the time of an exchange goes, under load
+	$(BIN)/python -m bench profile
 
 bench-peers: $(STAMP) ## install the proxies to compare with, as far as this machine allows
 	$(BIN)/python -m bench.peers
