@@ -165,7 +165,8 @@ def _h11_message(connection: h11.Connection, data: bytes, *, ended: bool = False
             elif isinstance(event, h11.ConnectionClosed):
                 return None, ""
     except h11.RemoteProtocolError as error:
-        return None, str(error)
+        # The end of the connection where no reply has begun: we say that there is none, and whoever asked is told.
+        return None, "" if "ConnectionClosed" in str(error) else str(error)
 
 
 def _message_of_h11(head: "h11.Request | h11.Response", body: bytes) -> Message:

@@ -49,6 +49,9 @@ _HOP_BY_HOP: Final = frozenset(
 _ONCE: Final = frozenset({b"content-type", b"content-encoding"})
 # Behind CGI-like doors "_" and "-" are the same letter: in these names that would make a second, unseen header.
 _DISGUISES: Final = frozenset({b"content_type", b"content_encoding", b"content_length", b"transfer_encoding"})
+# Spaces before the values of these, and no other blanks around them: here readers differ.
+_ODD_BLANKS: Final = re.compile(rb"(?i)(?:content-length|transfer-encoding):.*(?:\t| \Z)")
+_FORBIDDEN_TRAILER: Final = re.compile(rb"(?i)(?:content-length|transfer-encoding|host):")
 _KEPT_BLOCKS: Final = 512
 _KEPT_BLOCK_BYTES: Final = 2048
 
@@ -182,7 +185,7 @@ def _read_block(block: bytes) -> HeaderBlock:
     expects = values.get("expect", "").lower()
     names = [name for name, _ in fields]
     hosts = names.count(b"host")
-    fault = _fault(names, options, values.get("host", ""))
+    fault = _fault(lines, names, options, values.get("host", ""))
     unexpected = "" if expects in {"", "100-continue"} else "bad_expectation"
     return HeaderBlock(
         values=values,
@@ -210,7 +213,7 @@ def _connection_options(fields: list[tuple[bytes, bytes]]) -> frozenset[bytes]:
     )
 
 
-def _fault(names: list[bytes], options: frozenset[bytes], host: str) -> str:
+def _fault(lines: list[bytes], names: list[bytes], options: frozenset[bytes], host: str) -> str:
     """Why a request of any version may not have these headers; empty where it may.
 
     ``Connection`` may name what belongs to this hop and nothing else that is here: a header that we had to drop would
@@ -222,6 +225,8 @@ def _fault(names: list[bytes], options: frozenset[bytes], host: str) -> str:
         return "bad_connection"
     if any(names.count(name) > 1 for name in _ONCE):
         return "repeated_header"
+    if any(_ODD_BLANKS.match(line) for line in lines):
+        return "bad_header"
     return "" if _DISGUISES.isdisjoint(names) else "bad_header"
 
 
@@ -329,6 +334,8 @@ class _Chunks:
             return None, data
         if end > self._trailer_most or not _BLOCK.fullmatch(data, 0, end + 2):
             raise Http1Error("bad_trailer")
+        if any(_FORBIDDEN_TRAILER.match(line) for line in data[:end].split(b"\r\n")):
+            raise Http1Error("bad_trailer")  # dropped by us, but not by whoever merges trailers into the head
         return bytes(self._body), data[end + 4 :]
 
 
