@@ -19,7 +19,7 @@ from interceptor.gateway.http1 import HeaderBlock, Http1Error, Reply, ReplyReade
 
 HEAD_MOST = 4096
 BODY_MOST = 4096
-_FIRST_BYTE = "the first byte"
+_FIRST_BYTE = "illegal request line"  # what h11 says, to the letter, of a first byte below 0x21
 _NO_LIMIT = 1 << 24
 _HIGH = bytes(byte if byte < 0x80 else 0x78 for byte in range(256))
 _LLHTTP_METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "TRACE"})
@@ -121,7 +121,7 @@ def h11_requests(data: bytes) -> Reading:
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=_NO_LIMIT)
         message, refused = _h11_message(connection, _with_plain_target(data))
         if message is None:
-            return Reading(tuple(messages), _FIRST_BYTE if refused and data[0] < 0x21 else refused, not refused)
+            return Reading(tuple(messages), refused, not refused)
         messages.append(message)
         data = data[len(data) - len(connection.trailing_data[0]) :]
     return Reading(tuple(messages), "", waits=False)
@@ -136,7 +136,7 @@ def h11_replies(data: bytes, *, ended: bool) -> Reading:
         connection.send(h11.EndOfMessage())
         message, refused = _h11_message(connection, data, ended=ended)
         if message is None:
-            return Reading(tuple(messages), _FIRST_BYTE if refused and data[0] < 0x21 else refused, not refused)
+            return Reading(tuple(messages), refused, not refused)
         messages.append(message)
         data = connection.trailing_data[0]
     return Reading(tuple(messages), "", waits=False)

@@ -114,7 +114,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """One Interceptor in front of one back end for all cases; a connection each."""
     loop = Loop()
     backend = Backend(loop, answering()).start()
-    proxy = Proxy(loop, settings_for(tmp_path_factory.mktemp("smuggling"), [backend.port]), ALLOW_ALL).start()
+    state = tmp_path_factory.mktemp("smuggling")
+    proxy = Proxy(loop, settings_for(state, [backend.port], pass_ambiguous=True), ALLOW_ALL).start()
     yield proxy, backend
     proxy.stop()
     backend.stop()
