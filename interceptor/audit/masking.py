@@ -29,7 +29,10 @@ SECRET_WORDS = (
     "configxml",
 )
 
-REMEMBERED = 4096  # sets of names; more than a busy PBX shows, less than a flood of invented names would cost
+_NAME = re.compile(r"[^\s{}<>\"':,;|]{0,64}")  # what a parameter's name can look like
+
+REMEMBERED = 1024  # sets of names; more than a busy PBX shows, less than a flood of invented names would cost
+REMEMBERED_BYTES = 2048  # all names of a set together; a longer set is no message of the reference
 
 
 class Way(Enum):
@@ -40,10 +43,14 @@ class Way(Enum):
 
 
 class Mask(Struct, frozen=True, gc=False):
-    """The parameters to hide in messages with one set of names, each with the way to do it."""
+    """The parameters to hide in messages with one set of names, each with the way to do it.
+
+    ``bodies`` are "names" that are no names but a body of another format, with a secret somewhere in it.
+    """
 
     ways: tuple[tuple[str, Way], ...]
     masked: tuple[str, ...]
+    bodies: tuple[str, ...] = ()
 
 
 class Masker:
@@ -66,20 +73,25 @@ class Masker:
         key = (secrets, dtmf, numbers, *values)
         found = self._masks.get(key)
         if found is None:
-            if len(self._masks) >= REMEMBERED:
-                self._masks.clear()
-            found = self._masks[key] = self._read(values, secrets, dtmf, numbers)
+            found = self._read(values, secrets, dtmf, numbers)
+            if sum(map(len, values)) <= REMEMBERED_BYTES:
+                if len(self._masks) >= REMEMBERED:
+                    self._masks.clear()
+                self._masks[key] = found
         return found
 
     def _read(
         self, values: Mapping[str, str], secrets: frozenset[str], dtmf: frozenset[str], numbers: frozenset[str]
     ) -> Mask:
         ways: list[tuple[str, Way]] = []
+        bodies: list[str] = []
         for name in values:
             way = self.way(name, secrets, dtmf, numbers)
             if way is not None:
                 ways.append((name, way))
-        return Mask(tuple(ways), tuple(name for name, _ in ways))
+                if _NAME.fullmatch(name) is None:
+                    bodies.append(name)
+        return Mask(tuple(ways), tuple(HIDDEN if name in bodies else name for name, _ in ways), tuple(bodies))
 
     def way(self, name: str, secrets: frozenset[str], dtmf: frozenset[str], numbers: frozenset[str]) -> Way | None:
         """How the value of the parameter ``name`` is hidden; ``None`` when it may be shown."""
@@ -112,32 +124,47 @@ def is_secret_name(name: str) -> bool:
 
 
 _USERINFO = re.compile(r"(?<=//)[^/?#\s]*@")
-_QUERY_VALUE = re.compile(r"([?&;#])([^=&;#?\s]+)=([^&;#\s]*)")
+# `name=` after a mark, or at the start; the same once more escaped, as it stands in an address inside an address. The
+# possessive `++` keeps the time linear, whatever a sender writes.
+_ASSIGNED = re.compile(r"(?:^|[?&;#,\s]|%3F|%26|%3B)([^=&;#?,\s%]++)(?:=|%3D)", re.IGNORECASE)
+_VALUE_END = re.compile(r"[&;#\s]|%26|%3B", re.IGNORECASE)
 
 
-def mask_url(text: str) -> str:
-    """``text`` with the user names and passwords of the addresses in it hidden, and the secrets in their queries.
+def may_tell(text: str) -> bool:
+    """Whether :func:`mask_text` has to look at ``text`` at all: cheap, and true too often rather than too seldom."""
+    return "=" in text or "%3" in text or ("@" in text and "//" in text)
 
-    Nothing else of it changes; text without an address comes back as it is.
+
+def mask_text(text: str) -> str:
+    """``text`` with user names and passwords of addresses hidden, and every ``name=value`` whose name is a secret's.
+
+    Nothing else of it changes.
     """
-    if "//" in text and "@" in text:
+    if "@" in text and "//" in text:
         text = _USERINFO.sub(HIDDEN + "@", text)
-    if "=" in text and "?" in text:
-        text = _QUERY_VALUE.sub(_hide_query_value, text)
+    if "=" in text or "%3" in text:
+        text = _hide_assigned(text)
     return text
 
 
-def _hide_query_value(found: re.Match[str]) -> str:
-    mark, name, _ = found.groups()
-    return f"{mark}{name}={HIDDEN}" if is_secret_name(name.lower()) else found.group()
+def _hide_assigned(text: str) -> str:
+    parts: list[str] = []
+    done = 0
+    for found in _ASSIGNED.finditer(text):
+        if found.start() >= done and is_secret_name(found[1].lower()):
+            end = _VALUE_END.search(text, found.end())
+            parts += (text[done : found.end()], HIDDEN)
+            done = len(text) if end is None else end.start()
+    parts.append(text[done:])
+    return "".join(parts)
 
 
 def path_alone(path: str) -> str:
-    """The path of a request without any query, also without one that came with no question mark (``/command=…``)."""
+    """The path of a request without any query, also one that came with no question mark (``/command=…``)."""
     path = path.partition("?")[0].partition("#")[0]
     if "=" in path or "%" in path:
         lower = path.lower()
         ends = [at for at in (lower.find("="), lower.find("%3d"), lower.find("%3f")) if at >= 0]
         if ends:
             path = path[: path.rfind("/", 0, min(ends)) + 1]
-    return mask_url(path) if "@" in path else path
+    return mask_text(path) if "@" in path else path

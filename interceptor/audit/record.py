@@ -13,7 +13,7 @@ from enum import Enum
 
 from msgspec import Struct
 
-from interceptor.audit.masking import HIDDEN, Mask, Masker, Way, mask_url, path_alone
+from interceptor.audit.masking import HIDDEN, Mask, Masker, Way, mask_text, may_tell, path_alone
 from interceptor.settings import Masking
 from interceptor.values import Decision, Facts, Kind, NumberClass, Verdict
 
@@ -160,9 +160,9 @@ class Recorder:
         if mask.ways:
             parameters, hidden = self._hide(values, mask)
         written = "\n".join(values.values())
-        if "://" in written and ("@" in written or "=" in written):
-            parameters, masked = _mask_addresses(parameters, masked)
-        number, caller = facts.number, facts.caller
+        if may_tell(written):
+            parameters, masked = _mask_texts(parameters, masked)
+        name, number, caller = facts.name, facts.number, facts.caller
         refusal, reply = decision.refusal, decision.reply
         record = DecisionRecord(
             0,
@@ -171,7 +171,7 @@ class Recorder:
             self._worker,
             listener,
             facts.kind,
-            facts.name,
+            mask_text(name) if may_tell(name) else name,
             facts.app,
             facts.source,
             method,
@@ -186,7 +186,7 @@ class Recorder:
             "" if number is None else masker.number(number.canonical),
             None if number is None else number.number_class,
             "" if caller is None else masker.number(caller.canonical),
-            mask_url(target) if target else "",
+            mask_text(target) if target else "",
             parameters,
             (),
             None if refusal is None else RefusalRecord(refusal.code, refusal.message),
@@ -224,7 +224,7 @@ class Recorder:
             exchange,
             self._worker,
             outcome,
-            mask_url(endpoint) if "@" in endpoint else endpoint,
+            mask_text(endpoint) if "@" in endpoint else endpoint,
             code,
             http_status,
             attempts,
@@ -248,6 +248,8 @@ class Recorder:
             needle = value if way is Way.WHOLE else value.lstrip("+")
             if len(needle) >= SHORTEST_SCRUBBED and needle not in instead:
                 hidden.append((needle, instead))
+        for name in mask.bodies:
+            shown[HIDDEN] = shown.pop(name)
         return shown, tuple(hidden)
 
     def _hide_change(
@@ -260,21 +262,19 @@ class Recorder:
         way = self._masker.way(change.name, secrets, dtmf, numbers)
         before, after = change.before, change.after
         if way is None:
-            before = None if before is None else mask_url(before)
-            after = None if after is None else mask_url(after)
+            before = None if before is None else mask_text(before)
+            after = None if after is None else mask_text(after)
         else:
             before = None if before is None else self._masker.hide(before, way)
             after = None if after is None else self._masker.hide(after, way)
         return ChangedParameter(change.name, before, after)
 
 
-def _mask_addresses(
-    parameters: Mapping[str, str], masked: tuple[str, ...]
-) -> tuple[Mapping[str, str], tuple[str, ...]]:
-    """``parameters`` without the user names, passwords and secret queries of the addresses in them."""
+def _mask_texts(parameters: Mapping[str, str], masked: tuple[str, ...]) -> tuple[Mapping[str, str], tuple[str, ...]]:
+    """``parameters`` without the secrets that stand inside their values: in addresses, in what was not taken apart."""
     for name, value in parameters.items():
-        if "://" in value:
-            shown = mask_url(value)
+        if may_tell(value):
+            shown = mask_text(value)
             if shown != value:
                 parameters = {**parameters, name: shown}
                 masked = masked if name in masked else (*masked, name)

@@ -81,7 +81,7 @@ class Chain:
     def open(self) -> tuple[Repair, ...]:
         """Take the chain, mend its end, and be ready to write its next record."""
         try:
-            self._directory.mkdir(parents=True, exist_ok=True)
+            self._make_directory()
             self._take_lock()
             return self._continue()
         except OSError as error:
@@ -135,6 +135,11 @@ class Chain:
         if durable and not _DSYNC:
             _sync(file)
 
+    def _make_directory(self) -> None:
+        if not self._directory.is_dir():
+            self._directory.mkdir(parents=True, exist_ok=True)
+            _sync_directory(self._directory.parent)
+
     def _take_lock(self) -> None:
         try:
             lock = take_lock(self._directory / f"{self._worker}.lock")
@@ -177,9 +182,13 @@ class Chain:
         first = self.sequence + 1
         made = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         path = self._directory / f"{self._worker}-{made}-{first:012}.jsonl"
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o640)
         try:
-            os.ftruncate(file, 0)  # only an empty leftover of a failed try can have this name
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o640)
+        except FileExistsError:
+            if path.stat().st_size:
+                raise
+            file = os.open(path, os.O_RDWR)  # the leftover of a failed try
+        try:
             _sync_directory(self._directory)
         except OSError:
             os.close(file)
@@ -199,7 +208,7 @@ class Chain:
                 self._failed = False
                 return
             _sync(file)
-        self._directory.mkdir(parents=True, exist_ok=True)
+        self._make_directory()
         if not (self._directory / f"{self._worker}.lock").exists():
             self._take_lock()
         if file is not None and not os.fstat(file).st_nlink:

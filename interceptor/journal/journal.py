@@ -178,7 +178,7 @@ class Journal:
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._idle.wait()
-                while self._records:
+                while self._records or self._outage:
                     before = len(self._records)
                     self._start()
                     await self._idle.wait()
@@ -231,7 +231,7 @@ class Journal:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._batch or not self._records:
+        if self._batch or not (self._records or self._outage):
             return
         self._scheduled = True
         self._idle.clear()

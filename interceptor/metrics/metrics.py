@@ -75,7 +75,9 @@ class Metrics:
         try:
             self._command_cells[name, code, rule, verdict][0] += 1
         except KeyError:
-            self._new_cell(self._command_cells, (name, code, rule, verdict))
+            # A name that a sender invented must not stay in memory, however long it is.
+            known = name if name in self._commands else OTHER
+            self._count_cell(self._command_cells, (known, code, rule, verdict))
         own = self._own_command
         own[bisect_left(_OWN_BUCKETS, own_seconds)] += 1
         own[-1] += own_seconds
@@ -91,7 +93,8 @@ class Metrics:
         try:
             self._notification_cells[name, outcome, rule, verdict][0] += 1
         except KeyError:
-            self._new_cell(self._notification_cells, (name, outcome, rule, verdict))
+            known = name if name in self._notifications else OTHER
+            self._count_cell(self._notification_cells, (known, outcome, rule, verdict))
         own = self._own_notification
         own[bisect_left(_OWN_BUCKETS, own_seconds)] += 1
         own[-1] += own_seconds
@@ -264,10 +267,10 @@ class Metrics:
                 value += values.get(labels, 0)
         values[labels] = value
 
-    def _new_cell[K: tuple[object, ...]](self, cells: dict[K, list[int]], key: K) -> None:
-        if len(cells) >= CELLS:
+    def _count_cell[K: tuple[object, ...]](self, cells: dict[K, list[int]], key: K) -> None:
+        if key not in cells and len(cells) >= CELLS:
             self._fold()
-        cells[key] = [1]
+        cells.setdefault(key, [0])[0] += 1
 
     def _fold(self) -> None:
         """Move what was counted in combination to the families it belongs to."""

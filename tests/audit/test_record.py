@@ -161,6 +161,39 @@ def test_an_address_is_kept_without_the_secrets_in_it(written, expected):
     assert record.masked == (() if written == expected else ("url",))
 
 
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"command": "Call;password=hunter2"}, {"command": "Call;password=***"}),
+        ({'{"password": "hunter2"}': ""}, {"***": "***"}),
+        ({"url": "http://a.test/?to=http%3A%2F%2Fb.test%2F%3Ftoken%3Dhunter2%26step%3D2"}, None),
+        ({"url": "http://a.test/cb%3fPassword%3dhunter2"}, {"url": "http://a.test/cb%3fPassword%3d***"}),
+        ({"text": "your password=hunter2 is new"}, {"text": "your password=*** is new"}),
+    ],
+)
+def test_a_secret_in_what_was_not_taken_apart_is_hidden(values, expected):
+    record = decided(values)
+    assert "hunter2" not in msgspec.json.encode(record).decode()
+    assert expected is None or record.parameters == expected
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    ["pwd" * 300_000 + "&a=1", "?," * 400_000 + "=", "//@" * 300_000, "password=" * 100_000, "%3F%3D" * 150_000],
+    ids=["names", "marks", "addresses", "assignments", "escapes"],
+)
+def test_a_hostile_text_of_a_megabyte_is_masked_in_linear_time(hostile):
+    began = time.process_time()
+    decided({"command": "Call", "text": hostile, "password": "hunter2"})
+    assert time.process_time() - began < 3.0, "quadratic time would be minutes"
+
+
+def test_a_command_that_swallowed_a_password_does_not_name_it():
+    recorder = Recorder("w1", Masking())
+    record = recorder.decision("e1", 0.0, "commands", facts({}, name="Call;password=hunter2"), ALLOW)
+    assert record.name == "Call;password=***"
+
+
 def test_changes_hide_what_the_parameters_hide():
     record = decided(
         {"command": "Call", "password": "short", "username": "crm", "pin": "abcdefgh"},
@@ -306,3 +339,13 @@ def _texts(value):
     if isinstance(value, list):
         return "\n".join(map(_texts, value))
     return str(value)
+
+
+def test_what_is_remembered_of_names_is_bounded():
+    recorder = Recorder("w1", Masking())
+    for number in range(3000):
+        for names in ({f"n{number}": ""}, {f"n{number}" + "x" * 10_000: ""}):
+            recorder.decision("e1", 0.0, "commands", facts(names), ALLOW, secrets=SECRETS)
+    masks = recorder._masker._masks
+    assert len(masks) <= 1024
+    assert sum(len(name) for key in masks for name in key[3:]) < 100_000

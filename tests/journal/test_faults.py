@@ -209,6 +209,25 @@ def test_a_disk_that_hangs_is_not_waited_for(book, run, keep, wait_until, monkey
     assert book.exchanges() == ["before", "hangs", "behind it"]
 
 
+def test_after_a_hanging_write_the_journal_goes_on_although_nothing_came_meanwhile(
+    book, run, keep, wait_until, monkeypatch
+):
+    async def story():
+        journal = await book.journal(stall_seconds=0.02)
+        goes_on = threading.Event()
+        write = journal._chain.write
+        monkeypatch.setattr(journal._chain, "write", lambda *a, **k: (goes_on.wait(10), write(*a, **k)))
+        assert not await keep(journal, book.record("hangs"))
+        goes_on.set()
+        await wait_until(lambda: journal.healthy)
+        assert await keep(journal, book.record("after"))
+
+    run(story())
+    book.assert_gap_free()
+    assert book.exchanges() == ["hangs", "after"]
+    assert [gap["detail"] for gap in book.gaps()] == ["the disk does not answer"]
+
+
 def test_closing_while_the_disk_is_full_counts_what_is_lost(book, run, keep):
     failures = Failures()
 

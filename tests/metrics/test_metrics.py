@@ -94,6 +94,16 @@ def test_a_flood_of_invented_names_does_not_grow_the_tables():
     assert len([name for name in found if name.startswith("interceptor_commands_total")]) < 10
 
 
+def test_an_invented_name_is_not_kept_in_memory():
+    made = metrics()
+    for _ in range(3):
+        made.command_settled("x" * 100_000, 200, "", "allow", 0.0, 0.0)
+        made.notification_settled("x" * 100_000, "answered", "", "allow", 0.0, 0.0)
+    assert list(made._command_cells) == [("_other", 200, "", "allow")]
+    assert list(made._notification_cells) == [("_other", "answered", "", "allow")]
+    assert samples(made.snapshot())['interceptor_commands_total{code="200",command="_other"}'] == 3
+
+
 def families_cells():
     from interceptor.metrics import metrics as module
 
