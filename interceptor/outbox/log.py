@@ -82,7 +82,7 @@ class Log:
 
     def append(self, lines: Sequence[Entry | Gone], *, durable: bool) -> None:
         """Write ``lines``; raises :class:`OSError` with none of them written."""
-        if self._file is None or os.fstat(self._file).st_nlink == 0:
+        if self._file is None or self.deleted:
             raise OSError(errno.ENOENT, "the outbox file is gone", str(self._path))
         offset, rest = self._size, memoryview(_encode(lines))
         try:
@@ -100,12 +100,18 @@ class Log:
         self._size = offset
 
     @property
+    def deleted(self) -> bool:
+        """Whether somebody has deleted the file under our hands; :meth:`rewrite` makes it again."""
+        return self._file is not None and os.fstat(self._file).st_nlink == 0
+
+    @property
     def size(self) -> int:
         """The bytes of the file."""
         return self._size
 
     def rewrite(self, entries: Sequence[Entry]) -> None:
         """Let the file hold these entries only."""
+        self._directory.mkdir(parents=True, exist_ok=True)
         fresh_path = self._path.with_suffix(".fresh")
         data = _encode(entries)
         fresh = os.open(fresh_path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)

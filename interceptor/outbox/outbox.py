@@ -138,6 +138,8 @@ class Outbox:
         lines: list[Entry | Gone] = [entry for entry, _ in coming]
         lines += gone
         try:
+            if self._log.deleted:
+                await asyncio.to_thread(self._log.rewrite, list(self._entries))
             await asyncio.to_thread(self._log.append, lines, durable=bool(coming))
         except Exception:  # noqa: BLE001 - the disk, or an entry that is no text: told, and the outbox goes on
             del self._coming[: len(coming)]

@@ -322,6 +322,19 @@ def test_the_watcher_hears_of_records_bytes_and_time(book, run, keep):
     assert counts.written == [(1, book.files()[0].stat().st_size, True)]
 
 
+def test_a_system_that_cannot_write_and_sync_in_one_call_does_both(book, run, keep, monkeypatch):
+    monkeypatch.setattr("interceptor.journal.chain._DSYNC", 0)
+
+    async def story():
+        journal = await book.journal()
+        for _ in range(3):
+            assert await keep(journal, book.record())
+
+    run(story())
+    book.assert_gap_free()
+    assert len(book.lines()) == 3
+
+
 def test_journal_files_are_not_for_everyone(book, run, keep):
     async def story():
         assert await keep(await book.journal(), book.record())

@@ -2,6 +2,7 @@ import asyncio
 import os
 import resource
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -428,6 +429,25 @@ def test_an_entry_that_cannot_be_written_down_is_told_and_costs_the_next_ones_no
         await until(lambda: app.got == ["fine"])
 
     run(story())
+
+
+def test_a_deleted_folder_is_made_again_with_everything_that_waits(opened, run, app, tmp_path):
+    async def first():
+        app.up = False
+        box = await opened()
+        assert await box.put(entry("one"))
+        shutil.rmtree(tmp_path / "outbox")
+        assert await box.put(entry("two"))
+        await box.close()
+
+    async def second():
+        app.up = True
+        box = await opened()
+        await until(lambda: box.depth == 0)
+
+    run(first())
+    run(second())
+    assert app.got == ["one", "two"]
 
 
 def test_a_second_process_is_refused(opened, run):
