@@ -45,6 +45,7 @@ class SimulatedApp:
         self._patience_seconds = patience_seconds
         self._server = HttpServer(self._answer, host=host, port=port, software=SOFTWARE, bare_query=False)
         self._client: CommandClient | None = None
+        self._client_of = ("", "", "")  # where it asks, and as whom
 
     @property
     def url(self) -> str:
@@ -100,9 +101,11 @@ class SimulatedApp:
 
     async def command(self, name: str, /, *, method: str = "GET", **parameters: str) -> CommandAnswer:
         """Send a command: ``await app.command("Call", Dialed="+36201234567", Url=…)``."""
-        if self._client is None or self._client.url != self.pbx_url.rstrip("/"):
+        known = (self.pbx_url, self.username, self.password)
+        if self._client is None or self._client_of != known:
             if self._client is not None:
                 await self._client.close()
+            self._client_of = known
             self._client = CommandClient(
                 self.pbx_url,
                 self.clock,

@@ -1,0 +1,63 @@
+"""The demo as a newcomer runs it: without a terminal, once, and ended in the middle."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+WAIT = 60.0
+
+
+def started(*arguments: str, folder: Path) -> subprocess.Popen[str]:
+    environment = os.environ | {"TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "interceptor", "demo", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+
+
+def test_the_demo_shows_each_way_a_message_can_go_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    process = started("--once", folder=tmp_path)
+    told, errors = process.communicate(timeout=WAIT)
+    assert (process.returncode, errors) == (0, "")
+    for wanted in (
+        r"deny +premium-and-satellite-numbers-are-never-dialled +code 306",
+        r"CallerId: 1500 → \+3612222222",
+        r"→ pbx-marketing, code 200",
+        r"answer unwanted-callers-are-turned-away",
+        r"the caller hears the app's fallback",
+        r"kept, to be delivered later",
+        r"on trial, would have acted: .*trial-no-calls-abroad",
+        r"refused +4\b",
+        r"rerouted +1\b",
+        r"metrics +http://127\.0\.0\.1:\d+/metrics",
+    ):
+        assert re.search(wanted, told), wanted
+    assert "✗" not in told
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupt_ends_the_demo_at_once_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    process = started(folder=tmp_path)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "Ctrl-C ends the demo" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=WAIT)
+    assert process.returncode == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_configuration_with_problems_is_told_with_its_places(tmp_path: Path) -> None:
+    broken = tmp_path / "config.yaml"
+    broken.write_text("country: HU\nworkerz: 2\n")
+    process = started("--once", "--config", str(broken), folder=tmp_path)
+    told, _ = process.communicate(timeout=WAIT)
+    assert process.returncode == 1
+    assert f"{broken}:2:1:" in told
