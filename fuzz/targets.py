@@ -22,7 +22,7 @@ from interceptor.wire.parameters import decode, join_target, split_target
 
 _HEAD_MOST = 512
 _BODY_MOST = 256
-_ORACLE_EVERY = 8  # h11 is slow
+_ORACLE_EVERY = 4  # h11 is slow
 _numbers = NumberReader("HU", ("1xxx", "2xxx"), 512)
 _CHANGES = (
     SetParameter("Dialed", "+36 é\udcff"),

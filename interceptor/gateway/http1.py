@@ -16,7 +16,7 @@ Peers repeat their header blocks byte for byte, so a block that was read before 
 """
 
 import re
-from typing import Final
+from typing import ClassVar, Final
 
 from msgspec import Struct
 
@@ -344,6 +344,8 @@ class _Reader:
 
     __slots__ = ("_body", "_buffer", "_chunks", "_head_most", "_missing", "_searched", "body_most")
 
+    _BAD_FIRST_LINE: ClassVar[str]
+
     def __init__(self, head_most: int, body_most: int) -> None:
         self._buffer = b""
         self._head_most = head_most
@@ -376,6 +378,8 @@ class _Reader:
         if 0 <= end <= self._head_most:
             self._searched = 0
             return end
+        if data[:2] == b"\r\n":
+            raise Http1Error(self._BAD_FIRST_LINE)
         most = self._head_most + 3
         if _BARE_NEWLINE.search(data, self._searched, most):
             raise Http1Error("bare_newline")
@@ -427,6 +431,8 @@ class RequestReader(_Reader):
     """Reads the requests of one connection, in order. After an :class:`Http1Error` the connection is of no use."""
 
     __slots__ = ("_after_empty_line", "_head", "wants_continue")
+
+    _BAD_FIRST_LINE = "bad_request_line"
 
     def __init__(self, head_most: int, body_most: int) -> None:
         super().__init__(head_most, body_most)
@@ -481,7 +487,7 @@ class RequestReader(_Reader):
 
 def _refuse_bare_newline(data: bytes, end: int) -> None:
     """Raise what would have been raised, had the head come in pieces."""
-    if _BARE_NEWLINE.search(data, 0, end + 2):
+    if data[:2] != b"\r\n" and _BARE_NEWLINE.search(data, 0, end + 2):
         raise Http1Error("bare_newline") from None
 
 
@@ -525,6 +531,7 @@ class ReplyReader(_Reader):
 
     __slots__ = ("_head", "_interim", "_until_close")
 
+    _BAD_FIRST_LINE = "bad_status_line"
     _INTERIM_MOST: Final = 8
 
     def __init__(self, head_most: int, body_most: int) -> None:

@@ -1,0 +1,61 @@
+"""Any bytes, in any pieces: requests, replies or an :class:`Http1Error`, within the bounds, and nothing else."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fuzz.seeds import HTTP_TOKENS, REPLIES, REQUESTS
+from interceptor.gateway.http1 import REASONS, Http1Error, ReplyReader, RequestReader
+
+HEAD_MOST, BODY_MOST = 96, 48
+_PIECES = st.lists(
+    st.one_of(st.binary(max_size=64), st.sampled_from(HTTP_TOKENS), st.sampled_from(REQUESTS + REPLIES)), max_size=12
+)
+MANY = settings(max_examples=400, deadline=None)
+
+
+def drive(reader: RequestReader | ReplyReader, pieces: list[bytes]) -> None:
+    largest = max(map(len, pieces), default=0)
+    try:
+        for piece in pieces:
+            reader.push(piece)
+            while (message := reader.take()) is not None:
+                assert len(message.body) <= BODY_MOST
+            assert reader.buffered <= HEAD_MOST + 4 + largest
+            held = reader._body
+            assert held is None or len(held) <= BODY_MOST
+        if isinstance(reader, ReplyReader):
+            last = reader.end()
+            assert last is None or len(last.body) <= BODY_MOST
+    except Http1Error as error:
+        assert error.reason in REASONS
+        assert error.status in {400, 413, 417, 431, 505}
+
+
+@MANY
+@given(_PIECES)
+def test_any_pieces_are_requests_or_refused_within_the_bounds(pieces: list[bytes]) -> None:
+    drive(RequestReader(HEAD_MOST, BODY_MOST), pieces)
+
+
+@MANY
+@given(_PIECES)
+def test_any_pieces_are_replies_or_refused_within_the_bounds(pieces: list[bytes]) -> None:
+    drive(ReplyReader(HEAD_MOST, BODY_MOST), pieces)
+
+
+@MANY
+@given(
+    st.dictionaries(st.from_regex(rb"[A-Za-z-]{1,12}", fullmatch=True), st.from_regex(rb"[!-~]{0,20}", fullmatch=True))
+)
+def test_header_blocks_are_forwarded_with_every_line_as_written_but_those_of_the_hop(
+    headers: dict[bytes, bytes],
+) -> None:
+    lines = [
+        b"%b: %b\r\n" % pair for pair in headers.items() if not pair[0].lower().startswith((b"c", b"t", b"h", b"e"))
+    ]
+    reader = RequestReader(1 << 14, BODY_MOST)
+    reader.push(b"GET / HTTP/1.0\r\n" + b"".join(lines) + b"\r\n")
+    read = reader.take()
+    assert read is not None
+    hop = (b"keep-alive:", b"proxy-", b"upgrade:")
+    assert read.block.forwarded == b"".join(line for line in lines if not line.lower().startswith(hop))
