@@ -1,85 +1,103 @@
-"""``interceptor demo``: the example configuration and the example rules at work, with nothing but this program."""
+"""``interceptor demo``: two PBXs, a few apps and Interceptor between them, playing scenarios in this terminal."""
 
 import asyncio
-import contextlib
-import os
-from importlib.resources import files
+import signal
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from interceptor.cli.problems import told
 from interceptor.cli.shipped import shipped
-from interceptor.cli.telling import Teller
-from interceptor.cli.town import Town
-from interceptor.simulator.scenario import Outcome, Scenario, play, read_scenario
-from interceptor.worker import new_event_loop
 
-PAUSE_SECONDS = 0.25  # between steps, so that a person can follow
-ROUND_SECONDS = 5.0  # between two rounds
-DELIVERY_SECONDS = 10.0  # for what was kept to be delivered
+if TYPE_CHECKING:
+    from interceptor.cli.screen import Screen
+    from interceptor.cli.stage import Stage
+    from interceptor.simulator.scenario import Scenario
 
-ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="Another configuration than the example.")]
-RulesOption = Annotated[Path | None, typer.Option("--rules", help="Another rules folder than the example's.")]
-OnceOption = Annotated[bool, typer.Option("--once", help="Play once, and end with 0 if all went as written.")]
+SPEED = 12.0
+"""How much faster than life calls go on a terminal, where somebody reads along; without one they take no time at all."""
+BETWEEN_ROUNDS_SECONDS = 4.0
 
 
-def demo(once: OnceOption = False, config: ConfigOption = None, rules: RulesOption = None) -> None:
-    """Start a PBX, applications and Interceptor between them, and play scenarios.
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="Play every scenario once and end.")] = False,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="A configuration of yours in place of the example.")
+    ] = None,
+    rules: Annotated[Path | None, typer.Option("--rules", help="Rules of yours in place of the configured.")] = None,
+    scenarios: Annotated[
+        Path | None, typer.Option("--scenarios", help="A folder of scenarios of yours in place of the shipped.")
+    ] = None,
+) -> None:
+    """Play scenarios with two simulated PBXs, their apps and Interceptor between them, and show what passes.
 
-    Every message is shown as it passes: its verdict, the rule that acted, what was changed. Ctrl-C ends it all.
+    Addresses in the configuration are replaced by free ports of this machine, passwords are made up.
+    Ctrl-C ends everything.
     """
-    console = Console(highlight=False)
-    with told(), contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=new_event_loop) as runner:
-        good = runner.run(_show(console, config or shipped() / "config.example.yaml", rules, once=once))
-        raise typer.Exit(0 if good else 1)
+    from interceptor.worker import new_event_loop
+    from interceptor.cli.stage import StageError
+
+    with told():
+        played = _load(scenarios)
+        try:
+            with asyncio.Runner(loop_factory=new_event_loop) as runner:
+                good = runner.run(_run(config or shipped() / "config.example.yaml", rules, played, once=once))
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+        except StageError as error:
+            typer.echo(f"the demo cannot start: {error}", err=True)
+            raise typer.Exit(2) from None
+    own = config is not None or rules is not None
+    raise typer.Exit(0 if good or own else 1)
 
 
-def scenes() -> list[Scenario]:
-    """The demo's scenarios, in the order in which they are played."""
-    folder = files("interceptor.cli") / "scenes"
-    found = sorted((each for each in folder.iterdir() if each.name.endswith(".yaml")), key=lambda each: each.name)
-    return [read_scenario(each.read_bytes(), each.name) for each in found]
+def _load(folder: Path | None) -> "list[Scenario]":
+    import interceptor.simulator
+    from interceptor.simulator.scenario import read_scenario
+
+    folder = folder or Path(interceptor.simulator.__file__).parent / "scenarios" / "demo"
+    return [read_scenario(file.read_bytes(), str(file)) for file in sorted(folder.glob("*.yaml"))]
 
 
-async def _show(console: Console, config: Path, rules: Path | None, *, once: bool) -> bool:
-    teller = Teller(console)
-    scenarios = scenes()
-    pause = PAUSE_SECONDS if console.is_terminal and not once else 0.0
+async def _run(config: Path, rules: Path | None, scenarios: "list[Scenario]", *, once: bool) -> bool:
+    """Play until it is over or somebody ends it; whatever happens, nothing is left running."""
+    from interceptor.cli.screen import Screen
+    from interceptor.cli.stage import Stage
+    from interceptor.cli.story import Story
+    from interceptor.simulator.clock import Clock, RealClock, VirtualClock
+
+    main = asyncio.current_task()
+    assert main is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, main.cancel)
+    screen = Screen(live=sys.stdout.isatty())
+    clock: Clock = RealClock(SPEED) if screen.live else VirtualClock()
+    stories: list[Story] = []
+    async with Stage(config, rules, clock=clock, observe=lambda record: stories[-1].observe(record)) as stage:
+        stories.append(Story(stage.settings, screen.line))
+        with screen:
+            screen.addresses(stage)
+            good = await _play_all(stage, scenarios, screen)
+            screen.sum(stories[-1].sum, stage)
+            while not once:
+                await asyncio.sleep(BETWEEN_ROUNDS_SECONDS)
+                good = await _play_all(stage, scenarios, screen) and good
+                screen.sum(stories[-1].sum, stage)
+    return good
+
+
+async def _play_all(stage: "Stage", scenarios: "list[Scenario]", screen: "Screen") -> bool:
+    from interceptor.cli.stage import settle
+    from interceptor.simulator.scenario import play
+
     good = True
-    async with Town(config, rules, os.environ, teller.observe) as town:
-        while True:
-            for scenario in scenarios:
-                good &= await _play(scenario, town, teller, pause)
-            await _delivered(town)
-            calls = sum(len(pbx.core.calls.history) for pbx in town.world.pbxs.values())
-            teller.summary(calls, town.addresses)
-            if once:
-                return good
-            console.print("\n  Ctrl-C ends the demo; the scenarios begin again in a moment.", style="dim")
-            await asyncio.sleep(ROUND_SECONDS)
-
-
-async def _play(scenario: Scenario, town: Town, teller: Teller, pause: float) -> bool:
-    teller.scene(scenario.name, scenario.note)
-    outcomes: asyncio.Queue[Outcome] = asyncio.Queue()
-
-    def watch(outcome: Outcome) -> None:
-        teller.step(outcome.step.told, good=outcome.good, detail=outcome.detail)
-        outcomes.put_nowait(outcome)
-
-    played = await play(scenario, town.world, watch=watch)
-    await asyncio.sleep(pause * outcomes.qsize())
-    return played.good
-
-
-async def _delivered(town: Town) -> None:
-    """Let what was kept for an app that is back arrive before the summary is made."""
-    interceptor = town.interceptor
-    assert interceptor is not None
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(DELIVERY_SECONDS):
-            while any(interceptor.worker.deliveries.depths().values()):  # noqa: ASYNC110 - the outbox tells nobody
-                await asyncio.sleep(0.05)
+    for scenario in scenarios:
+        if missing := stage.missing(scenario):
+            screen.left_out(scenario, missing)
+            continue
+        screen.begin(scenario)
+        played = await play(scenario, stage.world, watch=screen.outcome)
+        await settle()
+        good = good and played.good
+    return good

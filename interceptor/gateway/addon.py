@@ -43,8 +43,7 @@ class PipelineAddon:
             return http.Response.make(405, b"", {"Allow": "GET, POST"})
         door = self._doors[flow.client_conn.proxy_mode.full_spec]
         asker = _Waiting()
-        peer = flow.client_conn.peername
-        self._hooks.ask(asker, _request_of(flow.request), peer[0] if peer else "", door)
+        self._hooks.ask(asker, _request_of(flow.request), flow.client_conn.peername[0], door)
         async with asyncio.timeout(self._answer_seconds):
             response = await asker.response
         status, _, reason = response.status_line.partition(b" ")
