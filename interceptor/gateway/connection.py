@@ -162,7 +162,7 @@ class ClientConnection(asyncio.Protocol):
             if data[0] not in _TOKEN_FIRST and self._hand_over(data):
                 return
         self._reader.push(data)
-        if not self._busy:
+        if not self._busy and self._writable:
             self._serve()
         elif self._reader.buffered > _PIPELINED_MOST and not self._paused_reading:
             self._paused_reading = True
@@ -172,7 +172,7 @@ class ClientConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The asker sends no more; what is in flight is still answered."""
         self._eof = True
-        if self._busy:
+        if self._busy or not self._writable:
             return True
         self.close()
         return False
@@ -185,6 +185,8 @@ class ClientConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The asker reads again."""
         self._writable = True
+        if self._closing:
+            return  # what is left is still to be taken in time
         if self._waits is _Wait.READER:
             self._wait_for(_Wait.NOTHING, NEVER)
         if not self._busy and not self._serving:
@@ -215,9 +217,11 @@ class ClientConnection(asyncio.Protocol):
         self.due = self._door.now() + seconds
 
     def close(self) -> None:
-        """Close once what was written has gone."""
+        """Close once what was written has gone, or nobody took it in time."""
         self._closing = True
         if self._transport is not None:
+            if self._waits is not _Wait.READER:
+                self._wait_for(_Wait.READER, self._door.request_seconds)
             self._transport.close()
 
     def abort(self) -> None:
@@ -254,6 +258,8 @@ class ClientConnection(asyncio.Protocol):
     def _wait(self) -> None:
         """The next request has not come whole."""
         reader = self._reader
+        if self._paused_reading:  # whatever waits is part of one request, and has the bound of one
+            self._resume_reading()
         if self._eof:
             self.close()
         elif reader.unfinished:
@@ -302,14 +308,13 @@ class ClientConnection(asyncio.Protocol):
         if not keeps:
             self.close()
             return
-        if self._paused_reading and self._reader.buffered <= _PIPELINED_MOST:
-            self._paused_reading = False
-            transport.resume_reading()
         if self._serving:
             return  # a request that was answered at once: the loop goes on
+        if self._paused_reading and self._reader.buffered <= _PIPELINED_MOST:
+            self._resume_reading()
         if self._reader.buffered or self._eof:
             self._serve()
-        else:
+        elif self._writable:
             self._waits = _Wait.REQUEST
             self.due = self._door.now() + self._door.idle_seconds
 
@@ -328,13 +333,17 @@ class ClientConnection(asyncio.Protocol):
             % (_REASONS[status], len(body), body)
         )
         if self._paused_reading:
-            self._paused_reading = False
-            transport.resume_reading()
+            self._resume_reading()
         if transport.can_write_eof():
             transport.write_eof()
             self._wait_for(_Wait.END, _LINGER_SECONDS)
         else:
             transport.close()
+
+    def _resume_reading(self) -> None:
+        self._paused_reading = False
+        if self._transport is not None:
+            self._transport.resume_reading()
 
     def _hand_over(self, data: bytes) -> bool:
         hand_over = self._door.hand_over

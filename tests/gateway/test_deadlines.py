@@ -1,0 +1,124 @@
+"""Every wait of a connection has an end."""
+
+import socket
+import time
+from collections.abc import Callable
+
+import pytest
+
+from interceptor.gateway.deadlines import NEVER, Sweeper
+from interceptor.settings import Deadlines, Timeouts
+from tests.gateway.harness import Backend, Gate, Loop, Proxy, Script, answering, eventually, gated, hanging
+
+Start = Callable[..., Proxy]
+StartBackend = Callable[[Script], Backend]
+
+COMMAND = b"GET /?command=ListActiveCalls HTTP/1.1\r\nHost: pbx.test\r\n\r\n"
+POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 22\r\n\r\n"
+OPEN = 'interceptor_connections{listener="commands"}'
+SHORT = Timeouts(command=Deadlines(0.4, 0.8), request=0.3, idle=0.3, shutdown=0.2)
+
+
+def refusals(running: Proxy, reason: str) -> float:
+    return running.counted(f'interceptor_refusals_total{{reason="{reason}"}}')
+
+
+@pytest.mark.parametrize("part", [b"G", b"GET /?command=ListActiveCalls HTTP/1.1\r\nHost: a\r\n", POST, POST + b"command=List"])
+def test_a_slow_sender_is_told_so_and_cut(proxy: Start, backend: StartBackend, part: bytes) -> None:
+    pbx = backend(answering())
+    running = proxy(pbx.port, timeouts=SHORT)
+    client = running.client().send(part)
+    answer = client.read()
+    assert (answer.status, answer.body, client.ended()) == (408, b"slow_sender\n", True)
+    assert refusals(running, "slow_sender") == 1
+    assert (pbx.requests, running.records) == ([], [])
+
+
+def test_a_byte_now_and_then_does_not_buy_more_time(proxy: Start, backend: StartBackend) -> None:
+    running = proxy(backend(answering()).port, timeouts=SHORT)
+    client = running.client()
+    client.socket.settimeout(0.02)
+    began = time.monotonic()
+    dripped, came = 0, b""
+    while time.monotonic() - began < 5.0:
+        client.send(POST[dripped : dripped + 1])
+        dripped += 1
+        try:
+            came = client.socket.recv(9)
+            break
+        except TimeoutError:
+            continue
+    assert came == b"HTTP/1.1 "
+    assert dripped < len(POST)
+    assert 0.3 <= time.monotonic() - began < 3.0
+
+
+def test_a_slow_second_request_is_cut_too(proxy: Start, backend: StartBackend) -> None:
+    running = proxy(backend(answering()).port, timeouts=SHORT)
+    client = running.client().send(COMMAND + b"GET /")
+    assert client.read().code == 200
+    assert client.read().status == 408
+
+
+def test_an_idle_connection_is_closed_without_a_word(proxy: Start, backend: StartBackend) -> None:
+    running = proxy(backend(answering()).port, timeouts=SHORT)
+    fresh, used, emptied = running.client(), running.client(), running.client()
+    assert used.send(COMMAND).read().code == 200
+    emptied.send(b"\r\n")
+    assert [fresh.ended(), used.ended(), emptied.ended()] == [True] * 3
+    assert eventually(lambda: running.counted(OPEN) == 0)
+
+
+def test_a_connection_that_waits_for_its_answer_is_not_idle(proxy: Start, backend: StartBackend, loop: Loop) -> None:
+    gate = Gate(loop)
+    pbx = backend(gated(gate))
+    patient = Timeouts(command=Deadlines(9.0, 9.0), request=0.05, idle=0.05, shutdown=0.2)
+    running = proxy(pbx.port, timeouts=patient)
+    client = running.client().send(COMMAND)
+    pbx.wait_for(1)
+    assert running.client().ended()  # one that is idle is closed meanwhile
+    gate.open()
+    assert client.read().code == 200
+
+
+def test_an_answer_that_does_not_come_in_time_is_answered_for(proxy: Start, backend: StartBackend) -> None:
+    running = proxy(backend(hanging).port, timeouts=SHORT)
+    client = running.client().send(COMMAND)
+    assert client.read().code == 904
+    assert client.send(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").read(bodiless=True).status == 204  # it may go on
+
+
+@pytest.mark.parametrize("option", [b"", b"Connection: close\r\n"])
+def test_an_asker_that_never_reads_its_answers_is_cut(proxy: Start, backend: StartBackend, option: bytes) -> None:
+    """Whatever the size: what the system did not take over from us may be much or little."""
+    body = b"<Response><Code>200</Code>" + b" " * 90_000 + b"</Response>"
+    running = proxy(backend(answering(body)).port, timeouts=SHORT)
+    for count in (1, 2, 4, 8, 16, 24, 32, 48):
+        client = running.client()
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        last = COMMAND.replace(b"\r\n\r\n", b"\r\n" + option + b"\r\n")
+        client.send(COMMAND * (count - 1) + last)
+    assert eventually(lambda: running.counted(OPEN) == 0)
+
+
+def test_the_sweeper_meets_every_deadline_even_after_one_that_fails(loop: Loop) -> None:
+    met: list[str] = []
+
+    class Waiting:
+        def __init__(self, name: str) -> None:
+            self.name = name
+            self.due = 0.0
+
+        def overdue(self) -> None:
+            self.due = NEVER
+            met.append(self.name)
+            if self.name == "bad":
+                raise RuntimeError
+
+    async def swept() -> None:
+        sweeper = Sweeper(loop.loop)
+        sweeper.watch([Waiting("bad"), Waiting("good")])
+        sweeper.start()
+
+    loop.run(swept())
+    assert eventually(lambda: met == ["bad", "good"])
