@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from interceptor.simulator.scenario import Scenario
 
 SPEED = 12.0
-"""How much faster than life calls go on a terminal, where somebody reads along; without one they take no time at all."""
+"""How much faster than life calls go on a terminal, where somebody reads along; elsewhere they take no time."""
 BETWEEN_ROUNDS_SECONDS = 4.0
 
 
 def demo(
-    once: Annotated[bool, typer.Option("--once", help="Play every scenario once and end.")] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="Play every scenario once and end, as it does without a terminal.")
+    ] = False,
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="A configuration of yours in place of the example.")
     ] = None,
@@ -36,8 +38,8 @@ def demo(
     Addresses in the configuration are replaced by free ports of this machine, passwords are made up.
     Ctrl-C ends everything.
     """
-    from interceptor.worker import new_event_loop
     from interceptor.cli.stage import StageError
+    from interceptor.worker import new_event_loop
 
     with told():
         played = _load(scenarios)
@@ -80,7 +82,7 @@ async def _run(config: Path, rules: Path | None, scenarios: "list[Scenario]", *,
             screen.addresses(stage)
             good = await _play_all(stage, scenarios, screen)
             screen.sum(stories[-1].sum, stage)
-            while not once:
+            while screen.live and not once:  # without a terminal there is nobody to end it
                 await asyncio.sleep(BETWEEN_ROUNDS_SECONDS)
                 good = await _play_all(stage, scenarios, screen) and good
                 screen.sum(stories[-1].sum, stage)

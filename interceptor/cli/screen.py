@@ -28,7 +28,7 @@ class Screen:
 
     def __enter__(self) -> Self:
         if self.live:
-            from rich.live import Live  # noqa: PLC0415 - only a terminal needs it
+            from rich.live import Live
 
             self._running = Live(self._foot(), console=self._console, refresh_per_second=8, transient=True)
             self._running.start()

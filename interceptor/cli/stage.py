@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from interceptor.app import Interceptor
 from interceptor.audit.record import Record
 from interceptor.loading import load_settings, rule_sources
-from interceptor.settings import Address, App, Cluster, Listener, Mode, Settings, Url
+from interceptor.settings import Address, App, Cluster, Listener, Mode, Url
 from interceptor.simulator import SimulatedApp, SimulatedPbx
 from interceptor.simulator.clock import Clock
 from interceptor.simulator.scenario import Between, Scenario, World
