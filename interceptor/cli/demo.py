@@ -76,7 +76,7 @@ async def _run(config: Path, rules: Path | None, scenarios: "list[Scenario]", *,
     screen = Screen(live=sys.stdout.isatty())
     clock: Clock = RealClock(SPEED) if screen.live else VirtualClock()
     stories: list[Story] = []
-    async with Stage(config, rules, clock=clock, observe=lambda record: stories[-1].observe(record)) as stage:
+    async with Stage(config, rules, clock=clock, observe=lambda record: stories[-1].observe(record)) as stage:  # noqa: PLW0108 - the story is written later
         stories.append(Story(stage.settings, screen.line))
         with screen:
             screen.addresses(stage)

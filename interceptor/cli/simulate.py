@@ -1,144 +1,335 @@
-"""``interceptor simulate``: a PBX, a business application, or scenarios, for trying things out by hand."""
+"""``interceptor simulate``: a PBX, a business application, single commands, and scenarios to play.
+
+Passwords are never arguments, which every user of a machine can read: they come from environment variables.
+"""
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from interceptor.cli.problems import told
-from interceptor.simulator import Menu, RealClock, RoutingTable, Row, SimulatedApp, SimulatedPbx, verb
-from interceptor.simulator.events import Event
-from interceptor.simulator.scenario import Between, Outcome, World, play, read_scenario
+from interceptor.cli.shipped import shipped
 
-app = typer.Typer(help="A simulated PBX, a simulated business application, or scenarios.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from interceptor.simulator import Phone, SimulatedApp, SimulatedPbx
+    from interceptor.simulator.events import Event
+    from interceptor.simulator.scenario import Scenario
 
-PortOption = Annotated[int, typer.Option("--port", min=0, max=65535, help="0: one that is free.")]
-HostOption = Annotated[str, typer.Option("--host", help="Address to listen on.")]
-SpeedOption = Annotated[float, typer.Option("--speed", min=0.01, max=1000.0, help="How much faster time passes.")]
+app = typer.Typer(
+    help="Run a simulated PBX or a simulated business application, or play scenarios.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+)
+
+AddressOption = Annotated[
+    str, typer.Option("--address", "-a", help="Where to listen, HOST:PORT; port 0 takes a free one.")
+]
+SpeedOption = Annotated[float, typer.Option(min=0.01, max=10_000, help="How much faster than life calls go.")]
+UserOption = Annotated[str, typer.Option(help="The user name that commands carry.")]
+PasswordOption = Annotated[
+    str, typer.Option("--password-env", help="The environment variable that holds that user's password.")
+]
 
 
-@app.command("pbx")
+@app.command()
 def pbx(
-    host: HostOption = "127.0.0.1",
-    port: PortOption = 9780,
+    address: AddressOption = "127.0.0.1:9780",
+    generation: Annotated[str, typer.Option(help="`phone-system` or `ozeki-10`.")] = "phone-system",
     speed: SpeedOption = 1.0,
-    user: Annotated[str, typer.Option(help="USER:PASSWORD that commands need.", envvar="SIMULATED_PBX_USER")] = "",
+    user: UserOption = "",
+    password_env: PasswordOption = "PBX_PASSWORD",  # noqa: S107 - the name of a variable
+    api_extension: Annotated[
+        list[str] | None, typer.Option(help="An API extension; may be given more than once.")
+    ] = None,
+    phone: Annotated[
+        list[str] | None,
+        typer.Option(help="NUMBER=BEHAVIOUR: `busy`, `never`, or the seconds until somebody answers."),
+    ] = None,
     route: Annotated[str, typer.Option(help="Where RoutingInterception goes.")] = "",
     incoming: Annotated[str, typer.Option(help="Where IncomingCall goes.")] = "",
     events: Annotated[str, typer.Option(help="Where CallChanged goes.")] = "",
     sms: Annotated[str, typer.Option(help="Where IncomingSMS goes.")] = "",
-    dial: Annotated[list[str] | None, typer.Option(help="FROM:TO, a call that comes in at the start.")] = None,
+    dial: Annotated[
+        list[str] | None, typer.Option(help="CALLER:NUMBER, a call that begins at once; may be given more than once.")
+    ] = None,
 ) -> None:
-    """Answer commands as a PBX does, keep calls, send notifications and run the OzML that comes back."""
-    name, _, password = user.partition(":")
+    """Run a PBX that answers every command, keeps calls, sends notifications and runs the OzML it gets.
 
-    async def serve(console: Console) -> None:
-        clock = RealClock(speed)
-        simulated = SimulatedPbx(host=host, port=port, clock=clock, users={name: password} if name else None)
-        async with simulated:
-            simulated.subscriptions.route, simulated.subscriptions.incoming = route, incoming
-            simulated.subscriptions.events, simulated.subscriptions.sms = events, sms
-            simulated.log.observe(_shown(console))
-            console.print(f"a simulated PBX answers at {simulated.url}; Ctrl-C ends it")
-            for call in dial or ():
-                caller, _, dialled = call.partition(":")
-                simulated.dial(caller, dialled)
-            await asyncio.Event().wait()
+    It prints what it sees and does, until Ctrl-C.
+    """
+    from interceptor.simulator import API, Extension, Generation, RealClock, SimulatedPbx
+    from interceptor.simulator.pbx import EXAMPLE_EXTENSIONS
 
-    _run(serve)
+    host, port = _address(address)
+    if generation not in {each.value for each in Generation}:
+        raise typer.BadParameter("it is `phone-system` or `ozeki-10`", param_hint="--generation")
+    extensions = [*EXAMPLE_EXTENSIONS, *(Extension(id=each, type=API) for each in api_extension or ())]
+    pbx = SimulatedPbx(
+        host=host,
+        port=port,
+        clock=RealClock(speed),
+        generation=Generation(generation),
+        extensions=extensions,
+        phones=[_phone(each) for each in phone or ()],
+        users={user: _password(password_env)} if user else None,
+    )
+    wanted = pbx.subscriptions
+    wanted.route, wanted.incoming, wanted.events, wanted.sms = route, incoming, events, sms
+    calls = [_pair(each, ":", "--dial", "CALLER:NUMBER") for each in dial or ()]
+
+    def begin() -> None:
+        typer.echo(f"the PBX listens on {pbx.url}")
+        for caller, number in calls:
+            pbx.dial(caller, number)
+
+    _serve(pbx, begin)
 
 
 @app.command("app")
 def business_app(
-    host: HostOption = "127.0.0.1",
-    port: PortOption = 8001,
-    speed: SpeedOption = 1.0,
-    pbx_url: Annotated[str, typer.Option("--pbx", help="Where it sends commands: a PBX, or Interceptor.")] = "",
-    user: Annotated[str, typer.Option(help="USER:PASSWORD it sends with commands.", envvar="SIMULATED_APP_USER")] = "",
-    call: Annotated[str, typer.Option(help="A number to call at the start (click to call).")] = "",
-    extension: Annotated[str, typer.Option(help="The API extension that calls.")] = "1500",
-    to: Annotated[str, typer.Option(help="Where the routing table sends every call; empty: no opinion.")] = "",
+    address: AddressOption = "127.0.0.1:8001",
+    scenario: Annotated[
+        Path | None, typer.Option(help="A scenario file; its app answers as it is written there.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Which app of that scenario.")] = "crm",
 ) -> None:
-    """Be an application: a spoken menu for callers, a routing table, and click to call."""
-    name, _, password = user.partition(":")
-    support = (verb("Speak", "We connect you."), verb("BlindTransfer", "", Target="1405"))
-    menu = Menu("Press 1 for the opening hours, 2 for support.", {"1": (verb("Speak", "Nine to five."),), "2": support})
-    rows = (Row(destination=to),) if to else ()
+    """Run an app with a menu and a routing table: the built-in ones, or those of a scenario file.
 
-    async def serve(console: Console) -> None:
-        simulated = SimulatedApp(
-            host=host, port=port, clock=RealClock(speed), pbx_url=pbx_url, username=name, password=password
+    It prints what it is told and what it answers, until Ctrl-C.
+    """
+    from interceptor.simulator import SimulatedApp
+
+    host, port = _address(address)
+    app = SimulatedApp(name=name, host=host, port=port)
+
+    def begin() -> None:
+        _furnish(app, scenario, name)
+        typer.echo(f"the app {name} listens on {app.url}")
+
+    with told():
+        _serve(app, begin)
+
+
+@app.command()
+def send(
+    command: Annotated[str, typer.Argument(help="The command's name, such as `Call`.")],
+    parameters: Annotated[
+        list[str] | None, typer.Argument(help="NAME=VALUE, in the order in which they go out.")
+    ] = None,
+    to: Annotated[str, typer.Option(help="The PBX, or what stands before it.")] = "http://127.0.0.1:7780",
+    post: Annotated[bool, typer.Option("--post", help="POST a form in place of a GET.")] = False,
+    user: UserOption = "",
+    password_env: PasswordOption = "PBX_PASSWORD",  # noqa: S107 - the name of a variable
+) -> None:
+    """Send one command as an app does, and print the answer. Exits with 0 for code 200, 1 for any other, 2 for none."""
+    from interceptor.simulator import CommandAnswer, CommandClient, RealClock
+    from interceptor.simulator.events import EventLog
+
+    pairs = tuple(_pair(each, "=", "PARAMETERS", "NAME=VALUE") for each in parameters or ())
+
+    async def ask() -> CommandAnswer:
+        clock = RealClock()
+        client = CommandClient(
+            to, clock, EventLog(clock), username=user, password=_password(password_env) if user else ""
         )
-        simulated.add(RoutingTable(rows), name="RoutingInterception")
-        simulated.add(menu, name="IncomingCall")
-        simulated.add(menu, name="CallConnected")
-        async with simulated:
-            simulated.log.observe(_shown(console))
-            console.print(f"a simulated application answers at {simulated.url}; Ctrl-C ends it")
-            if call:
-                url = f"{simulated.url}/connected"
-                await simulated.command("Call", ApiExtension=extension, Dialed=call, Url=url)
-            await asyncio.Event().wait()
+        try:
+            return await client.send(command, pairs, method="POST" if post else "GET")
+        finally:
+            await client.close()
 
-    _run(serve)
+    answer = asyncio.run(ask())
+    if answer.status == 0:
+        typer.echo(answer.message, err=True)
+        raise typer.Exit(2)
+    typer.echo(answer.body.decode("utf-8", "replace"))
+    raise typer.Exit(0 if answer.code == 200 else 1)
 
 
-@app.command("scenario")
-def scenario(
-    files: Annotated[list[Path], typer.Argument(help="Scenario files, played in this order.")],
-    commands: Annotated[str, typer.Option(help="Where apps send commands in place of the PBX.")] = "",
-    notifications: Annotated[str, typer.Option(help="Where the PBX sends notifications in place of apps.")] = "",
+@app.command()
+def play(
+    files: Annotated[list[Path], typer.Argument(help="Scenario files, or folders of them.")],
+    through: Annotated[
+        bool, typer.Option("--through-interceptor", help="Put Interceptor between PBX and apps, with --config.")
+    ] = False,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Its configuration; without it, the example.")
+    ] = None,
+    rules: Annotated[Path | None, typer.Option(help="Rules in place of the configured.")] = None,
+    speed: Annotated[
+        float, typer.Option(min=0.0, max=10_000, help="How much faster than life; 0 takes no time at all.")
+    ] = 0.0,
 ) -> None:
-    """Play scenarios; 0 if every step went as written, 1 if not."""
-    good = True
-    between = Between(commands, notifications) if commands and notifications else None
+    """Play scenarios and tell of every step how it went. Exits with 0 when all went well, 1 when not."""
+    from interceptor.cli.stage import StageError
 
-    async def perform(console: Console) -> None:
-        nonlocal good
-        for file in files:
-            with file.open("rb") as opened:
-                wanted = read_scenario(opened.read(), str(file))
-            console.print(Text(wanted.name, style="bold"))
-            async with World(between=between) as world:
-                played = await play(wanted, world, watch=lambda outcome: _tell(console, outcome))
-            good &= played.good
-
-    _run(perform)
+    with told():
+        scenarios = [_read(file) for file in _files(files)]
+        if not scenarios:
+            typer.echo("there is no *.yaml file to play", err=True)
+            raise typer.Exit(2)
+        between = through or config is not None or rules is not None
+        try:
+            if between:
+                good = asyncio.run(_play_through(scenarios, config or shipped() / "config.example.yaml", rules, speed))
+            else:
+                good = asyncio.run(_play(scenarios, speed))
+        except StageError as error:
+            typer.echo(f"cannot start: {error}", err=True)
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
     raise typer.Exit(0 if good else 1)
 
 
-def _run(work: Callable[[Console], Awaitable[None]]) -> None:
-    async def main() -> None:
-        await work(Console(highlight=False))
+async def _play(scenarios: "list[Scenario]", speed: float) -> bool:
+    from interceptor.cli.screen import Screen
+    from interceptor.simulator.clock import RealClock, VirtualClock
+    from interceptor.simulator.scenario import World
+    from interceptor.simulator.scenario import play as play_scenario
 
-    with told(), contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(main())
-
-
-def _tell(console: Console, outcome: Outcome) -> None:
-    mark = "  ✓ " if outcome.good else "  ✗ "
-    place = outcome.step.place
-    line = Text(mark + outcome.step.told, style="" if outcome.good else "red")
-    if not outcome.good:
-        line.append(f"\n      {place}: {outcome.detail}")
-    console.print(line, soft_wrap=True)
+    screen = Screen(live=False)
+    good = 0
+    for scenario in scenarios:
+        screen.begin(scenario)
+        async with World(clock=RealClock(speed) if speed else VirtualClock()) as world:
+            good += (await play_scenario(scenario, world, watch=screen.outcome)).good
+    return _count(good, len(scenarios))
 
 
-def _shown(console: Console) -> Callable[[Event], None]:
-    def show(event: Event) -> None:
-        fields = {name: getattr(event, name) for name in event.__struct_fields__ if name != "at"}
-        shown = " ".join(f"{name}={_short(value)}" for name, value in fields.items() if value not in {None, "", ()})
-        console.print(Text(f"{type(event).__name__:<22} ", style="cyan") + Text(shown), soft_wrap=True)
+async def _play_through(scenarios: "list[Scenario]", config: Path, rules: Path | None, speed: float) -> bool:
+    from interceptor.cli.screen import Screen
+    from interceptor.cli.stage import Stage, settle
+    from interceptor.cli.story import Story
+    from interceptor.simulator.clock import RealClock, VirtualClock
+    from interceptor.simulator.scenario import play as play_scenario
 
-    return show
+    screen = Screen(live=False)
+    stories: list[Story] = []
+    clock = RealClock(speed) if speed else VirtualClock()
+    good = 0
+    async with Stage(config, rules, clock=clock, observe=lambda record: stories[-1].observe(record)) as stage:
+        stories.append(Story(stage.settings, screen.line))
+        for scenario in scenarios:
+            if missing := stage.missing(scenario):
+                screen.left_out(scenario, missing)
+                continue
+            screen.begin(scenario)
+            good += (await play_scenario(scenario, stage.world, watch=screen.outcome)).good
+            await settle()
+    return _count(good, len(scenarios))
 
 
-def _short(value: object) -> str:
-    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-    text = " ".join(text.split())
-    return text if len(text) <= 120 else text[:117] + "..."
+def _count(good: int, of: int) -> bool:
+    typer.echo(f"\n{good} of {of} scenario{'' if of == 1 else 's'} went as written")
+    return good == of
+
+
+def _files(paths: list[Path]) -> list[Path]:
+    """Files as named; of folders every ``*.yaml`` below, in order."""
+    return [file for path in paths for file in (sorted(path.rglob("*.yaml")) if path.is_dir() else [path])]
+
+
+def _read(file: Path) -> "Scenario":
+    from interceptor.simulator.scenario import read_scenario
+
+    return read_scenario(file.read_bytes(), str(file))
+
+
+def _furnish(app: "SimulatedApp", scenario: Path | None, name: str) -> None:
+    """Give an app its pages; callbacks lead to the app itself."""
+    from interceptor.simulator import Menu, RoutingTable, Row, verb
+    from interceptor.simulator.scenario import World
+
+    if scenario is not None:
+        forms = [each for each in _read(scenario).apps if each.name == name]
+        if not forms:
+            raise typer.BadParameter(f"`{scenario}` has no app `{name}`", param_hint="--name")
+        world = World(apps={name: app})
+        app.doors = [world.placed(door) for door in forms[0].doors]
+        return
+    app.add(RoutingTable((Row("1405", dialled="1400"), Row("1406", dialled="1400", state="Busy"))), path="/route")
+    sales = Menu("Press 1 for orders, star to go back.", {"1": (verb("Speak", "Orders are closed."),)}, back_key="*")
+    transfer = (verb("Speak", "We connect you."), verb("BlindTransfer", "1099"))
+    app.add(Menu("Press 1 for sales, 2 for a colleague.", {"1": sales, "2": transfer}), name="IncomingCall")
+    app.add(Menu("Press 2 for a colleague.", {"2": transfer}), name="CallConnected")
+
+
+def _serve(part: "SimulatedPbx | SimulatedApp", begin: Callable[[], None]) -> None:
+    """Run a part until Ctrl-C or SIGTERM, printing what happens to it."""
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, ended.set)
+        part.log.observe(_print_event)
+        running: AbstractAsyncContextManager[object] = part
+        async with running:
+            begin()
+            sys.stdout.flush()
+            await ended.wait()
+
+    try:
+        asyncio.run(run())
+    except OSError as error:
+        typer.echo(f"cannot listen: {error}", err=True)
+        raise typer.Exit(2) from None
+
+
+def _print_event(event: "Event") -> None:
+    """One line for an event, without passwords and without what only a test looks at."""
+    shown = []
+    for field in event.__struct_fields__:
+        value = getattr(event, field)
+        match field:
+            case "at" | "headers" | "http_version" | "target" | "source" | "method" | "body" | "verbs":
+                continue
+            case "parameters":
+                value = " ".join(f"{key}={'***' if key.lower() == 'password' else text}" for key, text in value)
+        if value not in ("", None, ()):
+            shown.append(f"{field}: {value}")
+    typer.echo(f"{type(event).__name__:<22} {', '.join(shown)}")
+
+
+def _address(written: str) -> tuple[str, int]:
+    host, colon, port = written.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535:
+        raise typer.BadParameter("write HOST:PORT", param_hint="--address")
+    return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - `:9780` means every address, as elsewhere
+
+
+def _pair(written: str, mark: str, option: str, form: str) -> tuple[str, str]:
+    name, found, value = written.partition(mark)
+    if not found or not name:
+        raise typer.BadParameter(f"`{written}` is not {form}", param_hint=option)
+    return name, value
+
+
+def _phone(written: str) -> "Phone":
+    from interceptor.simulator import Phone
+
+    number, behaviour = _pair(written, "=", "--phone", "NUMBER=BEHAVIOUR")
+    match behaviour:
+        case "busy":
+            return Phone(number=number, busy=True)
+        case "never":
+            return Phone(number=number, answers_after_seconds=None)
+    try:
+        return Phone(number=number, answers_after_seconds=float(behaviour))
+    except ValueError:
+        raise typer.BadParameter(f"`{behaviour}` is no behaviour of a phone", param_hint="--phone") from None
+
+
+def _password(variable: str) -> str:
+    value = os.environ.get(variable, "")
+    if not value:
+        raise typer.BadParameter(f"the environment variable `{variable}` is not set", param_hint="--password-env")
+    return value

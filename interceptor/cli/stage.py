@@ -1,8 +1,8 @@
 """A whole installation on free ports of this machine: simulated PBXs and apps, and Interceptor between them.
 
-It follows a configuration: one simulated PBX for each endpoint of each cluster, one simulated app for each app, the passwords
-made up where the configuration takes them from the environment. Nothing of it outlives :meth:`Stage.stop` but what
-stands in the temporary folder, and that is removed.
+It follows a configuration: one simulated PBX for each endpoint of each cluster, one simulated app for each app, the
+passwords made up where the configuration takes them from the environment. Nothing of it outlives :meth:`Stage.stop`
+but what stands in the temporary folder, and that is removed.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""What a spectator is shown of the traffic: each message, its verdict, the rule that acted, before and after; and a sum.
+"""What a spectator is shown of the traffic: each message, its verdict, the rule, before and after; and a sum.
 
 It is told decision and settlement records, nothing else: what is shown is what the journal keeps.
 """

@@ -1,6 +1,8 @@
 """The demo as a newcomer runs it: without a terminal, once, and ended in the middle."""
 
+import contextlib
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -10,12 +12,12 @@ from pathlib import Path
 WAIT = 60.0
 
 
-def started(*arguments: str, folder: Path) -> subprocess.Popen[str]:
+def started(*arguments: str, folder: Path, terminal: int | None = None) -> subprocess.Popen[str]:
     environment = os.environ | {"TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(
         [sys.executable, "-m", "interceptor", "demo", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE if terminal is None else terminal,
+        stderr=subprocess.PIPE if terminal is None else terminal,
         text=True,
         env=environment,
     )
@@ -44,14 +46,21 @@ def test_the_demo_shows_each_way_a_message_can_go_and_leaves_nothing_behind(tmp_
 
 
 def test_an_interrupt_ends_the_demo_at_once_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    process = started(folder=tmp_path)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("summary"):
-            break
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=WAIT)
-    assert process.returncode == 130
+    screen, terminal = pty.openpty()
+    process = started(folder=tmp_path, terminal=terminal)
+    os.close(terminal)
+    told = b""
+    try:
+        while b"rings" not in told:
+            told += os.read(screen, 65536)
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(OSError):  # how a terminal says that nobody writes any more
+            while os.read(screen, 65536):
+                pass
+        assert process.wait(WAIT) == 130
+    finally:
+        process.kill()
+        os.close(screen)
     assert list(tmp_path.iterdir()) == []
 
 
