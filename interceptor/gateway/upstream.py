@@ -32,10 +32,11 @@ class Errand(Protocol):
 class _Job:
     """A request that waits for a connection."""
 
-    __slots__ = ("began", "data", "due", "errand", "patience", "pool")
+    __slots__ = ("began", "behind", "data", "due", "errand", "patience", "pool")
 
     def __init__(self, pool: "Pool", errand: Errand, data: bytes, patience: Deadlines, began: float) -> None:
         self.pool = pool
+        self.behind = bool(pool.connected)  # others are being served: then waiting too long is overload
         self.errand = errand
         self.data = data
         self.patience = patience
@@ -197,6 +198,11 @@ class Pool:
         return len(self._all) + len(self._connecting)
 
     @property
+    def connected(self) -> int:
+        """Open connections."""
+        return len(self._all)
+
+    @property
     def idle(self) -> int:
         """Open connections without a request."""
         return len(self._idle)
@@ -225,7 +231,7 @@ class Pool:
     def abandon(self, job: _Job) -> None:
         """A request waited too long for a connection."""
         self._waiting.remove(job)
-        job.errand.failed(Fault.OVERLOADED if self._all else Fault.UNREACHABLE, sent=False)
+        job.errand.failed(Fault.OVERLOADED if job.behind else Fault.UNREACHABLE, sent=False)
 
     def release(self, connection: UpstreamConnection) -> None:
         """A connection is free again."""
