@@ -93,7 +93,7 @@ def test_a_command_whose_body_the_pbx_could_read_otherwise_is_refused(proxy: Sta
     body = b"command=Call&Dialed=0690123456"
     for headers in (
         b"Content-Type: text/plain\r\n",
-        b"",
+        b"Content-Type:\r\n",
         b"Content-Type: application/x-www-form-urlencoded; charset=utf-16\r\n",
         b"Content-Type: application/x-www-form-urlencoded\r\nContent-Encoding: gzip\r\n",
     ):
