@@ -75,17 +75,17 @@ async def _run(config: Path, rules: Path | None, scenarios: "list[Scenario]", *,
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, main.cancel)
     screen = Screen(live=sys.stdout.isatty())
     clock: Clock = RealClock(SPEED) if screen.live else VirtualClock()
-    stories: list[Story] = []
-    async with Stage(config, rules, clock=clock, observe=lambda record: stories[-1].observe(record)) as stage:  # noqa: PLW0108 - the story is written later
-        stories.append(Story(stage.settings, screen.line))
+    async with Stage(config, rules, clock=clock) as stage:
+        story = Story(stage.settings, screen.line)
+        stage.observe = story.observe
         with screen:
             screen.addresses(stage)
             good = await _play_all(stage, scenarios, screen)
-            screen.sum(stories[-1].sum, stage)
+            screen.sum(story.sum, stage)
             while screen.live and not once:  # without a terminal there is nobody to end it
                 await asyncio.sleep(BETWEEN_ROUNDS_SECONDS)
                 good = await _play_all(stage, scenarios, screen) and good
-                screen.sum(stories[-1].sum, stage)
+                screen.sum(story.sum, stage)
     return good
 
 

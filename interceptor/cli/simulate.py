@@ -212,11 +212,10 @@ async def _play_through(scenarios: "list[Scenario]", config: Path, rules: Path |
     from interceptor.simulator.scenario import play as play_scenario
 
     screen = Screen(live=False)
-    stories: list[Story] = []
     clock = RealClock(speed) if speed else VirtualClock()
     good = 0
-    async with Stage(config, rules, clock=clock, observe=lambda record: stories[-1].observe(record)) as stage:
-        stories.append(Story(stage.settings, screen.line))
+    async with Stage(config, rules, clock=clock) as stage:
+        stage.observe = Story(stage.settings, screen.line).observe
         for scenario in scenarios:
             if missing := stage.missing(scenario):
                 screen.left_out(scenario, missing)
@@ -284,6 +283,9 @@ def _serve(part: "SimulatedPbx | SimulatedApp", begin: Callable[[], None]) -> No
         raise typer.Exit(2) from None
 
 
+_HIDDEN = frozenset({"password", "configxml"})
+
+
 def _print_event(event: "Event") -> None:
     """One line for an event, without passwords and without what only a test looks at."""
     shown = []
@@ -293,7 +295,9 @@ def _print_event(event: "Event") -> None:
             case "at" | "headers" | "http_version" | "target" | "source" | "method" | "body" | "verbs":
                 continue
             case "parameters":
-                value = " ".join(f"{key}={'***' if key.lower() == 'password' else text}" for key, text in value)
+                value = " ".join(f"{key}={'***' if key.lower() in _HIDDEN else text}" for key, text in value)
+            case _:
+                pass
         if value not in ("", None, ()):
             shown.append(f"{field}: {value}")
     typer.echo(f"{type(event).__name__:<22} {', '.join(shown)}")
@@ -322,10 +326,10 @@ def _phone(written: str) -> "Phone":
             return Phone(number=number, busy=True)
         case "never":
             return Phone(number=number, answers_after_seconds=None)
-    try:
-        return Phone(number=number, answers_after_seconds=float(behaviour))
-    except ValueError:
-        raise typer.BadParameter(f"`{behaviour}` is no behaviour of a phone", param_hint="--phone") from None
+        case seconds if seconds.isascii() and seconds.isdigit():
+            return Phone(number=number, answers_after_seconds=float(seconds))
+        case _:
+            raise typer.BadParameter(f"`{behaviour}` is no behaviour of a phone", param_hint="--phone")
 
 
 def _password(variable: str) -> str:

@@ -1,8 +1,8 @@
 """A whole installation on free ports of this machine: simulated PBXs and apps, and Interceptor between them.
 
 It follows a configuration: one simulated PBX for each endpoint of each cluster, one simulated app for each app, the
-passwords made up where the configuration takes them from the environment. Nothing of it outlives :meth:`Stage.stop`
-but what stands in the temporary folder, and that is removed.
+passwords made up where the configuration takes them from the environment. Nothing of it outlives the stage but
+ what stands in the temporary folder, and that is removed.
 """
 
 import asyncio
@@ -46,21 +46,21 @@ class StageError(Exception):
     """The configuration cannot be put on a stage; the text says why."""
 
 
-class Stage:
-    """``async with Stage(config, rules, clock=…, observe=…) as stage``: everything runs, on free ports."""
+def _look_away(record: Record) -> None:
+    del record
 
-    def __init__(
-        self,
-        config: Path,
-        rules: Path | None,
-        *,
-        clock: Clock,
-        observe: Callable[[Record], None] | None = None,
-    ) -> None:
+
+class Stage:
+    """``async with Stage(config, rules, clock=…) as stage``: everything runs, on free ports.
+
+    ``observe`` is called with every record that Interceptor makes; it may be set at any time.
+    """
+
+    def __init__(self, config: Path, rules: Path | None, *, clock: Clock) -> None:
         self._written = load_settings(config, MadeUp())
         self._sources = rule_sources(rules or self._written.rules)
         self._clock = clock
-        self._observe = observe
+        self.observe: Callable[[Record], None] = _look_away
         self._stack = AsyncExitStack()
         self.pbxs: dict[str, SimulatedPbx] = {}
         self.apps: dict[str, SimulatedApp] = {}
@@ -97,7 +97,7 @@ class Stage:
             journal=replace(self._written.journal, directory=folder / "journal"),
             timeouts=replace(self._written.timeouts, shutdown=SHUTDOWN_SECONDS),
         )
-        proxy = Interceptor(self.settings, self._sources, observe=self._observe)
+        proxy = Interceptor(self.settings, self._sources, observe=self._observed)
         await proxy.start()
         self._stack.push_async_callback(proxy.stop)
         self.addresses = dict(proxy.addresses)
@@ -105,6 +105,9 @@ class Stage:
         for app in self.apps.values():
             app.pbx_url = between.commands
         self.world = World(clock=self._clock, pbxs=self.pbxs, apps=self.apps, between=between)
+
+    def _observed(self, record: Record) -> None:
+        self.observe(record)
 
     def _listeners(self) -> tuple[Listener, ...]:
         """The plain ones of the configuration, on free ports; there must be one of each kind."""

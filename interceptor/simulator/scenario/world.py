@@ -71,7 +71,7 @@ class World:
             self.pbxs[pbx_form.name].core.subscriptions = subscriptions
         for app_form in scenario.apps:
             app = self.apps[app_form.name]
-            app.doors = [self._placed(door) for door in app_form.doors]
+            app.doors = [self.placed(door) for door in app_form.doors]
             if self.between is not None:
                 app.pbx_url = self.between.commands
             elif app_form.commands:
@@ -116,7 +116,8 @@ class World:
                 text = text.replace("{" + name + "}", self.callback_base(name))
         return text
 
-    def _placed(self, door: Door) -> Door:
+    def placed(self, door: Door) -> Door:
+        """The page with the places of callbacks filled in."""
         return Door(self._page(door.page), door.name, door.path)
 
     def _page(self, page: Page) -> Page:
