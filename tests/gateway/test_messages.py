@@ -279,6 +279,19 @@ def test_what_is_said_twice_passes_where_config_says_so(proxy: Start, backend: S
     assert head_of(pbx.requests[0])[0] == b"GET /?command=ListExtensions&x=1&X=2 HTTP/1.1"
 
 
+def test_a_body_without_a_content_type_is_judged_as_the_form_that_the_pbx_may_read_in_it(
+    proxy: Start, backend: StartBackend
+) -> None:
+    pbx = backend(answering())
+    client = proxy(pbx.port, rules=REWRITING).client()
+    assert posting(client, b"command=Call&Dialed=%2B3690123456", b"").read().code == 306
+    assert posting(client, b"Dialed=%2B3690123456", b"", b"/?command=Call").read().code == 306
+    assert posting(client, b"command=Call&Dialed=1001", b"", b"/?command=ListExtensions").read().code == 302
+    assert pbx.requests == []
+    assert posting(client, b"command=ListExtensions", b"").read().code == 200
+    assert pbx.requests[0].endswith(b"\r\n\r\ncommand=ListExtensions")
+
+
 @pytest.mark.parametrize(
     ("kind", "body"),
     [
@@ -289,14 +302,12 @@ def test_what_is_said_twice_passes_where_config_says_so(proxy: Start, backend: S
         (b"application/json", b'{"Dialed": "+3690123456"}'),
         (b"text/plain", b"Dialed=%2B3690123456"),
         (b"application/x-www-form-urlencoded-not", b"Dialed=%2B3690123456"),
-        (b"", b"Dialed=%2B3690123456"),
     ],
 )
 def test_a_body_that_no_rule_can_see_is_never_sent(proxy: Start, backend: StartBackend, kind: bytes, body: bytes) -> None:
     pbx = backend(answering())
     running = proxy(pbx.port, rules=REWRITING)
-    lines = b"Content-Type: %b\r\n" % kind if kind else b""
-    answer = posting(running.client(), body, lines, b"/?command=Call").read()
+    answer = posting(running.client(), body, b"Content-Type: %b\r\n" % kind, b"/?command=Call").read()
     assert (answer.code, pbx.requests) == (302, [])
     assert b"Content-Type" in answer.body
 
