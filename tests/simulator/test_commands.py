@@ -38,6 +38,23 @@ def test_every_command_of_the_phone_system_is_known(name: str) -> None:
     assert answer.code not in {None, 301}
 
 
+NEW = [each.name for each in knowledge.COMMAND_TYPES if Dialect.TEN in each.generations]
+
+
+@pytest.mark.parametrize("name", NEW)
+def test_every_command_of_the_newer_generation_is_known_there(name: str) -> None:
+    answer = asked(lambda _, client: client.send(name), generation=Generation.OZEKI_10)
+    assert answer.status == 200
+    assert answer.code not in {None, 301}
+
+
+@pytest.mark.parametrize(
+    ("name", "generation"), [("ForwardCall", Generation.PHONE_SYSTEM), ("GetCallHistory", Generation.OZEKI_10)]
+)
+def test_a_command_of_the_other_generation_is_not_implemented(name: str, generation: Generation) -> None:
+    assert asked(lambda _, client: client.send(name), generation=generation).code == 301
+
+
 def test_an_unknown_command_meets_301_with_its_name() -> None:
     answer = asked(lambda _, client: client.send("MakeCoffee"))
     assert (answer.code, answer.message) == (301, "Not implemented command: 'MakeCoffee'")

@@ -125,12 +125,22 @@ async def send_dtmf(core: Core, asked: Asked) -> Answer:
     return Answer()
 
 
+async def beep(core: Core, asked: Asked) -> Answer:
+    """Both parties hear it unless one is named (Ozeki 10)."""
+    call = asked.call(core)
+    for party in asked.parties() if asked.get("Party") else tuple(Party):
+        core.sound(call, party, "beep", "")
+    return Answer()
+
+
 COMMANDS = (
     Command("AttendedTransfer", BOTH, attended_transfer),
     Command("BlindTransfer", BOTH, blind_transfer),
     Command("Forward", OLD, forward),
     Command("ForwardCall", NEW, forward),
     Command("Hangup", BOTH, hangup),
+    Command("Exit", NEW, hangup),
+    Command("Beep", NEW, beep),
     Command("Hold", BOTH, hold),
     Command("Unhold", BOTH, unhold),
     Command("Play", BOTH, play),

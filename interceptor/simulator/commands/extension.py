@@ -6,8 +6,9 @@ from interceptor.simulator.answers import Answer, CommandError, Element
 from interceptor.simulator.calls import CallState
 from interceptor.simulator.commands.base import BOTH, NEW, Asked, Command
 from interceptor.simulator.core import Core, Generation, Message, Order
-from interceptor.simulator.ozml.document import decode
+from interceptor.simulator.ozml.document import child, decode
 from interceptor.simulator.ozml.session import Session
+from interceptor.values import Verb
 
 SMS_SECONDS = 1.0
 ALARM_SECONDS = 2.0
@@ -59,6 +60,36 @@ async def call(core: Core, asked: Asked) -> Answer:
 async def call_setup(core: Core, asked: Asked) -> Answer:
     """Connect two numbers (Ozeki 10)."""
     core.place(Order(caller=asked.need("Caller"), dialled=asked.need("Callee"), error_url=asked.address("ErrorUrl")))
+    return Answer()
+
+
+async def request(core: Core, asked: Asked) -> Answer:
+    """A call that brings its OzML along: OnSetup runs when it is answered, OnError when it is not (Ozeki 10)."""
+    inline = asked.get("RequestOzML")
+    verbs = decode(inline.encode("utf-8", "surrogateescape")) if inline else ()
+    if verbs is None:
+        raise CommandError(302, "RequestOzML", asked.name)
+    whole = verbs[0] if len(verbs) == 1 and verbs[0].name.lower() == "request" else Verb("Request", children=verbs)
+    return place_request(core, asked, whole)
+
+
+def place_request(core: Core, asked: Asked, whole: Verb) -> Answer:
+    """Place the call of a Request; verbs that stand in neither OnSetup nor OnError run as if in OnSetup."""
+    on_setup, on_error = child(whole, "OnSetup", "OnConnected", "RequestOzML"), child(whole, "OnError")
+    plain = tuple(verb for verb in whole.children if not verb.name.lower().startswith("on"))
+    named = Asked(asked.name, {"apiextension": asked.get("ExtensionAddress")})
+    core.place(
+        Order(
+            caller=api_extension(core, named),
+            dialled=asked.need("DialedAddress"),
+            caller_id=asked.get("CallerPhoneNumber"),
+            caller_name=asked.get("CallerDisplayName"),
+            connected_url="",
+            ring_seconds=float(asked.number("RingTime", 90)),
+            verbs=on_setup.children if on_setup else plain,
+            error_verbs=on_error.children if on_error else (),
+        )
+    )
     return Answer()
 
 
@@ -142,7 +173,7 @@ async def send_message(core: Core, asked: Asked) -> Answer:
 
 
 async def receive_message(core: Core, _asked: Asked) -> Answer:
-    """Take the oldest message out; none is no error (Ozeki 10)."""
+    """Take the oldest message out; none is no error, and a command never waits for one (Ozeki 10)."""
     if not core.inbox:
         return Answer(payload=(Element("Messages"),))
     message = core.inbox.popleft()
@@ -163,4 +194,6 @@ COMMANDS = (
     Command("SendMessage", NEW, send_message),
     Command("SendMsg", NEW, send_message),
     Command("ReceiveMessage", NEW, receive_message),
+    Command("WaitForMsg", NEW, receive_message),
+    Command("Request", NEW, request),
 )

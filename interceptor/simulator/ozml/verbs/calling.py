@@ -6,11 +6,9 @@ Call, CallSetup, Request, BlindTransfer, AttendedTransfer, Hangup, Reject, Forwa
 from interceptor.simulator.answers import OK, Answer, CommandError
 from interceptor.simulator.calls import CallState
 from interceptor.simulator.commands import control, extension
-from interceptor.simulator.core import Order
-from interceptor.simulator.ozml.document import attribute, child, main
+from interceptor.simulator.ozml.document import attribute, main
 from interceptor.simulator.ozml.session import LeaveError, Session, VerbHandler
 from interceptor.simulator.ozml.third_party import as_command
-from interceptor.simulator.routing import seconds
 from interceptor.values import Verb
 
 
@@ -27,25 +25,8 @@ async def _call_setup(session: Session, verb: Verb) -> None:
 
 
 async def _request(session: Session, verb: Verb) -> None:
-    """Ozeki 10: a call whose OzML stands inside; OnSetup runs when it is answered, OnError when it is not."""
-    dialled = attribute(verb, "DialedAddress", "Dialed") or ""
-    if not dialled:
-        raise CommandError(302, "DialedAddress", verb.name)
-    asked = as_command(verb, ApiExtension=attribute(verb, "ExtensionAddress") or "")
-    on_setup = child(verb, "OnSetup", "OnConnected", "RequestOzML")
-    on_error = child(verb, "OnError")
-    session.core.place(
-        Order(
-            caller=extension.api_extension(session.core, asked),
-            dialled=dialled,
-            caller_id=attribute(verb, "CallerPhoneNumber") or "",
-            caller_name=attribute(verb, "CallerDisplayName") or "",
-            connected_url="",
-            ring_seconds=seconds(attribute(verb, "RingTime"), 90.0),
-            verbs=on_setup.children if on_setup else (),
-            error_verbs=on_error.children if on_error else (),
-        )
-    )
+    """Ozeki 10: a call whose OzML stands inside."""
+    extension.place_request(session.core, as_command(verb), verb)
 
 
 async def _blind_transfer(session: Session, verb: Verb) -> None:

@@ -36,8 +36,14 @@ async def _sql(session: Session, verb: Verb) -> None:
     _note(session, "sql", main(verb, "Query"), "")
 
 
+async def _address_book(_session: Session, _verb: Verb) -> None:
+    """The simulated PBX keeps no address books: nothing comes of it."""
+
+
 VERBS = (
     VerbHandler("MoveFile", _move_file, needs_call=False),
     VerbHandler("DeleteFile", _delete_file, needs_call=False),
     VerbHandler("SQL", _sql, needs_call=False),
+    VerbHandler("ListAddressbookNames", _address_book, needs_call=False),
+    VerbHandler("ListAddressbookContacts", _address_book, needs_call=False),
 )
