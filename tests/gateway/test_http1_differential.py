@@ -46,9 +46,9 @@ NOISE = (
 )
 
 
-def near(good: Sequence[bytes], odd: Sequence[bytes]) -> st.SearchStrategy[bytes]:
-    """Mostly the good ones."""
-    return st.one_of(st.sampled_from(good), st.sampled_from(good), st.sampled_from(good), st.sampled_from(odd))
+def near[T](good: Sequence[T], odd: Sequence[T]) -> st.SearchStrategy[T]:
+    """One of the good ones, fifteen times of sixteen."""
+    return st.sampled_from((*tuple(good) * (15 * len(odd) // len(good) + 1), *odd))
 
 
 METHODS = near((b"GET", b"POST", b"OPTIONS"), (b"get", b"", b"P(ST", b"G" * 33, b"PRI", b"CONNECT"))
@@ -130,7 +130,7 @@ def chunks(draw: st.DrawFn) -> bytes:
 @st.composite
 def framed(draw: st.DrawFn, lines: list[bytes]) -> bytes:
     """Header lines and the body that they announce, more or less."""
-    match draw(st.sampled_from(("none", "length", "length", "chunked", "chunked", "both"))):
+    match draw(near(("none", "length", "length", "chunked", "chunked"), ("both",))):
         case "none":
             body = b""
         case "length":
@@ -182,7 +182,7 @@ def replies(draw: st.DrawFn) -> bytes:
 @st.composite
 def spoilt(draw: st.DrawFn, stream: bytes) -> bytes:
     """The stream as it is, or cut short, or with something put in or taken out."""
-    for _ in range(draw(st.sampled_from((0, 0, 0, 1, 2)))):
+    for _ in range(draw(st.sampled_from((0, 0, 0, 0, 1)))):
         at = draw(st.integers(0, len(stream)))
         match draw(st.sampled_from(("put", "put", "put", "take", "end"))):
             case "put":
