@@ -165,6 +165,8 @@ def test_http_10_needs_no_host() -> None:
     ("data", "expected"),
     [
         (chunked(b"x\r\n"), ("bad_chunk", 400)),
+        (chunked(b"0123456789"), ("bad_chunk", 400)),  # no size line is as long as that
+        (chunked(b"1\r\nx\n"), ("bad_chunk", 400)),
         (get(b"Host: a", b"Connection: X", b"X: y"), ("bad_connection", 400)),
         (get(b"Host: a", b"Content-Length: x"), ("bad_content_length", 400)),
         (get(b"Host: a", b"Expect: x"), ("bad_expectation", 417)),
