@@ -11,7 +11,18 @@ from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from interceptor.settings import Limits
-from tests.gateway.harness import WAIT, Answer, Backend, Proxy, Script, answering, hanging, read_request, resetting, saying
+from tests.gateway.harness import (
+    WAIT,
+    Answer,
+    Backend,
+    Proxy,
+    Script,
+    answering,
+    hanging,
+    read_request,
+    resetting,
+    saying,
+)
 
 SMALL_REPLIES = replace(Limits(), reply_body=2000)
 HTML = b"<!DOCTYPE html>\n<html><body><h1>Bad Gateway</h1></body></html>"

@@ -1,4 +1,4 @@
-"""The failure table, cell by cell, injected for real: apps that fail, our own exceptions, a journal that cannot write, overload.
+"""The failure table, cell by cell, injected for real: failing apps, faults of our own, a stuck journal, overload.
 
 What happens to the PBX's side of the table is in ``test_clusters.py``, what is kept for later in ``test_kept.py``;
 ``docs/failures.md`` names the test of every cell.
@@ -284,9 +284,7 @@ def test_an_answer_goes_out_although_its_settlement_cannot_be_recorded_or_counte
     assert running.running.worker._carrier.in_flight == 0
 
 
-def test_a_report_is_answered_although_the_outbox_faults(
-    proxy: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_report_is_answered_although_the_outbox_faults(proxy: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     running = proxy(9, free_port())
     breaks(monkeypatch, Deliveries, "put")
     answer = running.notify("NotificationName=CallChanged")
@@ -403,7 +401,9 @@ def fill(running: Proxy, other: Backend, send: Callable[[], object]) -> None:
 
 
 def ask_for(running: Proxy, listener: str, body: bytes) -> None:
-    head = b"POST / HTTP/1.0\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n" % len(body)
+    head = b"POST / HTTP/1.0\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n" % len(
+        body
+    )
     running.client(listener).send(head + body)
 
 
