@@ -20,6 +20,7 @@ def fragile(data: bytes) -> bool:
 FRAGILE = Target("fragile", 1, (b"command=Call&x",), (b"&", b"="), fragile)
 
 
+@pytest.mark.fuzz
 def test_twenty_thousand_hostile_inputs_are_stood() -> None:
     summary = fuzz(20_000, 30.0, seed=20_261_123)
     assert summary.crash is None, summary.crash

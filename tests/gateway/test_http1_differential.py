@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fuzz import oracle, seeds
 
-MANY = settings(max_examples=700, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=max(700, settings().max_examples), deadline=None, suppress_health_check=list(HealthCheck))
 END = b"\r\n"
 NOISE = (
     *(
@@ -214,6 +214,7 @@ def assert_replies_do_not_depend_on_cuts(data: bytes, *, ended: bool, places: Se
 PLACES = st.lists(st.integers(0, 400), max_size=8)
 
 
+@pytest.mark.fuzz
 @MANY
 @given(requests(), PLACES)
 def test_requests_are_read_as_h11_reads_them_wherever_they_are_cut(data: bytes, places: list[int]) -> None:
@@ -222,6 +223,7 @@ def test_requests_are_read_as_h11_reads_them_wherever_they_are_cut(data: bytes, 
     assert_requests_do_not_depend_on_cuts(data, places)
 
 
+@pytest.mark.fuzz
 @MANY
 @given(replies(), st.booleans(), PLACES)
 def test_replies_are_read_as_h11_reads_them_wherever_they_are_cut(data: bytes, ended: bool, places: list[int]) -> None:

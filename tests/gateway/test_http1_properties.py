@@ -1,5 +1,6 @@
 """Any bytes, in any pieces: requests, replies or an :class:`Http1Error`, within the bounds, and nothing else."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,7 +11,7 @@ HEAD_MOST, BODY_MOST = 96, 48
 _PIECES = st.lists(
     st.one_of(st.binary(max_size=64), st.sampled_from(HTTP_TOKENS), st.sampled_from(REQUESTS + REPLIES)), max_size=12
 )
-MANY = settings(max_examples=400, deadline=None)
+MANY = settings(max_examples=max(400, settings().max_examples), deadline=None)
 
 
 def drive(reader: RequestReader | ReplyReader, pieces: list[bytes]) -> None:
@@ -31,18 +32,21 @@ def drive(reader: RequestReader | ReplyReader, pieces: list[bytes]) -> None:
         assert error.status in {400, 413, 417, 431, 505}
 
 
+@pytest.mark.fuzz
 @MANY
 @given(_PIECES)
 def test_any_pieces_are_requests_or_refused_within_the_bounds(pieces: list[bytes]) -> None:
     drive(RequestReader(HEAD_MOST, BODY_MOST), pieces)
 
 
+@pytest.mark.fuzz
 @MANY
 @given(_PIECES)
 def test_any_pieces_are_replies_or_refused_within_the_bounds(pieces: list[bytes]) -> None:
     drive(ReplyReader(HEAD_MOST, BODY_MOST), pieces)
 
 
+@pytest.mark.fuzz
 @MANY
 @given(
     st.dictionaries(st.from_regex(rb"[A-Za-z-]{1,12}", fullmatch=True), st.from_regex(rb"[!-~]{0,20}", fullmatch=True))
