@@ -288,6 +288,9 @@ def _scrub(record: DecisionRecord, hidden: tuple[tuple[str, str], ...]) -> None:
         (
             record.path,
             record.target,
+            record.name,
+            record.number,
+            record.caller,
             record.refusal.message if record.refusal else "",
             *parameters.values(),
             *(text for change in record.changes for text in (change.before, change.after) if text),
@@ -298,6 +301,9 @@ def _scrub(record: DecisionRecord, hidden: tuple[tuple[str, str], ...]) -> None:
             continue
         record.path = record.path.replace(needle, instead)
         record.target = record.target.replace(needle, instead)
+        record.name = record.name.replace(needle, instead)
+        record.number = record.number.replace(needle, instead)
+        record.caller = record.caller.replace(needle, instead)
         if record.refusal is not None:
             record.refusal = RefusalRecord(record.refusal.code, record.refusal.message.replace(needle, instead))
         copied = tuple(name for name, text in parameters.items() if needle in text and name not in record.masked)
