@@ -181,7 +181,9 @@ def test_a_half_closed_asker_gets_the_answers_of_all_that_it_sent(proxy: Start, 
 def test_a_half_close_within_a_request_ends_the_connection_undecided(proxy: Start, backend: StartBackend) -> None:
     pbx = backend(answering())
     running = proxy(pbx.port)
-    whole = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 99\r\n\r\n"
+    whole = (
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 99\r\n\r\n"
+    )
     for part in (b"", b"GET /?comm", whole, whole + b"command=ListExtensions"):
         assert running.client().send(part).half_close().read_to_end() == b""
     assert (pbx.requests, running.records) == ([], [])

@@ -23,7 +23,9 @@ def refusals(running: Proxy, reason: str) -> float:
     return running.counted(f'interceptor_refusals_total{{reason="{reason}"}}')
 
 
-@pytest.mark.parametrize("part", [b"G", b"GET /?command=ListActiveCalls HTTP/1.1\r\nHost: a\r\n", POST, POST + b"command=List"])
+@pytest.mark.parametrize(
+    "part", [b"G", b"GET /?command=ListActiveCalls HTTP/1.1\r\nHost: a\r\n", POST, POST + b"command=List"]
+)
 def test_a_slow_sender_is_told_so_and_cut(proxy: Start, backend: StartBackend, part: bytes) -> None:
     pbx = backend(answering())
     running = proxy(pbx.port, timeouts=SHORT)

@@ -66,7 +66,8 @@ def test_a_connection_header_that_would_take_a_header_of_the_message_away_is_ref
 
 def test_what_belongs_to_the_pbxs_connection_stays_on_it(proxy: Start, backend: StartBackend) -> None:
     raw = (
-        b"HTTP/1.1 200 OK\r\nServer: Microsoft-HTTPAPI/2.0\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\n"
+        b"HTTP/1.1 200 OK\r\nServer: Microsoft-HTTPAPI/2.0\r\nConnection: close, X-Hop\r\n"
+        b"X-Hop: 1\r\nKeep-Alive: timeout=5\r\n"
         b"Upgrade: h2c\r\nProxy-Authenticate: Basic\r\ncontent-LENGTH: 2\r\nDate: today\r\n\r\nok"
     )
     answer = ask(proxy(backend(saying(raw)).port, headers=NONE))
@@ -124,7 +125,9 @@ def test_an_answer_of_our_own_names_the_exchange_unless_told_not_to(proxy: Start
 def test_the_pbx_is_asked_by_the_host_that_the_asker_named(proxy: Start, backend: StartBackend) -> None:
     pbx = backend(answering())
     running = proxy(pbx.port, headers=NONE)
-    running.client().send(b"GET /?command=ListActiveCalls HTTP/1.1\r\nA: 1\r\nhOST: Some.Host:81\r\nB: 2\r\n\r\n").read()
+    running.client().send(
+        b"GET /?command=ListActiveCalls HTTP/1.1\r\nA: 1\r\nhOST: Some.Host:81\r\nB: 2\r\n\r\n"
+    ).read()
     assert lines_of(pbx.requests[0]) == [b"A: 1", b"hOST: Some.Host:81", b"B: 2"]
     running.client().send(b"GET /?command=ListActiveCalls HTTP/1.0\r\nA: 1\r\n\r\n").read()
     assert lines_of(pbx.requests[1]) == [b"Host: %b:%d" % (LOCAL.encode(), pbx.port), b"A: 1"]
@@ -191,7 +194,9 @@ def test_what_no_rule_touches_passes_byte_for_byte_both_ways(
     pbx.requests.clear()
     pbx.script = saying(b"\r\n".join([b"HTTP/1.1 200 OK", *back, b"", body]))
     target = b"/?" + query + b"&command=ListExtensions"
-    client = running.client().send(b"\r\n".join([b"GET " + target + b" HTTP/1.1", *lines, b"Connection: close", b"", b""]))
+    client = running.client().send(
+        b"\r\n".join([b"GET " + target + b" HTTP/1.1", *lines, b"Connection: close", b"", b""])
+    )
     raw = client.read_to_end()
     client.close()
     assume(pbx.requests or b"<Code>302</Code>" not in raw)  # the query happened to say something twice

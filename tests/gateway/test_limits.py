@@ -65,7 +65,9 @@ def test_a_body_may_be_as_large_as_its_cap_and_not_a_byte_larger(
 
 def test_a_body_that_announces_too_much_is_refused_before_it_comes(proxy: Start, backend: StartBackend) -> None:
     running = proxy(backend(answering()).port)
-    client = running.client().send(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1048577\r\n\r\n")
+    client = running.client().send(
+        b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1048577\r\n\r\n"
+    )
     assert client.read().status == 413
 
 

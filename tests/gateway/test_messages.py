@@ -128,7 +128,9 @@ def test_a_chunked_request_goes_on_with_a_length_and_without_trailers(proxy: Sta
     pbx = backend(answering())
     client = proxy(pbx.port).client()
     client.send(
-        b"POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\nX-Before: 1\r\nTrailer: X-Late\r\n" + FORM + b"\r\n"
+        b"POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\nX-Before: 1\r\nTrailer: X-Late\r\n"
+        + FORM
+        + b"\r\n"
         b"8\r\ncommand=\r\nE\r\nListExtensions\r\n0\r\nX-Late: 1\r\n\r\n"
     )
     assert client.read().code == 200
@@ -158,7 +160,10 @@ def test_a_chunked_request_is_judged_and_rewritten_like_any_other(proxy: Start, 
 def test_a_post_without_a_body_goes_on_with_a_length_of_zero(proxy: Start, backend: StartBackend) -> None:
     pbx = backend(answering())
     client = proxy(pbx.port).client()
-    assert client.send(b"POST /?command=ListExtensions HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").read().code == 200
+    assert (
+        client.send(b"POST /?command=ListExtensions HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").read().code
+        == 200
+    )
     assert client.send(b"POST /?command=ListExtensions HTTP/1.1\r\nHost: a\r\n\r\n").read().code == 200
     assert header(pbx.requests[0], b"content-length") == [b"0"]
     assert header(pbx.requests[1], b"content-length") in ([], [b"0"])
@@ -171,12 +176,17 @@ def test_a_post_without_a_body_goes_on_with_a_length_of_zero(proxy: Start, backe
 @pytest.mark.parametrize(
     "raw",
     [
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: 1\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\nX-T: 1\r\n\r\n",
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: 1\r\n\r\n"
+            b"5\r\nhello\r\n6\r\n world\r\n0\r\nX-T: 1\r\n\r\n"
+        ),
         b"HTTP/1.1 200 OK\r\nX-A: 1\r\n\r\nhello world",
         b"HTTP/1.0 200 OK\r\nX-A: 1\r\n\r\nhello world",
         b"HTTP/1.0 200 OK\r\nX-A: 1\r\nContent-Length: 11\r\n\r\nhello world",
-        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nX-A: 1\r\n"
-        b"Content-Length: 11\r\n\r\nhello world",
+        (
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
+            b"HTTP/1.1 200 OK\r\nX-A: 1\r\nContent-Length: 11\r\n\r\nhello world"
+        ),
     ],
     ids=["chunked", "until-close", "1.0-until-close", "1.0", "after-interim"],
 )
@@ -304,7 +314,9 @@ def test_a_body_without_a_content_type_is_judged_as_the_form_that_the_pbx_may_re
         (b"application/x-www-form-urlencoded-not", b"Dialed=%2B3690123456"),
     ],
 )
-def test_a_body_that_no_rule_can_see_is_never_sent(proxy: Start, backend: StartBackend, kind: bytes, body: bytes) -> None:
+def test_a_body_that_no_rule_can_see_is_never_sent(
+    proxy: Start, backend: StartBackend, kind: bytes, body: bytes
+) -> None:
     pbx = backend(answering())
     running = proxy(pbx.port, rules=REWRITING)
     answer = posting(running.client(), body, b"Content-Type: %b\r\n" % kind, b"/?command=Call").read()
@@ -323,7 +335,9 @@ def test_a_body_that_no_rule_can_see_is_never_sent(proxy: Start, backend: StartB
         (b"//x/?command=ListActiveCalls", b"//x/?command=ListActiveCalls"),
     ],
 )
-def test_a_command_may_be_asked_in_these_forms(proxy: Start, backend: StartBackend, sent: bytes, arrives: bytes) -> None:
+def test_a_command_may_be_asked_in_these_forms(
+    proxy: Start, backend: StartBackend, sent: bytes, arrives: bytes
+) -> None:
     pbx = backend(answering())
     running = proxy(pbx.port)
     answer = running.client().send(b"GET %b HTTP/1.1\r\nHost: pbx.test\r\n\r\n" % sent).read()
@@ -332,7 +346,9 @@ def test_a_command_may_be_asked_in_these_forms(proxy: Start, backend: StartBacke
     assert running.decisions()[0].name == "ListActiveCalls"
 
 
-def test_a_request_without_a_command_is_answered_by_name_of_what_is_missing(proxy: Start, backend: StartBackend) -> None:
+def test_a_request_without_a_command_is_answered_by_name_of_what_is_missing(
+    proxy: Start, backend: StartBackend
+) -> None:
     pbx = backend(answering())
     answer = proxy(pbx.port).get("/favicon.ico")
     assert (answer.status, answer.code, pbx.requests) == (200, 302, [])
