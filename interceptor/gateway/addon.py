@@ -2,56 +2,173 @@
 
 mitmproxy forwards a request whose addon raised. So a refusal stands in the flow before we think, and only a whole
 answer replaces it; mitmproxy itself never connects to anything.
+
+What its layers read is written down as HTTP/1.1 and read again by the gateway's own reader: the same requests pass,
+with the same caps, and nothing that HTTP/2 may carry becomes another message in HTTP/1.
 """
 
 import asyncio
 import logging
 from collections.abc import Mapping
+from typing import Any, Final
 
-from mitmproxy import http
+from mitmproxy import connection, http
+from mitmproxy.proxy.server import ConnectionHandler, ConnectionIO
+from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from interceptor.gateway.connection import Door, Hooks, Response
-from interceptor.gateway.http1 import Http1Error, Request, read_block
+from interceptor.gateway.deadlines import NEVER
+from interceptor.gateway.http1 import Http1Error, Request, RequestReader
+from interceptor.settings import Limits
 
 log = logging.getLogger(__name__)
 
-_CARRIED = frozenset({"GET", "POST"})
-_DROPPED = frozenset({b"content-length", b"transfer-encoding", b"connection", b"keep-alive", b"expect"})
+_CARRIED: Final = frozenset({"GET", "POST"})
+_FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
+_DROPPED: Final = _FRAMING | {b"connection", b"keep-alive"}
+_LAST_ANSWER_SECONDS: Final = 0.5  # for the layers to write an answer out before a stopping worker closes
 
 
 class PipelineAddon:
-    """Answers every flow with what the pipeline makes of it."""
+    """Answers every flow with what the pipeline makes of it, and keeps an eye on the connections.
 
-    def __init__(self, doors: Mapping[str, Door], hooks: Hooks, answer_seconds: float) -> None:
-        self._doors = doors  # by the mode's specification, as mitmproxy was given it
+    ``doors`` are the listeners by the mode's specification, as mitmproxy was given it; ``serving`` is what serves each
+    connection, by its id.
+    """
+
+    def __init__(
+        self,
+        doors: Mapping[str, Door],
+        hooks: Hooks,
+        answer_seconds: float,
+        serving: Mapping[Any, ConnectionHandler],
+    ) -> None:
+        self._doors = doors
         self._hooks = hooks
         self._answer_seconds = answer_seconds
+        self._serving = serving
+        self._connections: dict[str, _Connection] = {}
+
+    # mitmproxy's hooks
+
+    def client_connected(self, client: connection.Client) -> None:
+        """A connection came, or was handed over: as on the gateway there is a place for it or none."""
+        door = self._doors[client.proxy_mode.full_spec]
+        if not self._hooks.opened(door.listener.name) or door.stopping:
+            client.error = "too many connections"
+        self._connections[client.id] = _Connection(door, self._serving[client.id].transports[client])
+
+    def client_disconnected(self, client: connection.Client) -> None:
+        """It is gone."""
+        known = self._connections.pop(client.id)
+        known.forget()
+        self._hooks.closed(known.door.listener.name)
+
+    def server_connect(self, data: ServerConnectionHookData) -> None:
+        """mitmproxy would connect somewhere: never."""
+        data.server.error = "not decided"
+
+    def requestheaders(self, flow: http.HTTPFlow) -> None:
+        """The head of a request is here; the rest has its time."""
+        self._connections[flow.client_conn.id].expect_rest()
 
     async def request(self, flow: http.HTTPFlow) -> None:
         """mitmproxy has read a whole request."""
-        flow.response = http.Response.make(503, b"not decided\n", {"Content-Type": "text/plain"})
+        flow.response = _plain(503, "not decided")
+        held = self._connections[flow.client_conn.id]
+        held.begin()
         try:
-            flow.response = await self._answer(flow)
+            flow.response = await self._answer(flow, held.door)
         except Http1Error as error:
             self._hooks.refused(error.reason)
-            flow.response = http.Response.make(error.status, error.reason + "\n", {"Content-Type": "text/plain"})
+            flow.response = _plain(error.status, error.reason)
         except TimeoutError:
             log.error("a flow was not answered in %s seconds", self._answer_seconds)  # noqa: TRY400 - it says all
+        finally:
+            held.end()
 
-    async def _answer(self, flow: http.HTTPFlow) -> http.Response:
-        if flow.request.method not in _CARRIED:
+    async def _answer(self, flow: http.HTTPFlow, door: Door) -> http.Response:
+        request = _request_of(flow.request, door.limits)
+        if request.method not in _CARRIED:
+            self._hooks.refused("method")
             return http.Response.make(405, b"", {"Allow": "GET, POST"})
-        door = self._doors[flow.client_conn.proxy_mode.full_spec]
         asker = _Waiting()
-        self._hooks.ask(asker, _request_of(flow.request), flow.client_conn.peername[0], door)
+        self._hooks.ask(asker, request, flow.client_conn.peername[0], door)
         async with asyncio.timeout(self._answer_seconds):
             response = await asker.response
         status, _, reason = response.status_line.partition(b" ")
         fields = [_field(line) for line in response.lines.split(b"\r\n") if line]
         kept = [(name, value) for name, value in fields if name.lower() not in _DROPPED]
+        if door.stopping and not flow.request.is_http2:
+            kept.append((b"Connection", b"close"))
         answer = http.Response.make(int(status), response.body, kept)
         answer.reason = reason.decode("latin-1")
         return answer
+
+
+class _Connection:
+    """One connection in mitmproxy's layers, as its door sees it.
+
+    The next request must be here, whole, within the time that a connection may be idle; what follows a head, within the
+    time of one request.
+    """
+
+    __slots__ = ("_in_flight", "_streams", "_transport", "door", "due")
+
+    def __init__(self, door: Door, streams: ConnectionIO) -> None:
+        assert isinstance(streams.writer, asyncio.StreamWriter)  # all our listeners are TCP
+        self.door = door
+        self._streams = streams
+        self._transport = streams.writer.transport
+        self._in_flight = 0
+        self.due = door.now() + door.idle_seconds
+        door.connections.add(self)
+
+    def expect_rest(self) -> None:
+        """A request has begun."""
+        if not self._in_flight:
+            self.due = self.door.now() + self.door.request_seconds
+
+    def begin(self) -> None:
+        """A request is whole: the deadlines of its exchange hold now."""
+        self._in_flight += 1
+        self.due = NEVER
+
+    def end(self) -> None:
+        """It is answered."""
+        self._in_flight -= 1
+        if not self._in_flight:
+            seconds = _LAST_ANSWER_SECONDS if self.door.stopping else self.door.idle_seconds
+            self.due = self.door.now() + seconds
+
+    def forget(self) -> None:
+        """mitmproxy is done with it, which does not always mean that it closed it."""
+        if self._transport.is_closing() and not self._transport.get_write_buffer_size():
+            self.due = NEVER
+            self.door.connections.discard(self)
+        elif self._transport.is_closing():
+            self.due = self.door.now() + self.door.request_seconds  # for the rest to be taken
+        else:
+            self.abort()
+
+    # gateway.connection.Held
+
+    def overdue(self) -> None:
+        """A deadline passed."""
+        self.abort()
+
+    def close_when_idle(self) -> None:
+        """Close now if nothing is in flight, else after the answer."""
+        if not self._in_flight:
+            self.abort()
+
+    def abort(self) -> None:
+        """Close now."""
+        self.due = NEVER
+        self.door.connections.discard(self)
+        self._transport.abort()
+        if self._streams.handler is not None:
+            self._streams.handler.cancel("closed")  # a layer may wait for the other half of a connection to close
 
 
 class _Waiting:
@@ -66,24 +183,35 @@ class _Waiting:
             self.response.set_result(response)
 
 
+def _plain(status: int, text: str) -> http.Response:
+    return http.Response.make(status, text + "\n", {"Content-Type": "text/plain"})
+
+
 def _field(line: bytes) -> tuple[bytes, bytes]:
     name, _, value = line.partition(b":")
     return name, value.strip(b" \t")
 
 
-def _request_of(request: http.Request) -> Request:
-    """The request as the gateway would have read it. Raises :class:`Http1Error` where it would not."""
+def _request_of(request: http.Request, limits: Limits) -> Request:
+    """The request as the gateway reads it. Raises :class:`Http1Error` where it would refuse it."""
     body = request.raw_content or b""
-    lines = [
-        b"%b: %b\r\n" % (name, value)
-        for name, value in request.headers.fields
-        if name.lower() not in _DROPPED and not name.startswith(b":")
-    ]
-    if "host" not in request.headers and request.authority:
-        lines.insert(0, b"Host: %b\r\n" % request.authority.encode())
-    if body:
-        lines.append(b"Content-Length: %d\r\n" % len(body))
-    block = read_block(b"".join(lines))
-    target = request.path.encode("utf-8", "surrogateescape")
-    minor = request.http_version != "HTTP/1.0"
-    return Request(request.method, target, minor, block, body)
+    authority, target = request.authority.encode("utf-8", "surrogateescape"), request.data.path
+    fields = [(name, value) for name, value in request.headers.fields if name[:1] != b":"]
+    names = {name.lower() for name, _ in fields}
+    if authority:  # of HTTP/2, or of a target in absolute form: it must be the host's, and stands for a missing one
+        target = b"http://" + authority + (target if target[:1] == b"/" else b"/" + target)
+        if b"host" not in names:
+            fields.insert(0, (b"Host", authority))
+    fields = [(name, value) for name, value in fields if name.lower() not in _FRAMING]
+    if body or names & _FRAMING:
+        fields.append((b"Content-Length", b"%d" % len(body)))
+    version = b"HTTP/1.0" if request.http_version == "HTTP/1.0" else b"HTTP/1.1"
+    lines = [b" ".join((request.data.method, target, version)), *(name + b": " + value for name, value in fields)]
+    if any(b"\r" in line or b"\n" in line for line in lines):
+        raise Http1Error("bare_newline")
+    reader = RequestReader(limits.head, limits.body)
+    reader.push(b"\r\n".join((*lines, b"", body)))
+    read = reader.take()
+    if read is None or reader.unfinished:
+        raise Http1Error("incomplete")
+    return read

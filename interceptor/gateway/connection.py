@@ -1,6 +1,6 @@
 """The connections of askers: plain HTTP/1 on a listener, one request at a time, answers in the order of the requests.
 
-A connection whose first byte cannot begin an HTTP request is handed to mitmproxy's layers (``server.py``).
+A connection that does not begin with text is handed to mitmproxy's layers (``mode.py``).
 """
 
 import asyncio
@@ -10,11 +10,11 @@ from typing import Final, Protocol, cast
 
 from msgspec import Struct
 
-from interceptor.gateway.deadlines import NEVER, Sweeper
+from interceptor.gateway.deadlines import NEVER, Sweeper, Timed
 from interceptor.gateway.http1 import Http1Error, Request, RequestReader
 from interceptor.settings import Limits, Listener, Timeouts
 
-_TOKEN_FIRST: Final = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz\r\n")
+_PLAIN_FIRST: Final = frozenset(b"\t\r\n") | frozenset(range(0x20, 0x7F))  # text: HTTP/1, or a refusal by its rules
 _PIPELINED_MOST: Final = 64 << 10  # bytes of further requests that may wait while one is in flight
 _LINGER_SECONDS: Final = 1.0  # after a refusal we read on this long, or the reset would overtake the answer
 _SWEPT_EVERY: Final = 10  # ticks: their deadlines are seconds, and there may be thousands of them
@@ -60,6 +60,14 @@ class Hooks(Protocol):
     def closed(self, listener: str) -> None: ...
 
 
+class Held(Timed, Protocol):
+    """A connection, whoever reads it, as its door sees it."""
+
+    def close_when_idle(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+
 class Door:
     """One listener of one worker: what all its connections share."""
 
@@ -79,7 +87,7 @@ class Door:
         self.idle_seconds = timeouts.idle
         self.request_seconds = timeouts.request
         self.stopping = False
-        self.connections: set[ClientConnection] = set()
+        self.connections: set[Held] = set()
         self.hand_over: Callable[[asyncio.Transport, bytes], None] | None = None
         sweeper.watch(self.connections, every=_SWEPT_EVERY)
 
@@ -159,7 +167,7 @@ class ClientConnection(asyncio.Protocol):
             return
         if self._first:
             self._first = False
-            if data[0] not in _TOKEN_FIRST and self._hand_over(data):
+            if data[0] not in _PLAIN_FIRST and self._hand_over(data):
                 return
         self._reader.push(data)
         if not self._busy and self._writable:

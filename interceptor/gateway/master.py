@@ -1,16 +1,19 @@
 """mitmproxy as the host of one worker: its ``Master`` with only the addons that the gateway needs."""
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mitmproxy import options
 from mitmproxy.addons import core, next_layer, proxyserver, tlsconfig
+from mitmproxy.certs import CertStoreEntry
 from mitmproxy.master import Master
+from mitmproxy.proxy.context import Context
 
+from interceptor.gateway import mode as _mode  # noqa: F401 - mitmproxy knows a mode once its module is there
 from interceptor.gateway.addon import PipelineAddon
 from interceptor.gateway.connection import Door, Hooks
-from interceptor.gateway.mode import GatewayInstance
 from interceptor.settings import Address, Limits, Listener, Mode
 
 _NOWHERE = "http://127.0.0.1:9"  # a reverse mode names an upstream; ours never connects, every flow has an answer
@@ -43,15 +46,19 @@ class GatewayMaster(Master):
             core.Core(),
             self._proxyserver,
             next_layer.NextLayer(),
-            tlsconfig.TlsConfig(),
-            PipelineAddon(self._specs, hooks, answer_seconds),
+            _Certificates(self._specs),
+            PipelineAddon(self._specs, hooks, answer_seconds, self._proxyserver.connections),
             _Ready(self._ready),
         )
-        certificates = [f"*={door.listener.certificate}" for door in doors.values() if door.listener.certificate]
+        certificates = [
+            f"{_certificate_name(door.listener)}={door.listener.certificate}"
+            for door in doors.values()
+            if door.listener.certificate
+        ]
         chosen: dict[str, Any] = {
             "mode": list(self._specs),
             "confdir": str(state / "mitmproxy"),
-            "certs": certificates[:1],
+            "certs": certificates,
             "body_size_limit": str(limits.body),
             "connection_strategy": "lazy",
             "upstream_cert": False,
@@ -83,7 +90,7 @@ class GatewayMaster(Master):
     async def stop_listening(self) -> None:
         """Take no more connections; those that are open go on."""
         for instance in self._proxyserver.servers:
-            if instance.is_running and isinstance(instance, GatewayInstance):
+            if instance.is_running:
                 await instance.stop()
 
     async def stop(self) -> None:
@@ -91,6 +98,26 @@ class GatewayMaster(Master):
         self.should_exit.set()
         if self._running is not None:
             await self._running
+
+
+class _Certificates(tlsconfig.TlsConfig):
+    """Each listener shows the certificate that config gives it; one without shows what mitmproxy makes for the name."""
+
+    def __init__(self, doors: Mapping[str, Door]) -> None:
+        super().__init__()
+        self._doors = doors
+
+    def get_cert(self, conn_context: Context) -> CertStoreEntry:
+        """mitmproxy asks for the certificate of a connection."""
+        listener = self._doors[conn_context.client.proxy_mode.full_spec].listener
+        if listener.certificate is not None:
+            return self.certstore.get_cert(_certificate_name(listener), [])
+        return super().get_cert(conn_context)
+
+
+def _certificate_name(listener: Listener) -> str:
+    """A name for mitmproxy's store that no client can ask for."""
+    return f"listener {listener.name}"
 
 
 class _Ready:

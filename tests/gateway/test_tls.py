@@ -1,0 +1,431 @@
+"""TLS: a listener of its own, a hello on a plain listener, HTTP/2; all through the same pipeline."""
+
+import http.client
+import socket
+import ssl
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import h2.config
+import h2.connection
+import h2.events
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from interceptor.settings import Address, Limits, Listener, Mode, Timeouts
+from interceptor.values import Kind
+from tests.gateway.harness import LOCAL, OK_XML, WAIT, Answer, Backend, Proxy, Script, answering, eventually
+
+Start = Callable[..., Proxy]
+StartBackend = Callable[[Script], Backend]
+
+NAME = "interceptor.test"
+FORM = "application/x-www-form-urlencoded"
+RULES = """
+rules:
+  - name: no-premium
+    on: Call
+    when: {number: {class: premium}}
+    deny: {code: 306, message: "Premium numbers are not dialled"}
+  - name: main-line
+    on: Call
+    rewrite: {set: {CallerId: "1000"}}
+  - name: rest
+    on: [command, notification]
+    allow: true
+"""
+
+
+def make_certificate(folder: Path) -> Path:
+    """A PEM file with a key and its certificate, which signs itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)])
+    now = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(NAME)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    file = folder / "interceptor.pem"
+    file.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        + signed.public_bytes(serialization.Encoding.PEM)
+    )
+    return file
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_certificate(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture
+def over_tls(proxy: Start, certificate: Path) -> Callable[..., Proxy]:
+    """Starts Interceptor with listeners for TLS."""
+
+    def start(pbx: int, app: int = 9, **changes: Any) -> Proxy:
+        listeners = (
+            Listener("commands", Kind.COMMAND, Address(LOCAL, 0)),
+            Listener("tls", Kind.COMMAND, Address(LOCAL, 0), Mode.TLS, certificate),
+        )
+        return proxy(pbx, app, **({"rules": RULES, "listeners": listeners} | changes))
+
+    return start
+
+
+def trusting(file: Path, *protocols: str) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(file))
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if protocols:
+        context.set_alpn_protocols(list(protocols))
+    return context
+
+
+def dial(running: Proxy, context: ssl.SSLContext, listener: str = "tls", name: str = NAME) -> ssl.SSLSocket:
+    address = running.running.addresses[listener]
+    plain = socket.create_connection((address.host, address.port), WAIT)
+    return context.wrap_socket(plain, server_hostname=name)
+
+
+def ask(over: socket.socket, method: str, target: str, body: bytes | None = None, **headers: str) -> Answer:
+    """One request and its answer over an open connection, which may go on."""
+    connection = http.client.HTTPConnection(NAME)
+    connection.sock = over
+    connection.request(method, target, body, headers)
+    response = connection.getresponse()
+    found = Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read(), b"")
+    connection.sock = None
+    return found
+
+
+def exchange(over: socket.socket, raw: bytes) -> bytes:
+    """What comes back for these bytes until the other side closes or has answered."""
+    over.sendall(raw)
+    over.settimeout(WAIT)
+    came = b""
+    while b"\r\n\r\n" not in came:
+        more = over.recv(65536)
+        if not more:
+            break
+        came += more
+    return came
+
+
+# HTTP/1
+
+
+def test_commands_over_tls_are_judged_rewritten_and_recorded_like_any_other(
+    over_tls: Callable[..., Proxy], backend: StartBackend, certificate: Path
+) -> None:
+    pbx = backend(answering())
+    running = over_tls(pbx.port)
+    with dial(running, trusting(certificate)) as over:
+        allowed = ask(over, "GET", "/?command=ListActiveCalls&X=%2b+a%zz")
+        refused = ask(over, "GET", "/?command=Call&Dialed=%2B3690123456")
+        rewritten = ask(over, "POST", "/", b"command=Call&Dialed=1001&CallerId=7", **{"Content-Type": FORM})
+    assert (allowed.status, allowed.body, allowed.code) == (200, OK_XML, 200)
+    assert (refused.status, refused.code) == (200, 306)
+    assert rewritten.code == 200
+    first, second = pbx.requests
+    assert first.startswith(b"GET /?command=ListActiveCalls&X=%2b+a%zz HTTP/1.1\r\nHost: interceptor.test\r\n")
+    assert second.endswith(b"\r\n\r\ncommand=Call&Dialed=1001&CallerId=1000")
+    decisions = running.decisions()
+    assert [(each.listener, each.rule) for each in decisions] == [
+        ("tls", "rest"),
+        ("tls", "no-premium"),
+        ("tls", "rest"),
+    ]
+    assert allowed.headers["x-interceptor-exchange"] == decisions[0].exchange
+    assert len(running.settled(3)) == 3
+
+
+@pytest.mark.parametrize(
+    ("raw", "status"),
+    [
+        (b"OPTIONS / HTTP/1.1\r\nHost: a\r\n\r\n", {405, 204}),
+        (b"HEAD /?command=Call HTTP/1.1\r\nHost: a\r\n\r\n", {405}),
+        (b"PUT /?command=Call HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\na", {405}),
+        (b"TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", {405}),
+        (b"CONNECT pbx.test:80 HTTP/1.1\r\nHost: pbx.test:80\r\n\r\n", {400, 405, 502}),
+        (b"GET /?command=ListActiveCalls#x HTTP/1.1\r\nHost: a\r\n\r\n", {400}),
+        (b"GET /?command=ListActiveCalls HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", {400}),
+        (b"GET /?command=ListActiveCalls HTTP/1.1\r\nHost: a\r\nX: 1\r\nConnection: X\r\n\r\n", {400}),
+        (b"GET http://b/?command=ListActiveCalls HTTP/1.1\r\nHost: a\r\n\r\n", {400}),
+        (
+            (
+                b"POST /?command=Call HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain\r\nContent-Type: a/b\r\n"
+                b"Content-Length: 1\r\n\r\na"
+            ),
+            {400},
+        ),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", {400}),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nExpect: a-miracle\r\n\r\n", {417}),
+    ],
+)
+def test_what_is_refused_on_a_plain_listener_is_refused_over_tls(
+    over_tls: Callable[..., Proxy], backend: StartBackend, certificate: Path, raw: bytes, status: set[int]
+) -> None:
+    pbx = backend(answering())
+    running = over_tls(pbx.port)
+    with dial(running, trusting(certificate)) as over:
+        came = exchange(over, raw)
+    assert int(came.split(b" ")[1]) in status
+    assert (pbx.requests, pbx.connections, running.records) == ([], 0, [])
+
+
+def test_caps_hold_over_tls(over_tls: Callable[..., Proxy], backend: StartBackend, certificate: Path) -> None:
+    pbx = backend(answering())
+    running = over_tls(pbx.port, limits=Limits(body=1000, head=2000))
+    body = b"command=ListExtensions&x=".ljust(1000, b"y")
+    with dial(running, trusting(certificate)) as over:
+        assert ask(over, "POST", "/", body, **{"Content-Type": FORM}).code == 200
+        assert ask(over, "GET", "/?command=ListExtensions", None, X="y" * 2000).status == 431
+    with dial(running, trusting(certificate)) as over:
+        head = f"POST / HTTP/1.1\r\nHost: a\r\nContent-Type: {FORM}\r\nContent-Length: 1001\r\n\r\n"
+        assert exchange(over, head.encode() + body + b"y").startswith(b"HTTP/1.1 413 ")
+    assert len(pbx.requests) == 1
+
+
+def test_each_listener_shows_the_certificate_that_config_gives_it(
+    over_tls: Callable[..., Proxy], backend: StartBackend, certificate: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    other = make_certificate(tmp_path / "other")
+    listeners = (
+        Listener("first", Kind.COMMAND, Address(LOCAL, 0), Mode.TLS, certificate),
+        Listener("second", Kind.COMMAND, Address("127.0.0.2", 0), Mode.TLS, other),
+    )
+    running = over_tls(backend(answering()).port, listeners=listeners)
+    for listener, shown, not_shown in (("first", certificate, other), ("second", other, certificate)):
+        with dial(running, trusting(shown), listener) as over:
+            assert ask(over, "GET", "/?command=ListActiveCalls").code == 200
+        with pytest.raises(ssl.SSLCertVerificationError):
+            dial(running, trusting(not_shown), listener)
+
+
+# HTTP/2
+
+
+def ask_h2(over: ssl.SSLSocket, *headers: tuple[str, str], body: bytes = b"") -> tuple[dict[str, str], bytes]:
+    """One request over a new HTTP/2 connection; a reset stream gives no headers."""
+    wild = h2.config.H2Configuration(
+        validate_outbound_headers=False, normalize_outbound_headers=False, header_encoding="latin-1"
+    )
+    connection = h2.connection.H2Connection(wild)
+    connection.initiate_connection()
+    connection.send_headers(1, list(headers), end_stream=not body)
+    if body:
+        connection.send_data(1, body, end_stream=True)
+    over.sendall(connection.data_to_send())
+    over.settimeout(WAIT)
+    found: dict[str, str] = {}
+    content = b""
+    while data := over.recv(65536):
+        for event in connection.receive_data(data):
+            if isinstance(event, h2.events.ResponseReceived):
+                found = dict(event.headers)
+            elif isinstance(event, h2.events.DataReceived):
+                content += event.data
+            elif isinstance(event, h2.events.StreamEnded | h2.events.StreamReset | h2.events.ConnectionTerminated):
+                return found, content
+        over.sendall(connection.data_to_send())
+    return found, content
+
+
+def pseudo(path: str, method: str = "GET") -> tuple[tuple[str, str], ...]:
+    return ((":method", method), (":scheme", "https"), (":authority", "pbx.test"), (":path", path))
+
+
+def test_commands_over_http_2_are_judged_and_sent_on_as_http_1(
+    over_tls: Callable[..., Proxy], backend: StartBackend, certificate: Path
+) -> None:
+    pbx = backend(answering())
+    running = over_tls(pbx.port)
+    context = trusting(certificate, "h2")
+    with dial(running, context) as over:
+        assert over.selected_alpn_protocol() == "h2"
+        headers, body = ask_h2(over, *pseudo("/?command=ListActiveCalls&x=%2b"), ("x-a", "1"))
+    assert (headers[":status"], body) == ("200", OK_XML)
+    assert pbx.requests[0].startswith(b"GET /?command=ListActiveCalls&x=%2b HTTP/1.1\r\nHost: pbx.test\r\nx-a: 1\r\n")
+    with dial(running, context) as over:
+        headers, body = ask_h2(
+            over, *pseudo("/", "POST"), ("content-type", FORM), body=b"command=Call&Dialed=%2B3690123456"
+        )
+    assert (headers[":status"], b"<Code>306</Code>" in body) == ("200", True)
+    assert len(pbx.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pseudo("/?command=ListActiveCalls HTTP/1.1\r\nX: y"),
+        pseudo("/?command=ListActiveCalls HTTP/1.1"),
+        pseudo("/?command=ListActiveCalls\x00"),
+        pseudo("/?command=ListActiveCalls#x"),
+        (*pseudo("/?command=ListActiveCalls"), ("x", "y\r\nContent-Length: 5")),
+        (*pseudo("/?command=ListActiveCalls"), ("x y", "z")),
+        (*pseudo("/?command=ListActiveCalls"), ("content_type", FORM)),
+        (*pseudo("/?command=ListActiveCalls"), ("content-type", FORM), ("content-type", "a/b")),
+        (*pseudo("/?command=ListActiveCalls"), ("host", "other.test")),
+        (*pseudo("/?command=ListActiveCalls"), ("transfer-encoding", "chunked")),
+        (*pseudo("/?command=ListActiveCalls"), ("x:y", "z")),
+        (
+            (":method", "GET /?command=Call&Dialed=1 HTTP/1.1\r\nA: b\r\n\r\nGET"),
+            *pseudo("/?command=ListActiveCalls")[1:],
+        ),
+        (
+            *pseudo("/?command=ListActiveCalls")[:2],
+            (":authority", "a\r\nB: c"),
+            (":path", "/?command=ListActiveCalls"),
+        ),
+    ],
+)
+def test_nothing_in_http_2_becomes_another_message_in_http_1(
+    over_tls: Callable[..., Proxy], backend: StartBackend, certificate: Path, headers: tuple[tuple[str, str], ...]
+) -> None:
+    pbx = backend(answering())
+    running = over_tls(pbx.port)
+    with dial(running, trusting(certificate, "h2")) as over:
+        answered, _ = ask_h2(over, *headers)
+    assert answered.get(":status", "reset") in {"reset", "400", "405"}
+    assert (pbx.requests, running.records) == ([], [])
+
+
+# on a plain listener
+
+
+def test_a_tls_hello_on_a_plain_listener_is_answered_through_the_same_pipeline(
+    over_tls: Callable[..., Proxy], backend: StartBackend, tmp_path: Path
+) -> None:
+    pbx = backend(answering())
+    running = over_tls(pbx.port, listeners=(Listener("commands", Kind.COMMAND, Address(LOCAL, 0)),))
+    context = trusting(tmp_path / "mitmproxy" / "mitmproxy-ca-cert.pem", "h2", "http/1.1")
+    with dial(running, context, "commands", "some.name.test") as over:
+        assert ask_h2(over, *pseudo("/?command=ListActiveCalls"))[1] == OK_XML
+    context = trusting(tmp_path / "mitmproxy" / "mitmproxy-ca-cert.pem")
+    with dial(running, context, "commands", "some.name.test") as over:
+        assert ask(over, "GET", "/?command=ListExtensions").body == OK_XML
+        assert ask(over, "GET", "/?command=Call&Dialed=%2B3690123456").code == 306
+    assert running.client().send(b"GET /?command=ListExtensions HTTP/1.1\r\nHost: a\r\n\r\n").read().code == 200
+    assert [each.listener for each in running.decisions()] == ["commands"] * 4
+    assert len(pbx.requests) == 3
+
+
+def test_a_notification_over_tls_gets_its_answer(
+    over_tls: Callable[..., Proxy], backend: StartBackend, tmp_path: Path
+) -> None:
+    app = backend(answering(b"<Response><Speak>Hi</Speak></Response>"))
+    running = over_tls(9, app.port, listeners=(Listener("notifications", Kind.NOTIFICATION, Address(LOCAL, 0)),))
+    context = trusting(tmp_path / "mitmproxy" / "mitmproxy-ca-cert.pem")
+    with dial(running, context, "notifications", "a.test") as over:
+        answer = ask(over, "POST", "/in", b"NotificationName=IncomingCall&CallId=1", **{"Content-Type": FORM})
+    assert answer.body == b"<Response><Speak>Hi</Speak></Response>"
+    assert app.requests[0].startswith(b"POST /pbx HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\x00\x01\x02\x03 and so on\r\n\r\n",
+        b"\x16\x03\x01\x00\x05hello and more that is no hello at all",
+        b"\x16\x03\x01\xff\xff" + b"\x00" * 600,
+        b"\x80\x2e\x01\x00\x02",
+        b"\xff\xfb\x18GET /?command=Call HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"\xff GET /?command=Call HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"\x05\x01\x00",
+        b"SSH-2.0-OpenSSH_9.6\r\n\r\n",
+    ],
+)
+@pytest.mark.parametrize("listener", ["commands", "tls"])
+def test_what_is_neither_http_nor_tls_ends_in_a_close_and_goes_nowhere(
+    over_tls: Callable[..., Proxy], backend: StartBackend, garbage: bytes, listener: str
+) -> None:
+    pbx = backend(answering())
+    running = over_tls(pbx.port, timeouts=Timeouts(request=0.3, idle=0.3, shutdown=0.1))
+    client = running.client(listener).send(garbage).half_close()
+    try:
+        came = client.read_to_end()
+    except ConnectionResetError:
+        came = b""
+    assert came[:9] in {b"", b"HTTP/1.1 "} or came[:1] == b"\x15"  # nothing, a refusal, a TLS alert
+    assert b" 200 " not in came[:15]
+    assert (pbx.requests, pbx.connections, running.records) == ([], 0, [])
+    open_now = f'interceptor_connections{{listener="{listener}"}}'
+    assert eventually(lambda: running.counted(open_now) == 0)
+
+
+# our own faults
+
+
+def test_a_fault_in_the_decision_is_a_refusal_on_every_path(
+    over_tls: Callable[..., Proxy], backend: StartBackend, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pbx = backend(answering())
+    running = over_tls(pbx.port)
+
+    def broken(arrival: object) -> None:
+        raise RuntimeError(arrival)
+
+    monkeypatch.setattr(running.running.worker._pipeline, "begin", broken)
+    assert running.get("/?command=ListActiveCalls").code == 905
+    with dial(running, trusting(certificate)) as over:
+        assert ask(over, "GET", "/?command=ListActiveCalls").code == 905
+    assert (pbx.requests, pbx.connections) == ([], 0)
+    assert [each.reason for each in running.decisions()] == ["fault", "fault"]
+
+
+def test_a_fault_around_the_decision_leaves_the_refusal_that_stood_before_it(
+    over_tls: Callable[..., Proxy], backend: StartBackend, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pbx = backend(answering())
+    running = over_tls(pbx.port)
+
+    def broken(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(running.running.worker._carrier, "ask", broken)
+    with dial(running, trusting(certificate)) as over:
+        answer = ask(over, "GET", "/?command=ListActiveCalls")
+    assert answer.status == 503
+    assert (pbx.requests, pbx.connections) == ([], 0)
+
+
+# connections
+
+
+def test_connections_over_tls_are_counted_and_capped(
+    over_tls: Callable[..., Proxy], backend: StartBackend, certificate: Path
+) -> None:
+    running = over_tls(backend(answering()).port, limits=Limits(connections=1))
+    open_now = 'interceptor_connections{listener="tls"}'
+    with dial(running, trusting(certificate)) as over:
+        assert ask(over, "GET", "/?command=ListActiveCalls").code == 200
+        assert running.counted(open_now) == 1
+        refused = running.client()
+        assert refused.read().status == 503
+        refused.close()
+        with pytest.raises(OSError, match=r"."):
+            dial(running, trusting(certificate))
+        assert running.counted('interceptor_connections_refused_total{listener="tls"}') == 1
+    assert eventually(lambda: running.counted(open_now) == 0)
+    assert eventually(lambda: running.get("/?command=ListActiveCalls").code == 200)
+
+
+@pytest.mark.parametrize("listener", ["tls", "commands"])
+def test_who_begins_tls_and_says_no_more_is_cut(
+    over_tls: Callable[..., Proxy], backend: StartBackend, listener: str
+) -> None:
+    running = over_tls(backend(answering()).port, timeouts=Timeouts(request=0.4, idle=0.4, shutdown=0.1))
+    client = running.client(listener).send(b"\x16\x03\x01\x02\x00\x01")
+    assert client.ended()
