@@ -134,7 +134,10 @@ Plan = Forward | Answer
 
 
 class Opened(Struct):
-    """An exchange that was decided. ``name`` is canonical where we know the message, as written where not."""
+    """An exchange that was decided. ``name`` is canonical where we know the message, as written where not.
+
+    ``ambiguous`` says that others could read the command differently, and that it passes because config lets it.
+    """
 
     arrival: Arrival
     name: str
@@ -144,6 +147,7 @@ class Opened(Struct):
     decision: Decision
     plan: Plan
     record: DecisionRecord
+    ambiguous: bool = False
 
 
 class Settlement(Struct, frozen=True):
@@ -299,7 +303,8 @@ class Pipeline:
             changes=changed,
         )
         safe = kind_of is not None and kind_of.safe_to_repeat
-        return Opened(arrival, name, Patience.COMMAND, safe, app, decision, plan, record)
+        passed = self._pass_ambiguous and parameters.ambiguous is not None
+        return Opened(arrival, name, Patience.COMMAND, safe, app, decision, plan, record, passed)
 
     def _refuse(self, reason: str, refusal: Refusal) -> Decision:
         return Decision(Verdict.DENY, reason, self.rules.revision, refusal=refusal)

@@ -156,6 +156,8 @@ class Carrier:
             metrics.refused(settlement.fault.value)
         elif not by_policy:
             metrics.refused(decision.reason)
+        if opened.ambiguous:
+            metrics.ambiguous_passed()
         if not settlement.well_formed:
             metrics.not_well_formed(opened.arrival.kind)
         for rule in decision.shadow:
