@@ -36,11 +36,6 @@ def _addresses(root: Fields, values: dict[str, Any], problems: Problems) -> None
                 problems.add(node.place, f"`{address}` of `{name}` is taken by `{other}`", "address_taken")
                 break
         taken.append((name, address))
-    if values.get("workers", 1) > 1:
-        for name, one in listeners.items():
-            if one.address.port == 0:
-                node = _at(root, "listeners", name, "address")
-                problems.add(node.place, "several workers need a port to share, not 0", "port_zero")
 
 
 def _overlap(one: str, other: str) -> bool:
