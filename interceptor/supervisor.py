@@ -251,6 +251,7 @@ def _work(line: Connection, settings: Settings, sources: list[Source], index: in
     """The whole life of a worker process."""
     logging.basicConfig(level=logging.INFO, format=f"%(asctime)s %(levelname)s w{index} %(name)s: %(message)s")
     logging.getLogger("mitmproxy").setLevel(logging.WARNING)
+    logging.getLogger("mitmproxy.addons.proxyserver").setLevel(logging.CRITICAL)  # a ListenError tells it better
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(_live(line, settings, sources, index))

@@ -9,6 +9,7 @@ Laws of this module:
 
 import asyncio
 import html
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
@@ -78,9 +79,12 @@ class AdminServer:
         site = web.TCPSite(runner, self._address.host, self._address.port)
         try:
             await site.start()
-        except OSError:
+        except OSError as error:
             await runner.cleanup()
-            raise
+            number = error.errno or 0  # that of an unknown name is less
+            why = os.strerror(number).lower() if number > 0 else str(error)
+            msg = f"the admin listener cannot listen on {self._address}: {why}"
+            raise OSError(msg) from error
         self._runner = runner
         host, port = runner.addresses[0][:2]
         return Address(host, port)

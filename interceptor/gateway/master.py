@@ -1,6 +1,7 @@
 """mitmproxy as the host of one worker: its ``Master`` with only the addons that the gateway needs."""
 
 import asyncio
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ class GatewayMaster(Master):
             door = self._specs[instance.mode.full_spec]
             if instance.last_exception is not None or not instance.listen_addrs:
                 where = f"listener `{door.listener.name}` cannot listen on {door.listener.address}"
-                msg = f"{where}: {instance.last_exception}"
+                msg = f"{where}: {_why(instance.last_exception)}"
                 raise ListenError(msg)
             host, port, *_ = instance.listen_addrs[0]
             addresses[door.listener.name] = Address(host, port)
@@ -98,6 +99,13 @@ class GatewayMaster(Master):
         self.should_exit.set()
         if self._running is not None:
             await self._running
+
+
+def _why(error: Exception | None) -> str:
+    """The system's own words; the event loop's repeat the address."""
+    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:  # that of an unknown name is less
+        return os.strerror(error.errno).lower()
+    return str(error)
 
 
 class _Certificates(tlsconfig.TlsConfig):

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.gateway.harness import ALLOW_ALL, Backend, Loop, Proxy, Script, settings_for
+from tests.gateway.process import Process
 
 
 @pytest.fixture
@@ -43,3 +44,19 @@ def proxy(loop: Loop, tmp_path: Path) -> Iterator[Callable[..., Proxy]]:
     yield start
     for each in started:
         each.stop()
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    """Starts Interceptor as a process, and sees that nothing of it is left."""
+    started: list[Process] = []
+
+    def start(*pbx: int, **changes: Any) -> Process:
+        folder = tmp_path / f"site{len(started)}"
+        folder.mkdir()
+        started.append(Process(folder, pbx, **changes))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.kill()

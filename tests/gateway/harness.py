@@ -276,6 +276,17 @@ class Client:
         return more
 
 
+def page(admin: Address, path: str) -> tuple[int, str]:
+    """A page of an admin listener: its status and its text."""
+    connection = http.client.HTTPConnection(admin.host, admin.port, timeout=WAIT)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+    finally:
+        connection.close()
+
+
 class Records(list[Record]):
     """The records of a running proxy, as they are made."""
 
@@ -362,13 +373,7 @@ class Proxy:
 
     def page(self, path: str) -> str:
         """A page of the admin listener, whatever its status."""
-        admin = self.running.addresses["admin"]
-        connection = http.client.HTTPConnection(admin.host, admin.port, timeout=WAIT)
-        try:
-            connection.request("GET", path)
-            return connection.getresponse().read().decode()
-        finally:
-            connection.close()
+        return page(self.running.addresses["admin"], path)[1]
 
     def counted(self, metric: str) -> float:
         """The value of a metric, written as in the exposition with all its labels; 0 where it is not there yet."""

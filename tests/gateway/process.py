@@ -1,0 +1,162 @@
+"""Interceptor as users run it: a process, its configuration file, its journal."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from interceptor.settings import Address
+from tests.gateway.harness import ALLOW_ALL, LOCAL, Client, page
+
+ROOT = Path(__file__).parents[2]
+START_SECONDS = 40.0  # a loaded machine takes its time to import everything, once for each worker
+CONFIG = """\
+country: HU
+extensions: ["1xxx"]
+time_zone: Europe/Budapest
+workers: {workers}
+state: state
+rules: rules
+listeners:
+  commands: {{kind: command, address: "{commands}"{mode}}}
+admin: "{admin}"
+clusters:
+  pbx: {{endpoints: [{endpoints}]}}
+default_cluster: pbx
+apps:
+  crm: {{sources: ["0.0.0.0/0"]}}
+timeouts: {{command: {{first_byte: {patience}, total: {patience}}}, shutdown: {shutdown}}}
+"""
+
+
+class Process:
+    """One run of ``interceptor run``. ``prefix`` is a command that runs it elsewhere, such as in a namespace."""
+
+    def __init__(
+        self,
+        folder: Path,
+        pbx: Sequence[int],
+        *,
+        workers: int = 1,
+        commands: str = f"{LOCAL}:0",
+        admin: str = f"{LOCAL}:0",
+        mode: str = "",
+        patience: str = "20s",
+        shutdown: str = "5s",
+        prefix: Sequence[str] = (),
+    ) -> None:
+        self.folder = folder
+        self.lines: list[str] = []
+        self._changed = threading.Condition()
+        self._ended = False
+        (folder / "rules").mkdir()
+        (folder / "rules" / "allow.yaml").write_text(ALLOW_ALL)
+        endpoints = ", ".join(f'"http://{LOCAL}:{port}"' for port in pbx)
+        (folder / "config.yaml").write_text(
+            CONFIG.format(
+                workers=workers,
+                commands=commands,
+                mode=mode and f", mode: {mode}",
+                admin=admin,
+                endpoints=endpoints,
+                patience=patience,
+                shutdown=shutdown,
+            )
+        )
+        self.process = subprocess.Popen(
+            [*prefix, sys.executable, "-m", "interceptor", "run", "--config", str(folder / "config.yaml")],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            with self._changed:
+                self.lines.append(line.rstrip("\n"))
+                self._changed.notify_all()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def wait_for(self, pattern: str, seconds: float = START_SECONDS) -> re.Match[str]:
+        """Wait for a line of its log."""
+
+        def found() -> re.Match[str] | None:
+            return next((match for line in self.lines if (match := re.search(pattern, line))), None)
+
+        with self._changed:
+            self._changed.wait_for(lambda: found() or self._ended, seconds)
+            match = found()
+        assert match, self.lines
+        return match
+
+    def address(self, listener: str) -> Address:
+        """Where it listens, once it does."""
+        found = self.wait_for(rf" {listener} listens on (\S+):(\d+)$")
+        return Address(found[1], int(found[2]))
+
+    def client(self) -> Client:
+        return Client(self.address("commands"))
+
+    def page(self, path: str) -> tuple[int, str]:
+        return page(self.address("admin"), path)
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def ended(self, seconds: float = 20.0) -> int:
+        """What it exits with."""
+        code = self.process.wait(seconds)
+        self._reader.join(seconds)
+        return code
+
+    def children(self) -> list[int]:
+        """The processes that it started, those of Python's own housekeeping included."""
+        threads = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        return [int(pid) for listed in threads for pid in listed.read_text().split()]
+
+    def workers(self) -> list[int]:
+        """The processes of its workers."""
+        return [pid for pid in self.children() if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+    def journal(self) -> list[dict[str, Any]]:
+        """Every record on disk."""
+        files = sorted((self.folder / "state" / "journal").rglob("*.jsonl"))
+        return [json.loads(line) for file in files for line in file.read_bytes().splitlines()]
+
+    def kill(self) -> None:
+        """End it and whatever it started, however far the test came."""
+        if self.process.poll() is None:
+            children = self.children()
+            self.process.kill()
+            self.process.wait(10)
+            for pid in children:
+                if alive(pid):
+                    os.kill(pid, signal.SIGKILL)
+        self._reader.join(10)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+
+
+StartProcess = Callable[..., Process]
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that only waits for its parent does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state not in "ZX"

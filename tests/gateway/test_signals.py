@@ -1,0 +1,90 @@
+"""How a running proxy ends, and how it tells that it cannot begin."""
+
+import signal
+import socket
+from collections.abc import Callable
+
+import pytest
+
+from tests.gateway.harness import LOCAL, Backend, Gate, Loop, Script, answering, eventually, gated, hanging
+from tests.gateway.process import Process
+
+StartProcess = Callable[..., Process]
+StartBackend = Callable[[Script], Backend]
+
+COMMAND = b"GET /?command=ListActiveCalls HTTP/1.1\r\nHost: pbx.test\r\n\r\n"
+CALL = b"GET /?command=Call&Dialed=1001 HTTP/1.1\r\nHost: pbx.test\r\n\r\n"
+
+
+def refuses_connections(process: Process) -> bool:
+    try:
+        process.client().close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_end_it_finishes_what_is_in_flight_and_takes_nothing_new(
+    process: StartProcess, backend: StartBackend, loop: Loop, number: signal.Signals
+) -> None:
+    gate = Gate(loop)
+    pbx = backend(gated(gate))
+    running = process(pbx.port)
+    idle = running.client()
+    client = running.client().send(CALL)
+    pbx.wait_for(1)
+    assert running.page("/readyz")[0] == 200
+    running.signal(number)
+    assert eventually(lambda: running.page("/readyz")[0] == 503)
+    assert "shutting down" in running.page("/readyz")[1]
+    assert running.page("/livez")[0] == 200
+    assert eventually(lambda: refuses_connections(running))
+    assert idle.ended()
+    gate.open()
+    answer = client.read()
+    assert (answer.code, answer.headers["connection"], client.ended()) == (200, "close", True)
+    assert running.ended() == 0
+    records = [record for record in running.journal() if record.get("exchange")]
+    assert [record["exchange"] for record in records] == [answer.headers["x-interceptor-exchange"]] * 2
+    assert records[1]["outcome"] == "answered"
+    assert not any("Traceback" in line for line in running.lines)
+
+
+def test_what_is_in_flight_for_too_long_is_cut_and_told_apart_in_the_journal(
+    process: StartProcess, backend: StartBackend
+) -> None:
+    pbx = backend(hanging)
+    running = process(pbx.port, shutdown="300ms")
+    client = running.client().send(CALL)
+    pbx.wait_for(1)
+    running.signal(signal.SIGTERM)
+    assert client.read_to_end() == b""
+    assert running.ended(10.0) == 0
+    settlement = [record for record in running.journal() if "outcome" in record]
+    assert [(record["outcome"], record["code"]) for record in settlement] == [("failed", 904)]
+
+
+def test_without_anything_in_flight_it_ends_at_once(process: StartProcess, backend: StartBackend) -> None:
+    running = process(backend(answering()).port, shutdown="50s")
+    client = running.client()
+    assert client.send(COMMAND).read().code == 200
+    running.signal(signal.SIGTERM)
+    assert client.ended()
+    assert running.ended(10.0) == 0
+
+
+@pytest.mark.parametrize(
+    ("what", "named", "workers"), [("commands", "listener `commands`", 2), ("admin", "the admin listener", 1)]
+)
+def test_an_address_that_is_taken_is_told_in_one_sentence(
+    process: StartProcess, what: str, named: str, workers: int
+) -> None:
+    with socket.socket() as taken:
+        taken.bind((LOCAL, 0))
+        taken.listen()
+        address = f"{LOCAL}:{taken.getsockname()[1]}"
+        running = process(9, workers=workers, **{what: address})
+        assert running.ended(40.0) == 2
+    worker = "worker 0: " if workers > 1 else ""
+    assert running.lines == [f"cannot start: {worker}{named} cannot listen on {address}: address already in use"]

@@ -1,0 +1,87 @@
+"""Several workers on one port, from the outside: how they end, and what is left when they end otherwise."""
+
+import os
+import re
+import signal
+from collections.abc import Callable
+
+from tests.gateway.harness import LOCAL, Backend, Gate, Loop, Script, answering, eventually, free_port, gated
+from tests.gateway.process import Process, alive
+
+StartProcess = Callable[..., Process]
+StartBackend = Callable[[Script], Backend]
+
+COMMAND = b"GET /?command=ListActiveCalls HTTP/1.1\r\nHost: pbx.test\r\n\r\n"
+COUNTER = re.compile(r'^(interceptor_\w+_total(?:\{[^}]*\})?) (\S+)$', re.MULTILINE)
+
+
+def counters(running: Process) -> dict[str, float]:
+    return {name: float(value) for name, value in COUNTER.findall(running.page("/metrics")[1])}
+
+
+def ask_both(running: Process) -> set[str]:
+    """Ask until both workers have answered; their names."""
+    served: set[str] = set()
+    for _ in range(200):
+        client = running.client()
+        served.add(client.send(COMMAND).read().headers["x-interceptor-exchange"].split("-")[1])
+        client.close()
+        if len(served) == 2:
+            break
+    return served
+
+
+def test_no_counter_falls_when_a_worker_is_killed_and_another_takes_its_place(
+    process: StartProcess, backend: StartBackend
+) -> None:
+    pbx = backend(answering())
+    running = process(pbx.port, workers=2, commands=f"{LOCAL}:{free_port()}")
+    running.wait_for("admin listens on")
+    assert ask_both(running) == {"w0", "w1"}
+    before = counters(running)
+    assert before['interceptor_commands_total{code="200",command="ListActiveCalls"}'] == len(pbx.requests)
+    killed = running.workers()
+    for pid in killed:
+        os.kill(pid, signal.SIGKILL)
+        assert eventually(lambda: running.page("/readyz")[0] == 503)
+        assert "does not answer" in running.page("/readyz")[1]
+        now = counters(running)
+        assert {name: value for name, value in before.items() if now.get(name, 0.0) < value} == {}
+        assert eventually(lambda: running.page("/readyz")[0] == 200)
+    assert len(set(running.workers()) - set(killed)) == 2
+    assert ask_both(running) == {"w0", "w1"}
+    after = counters(running)
+    assert {name: value for name, value in before.items() if after.get(name, 0.0) < value} == {}
+    assert after['interceptor_commands_total{code="200",command="ListActiveCalls"}'] == len(pbx.requests)
+    numbers = [[each["sequence"] for each in running.journal() if each["worker"] == name] for name in ("w0", "w1")]
+    assert [each == list(range(1, len(each) + 1)) for each in numbers] == [True, True]
+
+
+def test_told_to_end_the_workers_finish_what_is_in_flight_and_nothing_is_left(
+    process: StartProcess, backend: StartBackend, loop: Loop
+) -> None:
+    gate = Gate(loop)
+    pbx = backend(gated(gate))
+    running = process(pbx.port, workers=2, commands=f"{LOCAL}:{free_port()}")
+    running.wait_for("admin listens on")
+    clients = [running.client().send(COMMAND) for _ in range(8)]
+    pbx.wait_for(8)
+    children = running.children()
+    running.signal(signal.SIGTERM)
+    assert eventually(lambda: "shutting down" in running.page("/readyz")[1])
+    gate.open()
+    assert [client.read().code for client in clients] == [200] * 8
+    assert running.ended() == 0
+    assert eventually(lambda: not any(alive(pid) for pid in children))
+    outcomes = [record["outcome"] for record in running.journal() if "outcome" in record]
+    assert outcomes == ["answered"] * 8
+
+
+def test_workers_end_when_their_supervisor_is_killed(process: StartProcess, backend: StartBackend) -> None:
+    running = process(backend(answering()).port, workers=2, commands=f"{LOCAL}:{free_port()}")
+    running.wait_for("admin listens on")
+    children = running.children()
+    assert len(running.workers()) == 2
+    running.signal(signal.SIGKILL)
+    assert running.ended() == -signal.SIGKILL
+    assert eventually(lambda: not any(alive(pid) for pid in children))
