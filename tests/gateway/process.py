@@ -25,24 +25,30 @@ state: state
 rules: rules
 listeners:
   commands: {{kind: command, address: "{commands}"{mode}}}
+  notifications: {{kind: notification, address: "127.0.0.1:0"}}
 admin: "{admin}"
 clusters:
   pbx: {{endpoints: [{endpoints}]}}
 default_cluster: pbx
 apps:
-  crm: {{sources: ["0.0.0.0/0"]}}
+  crm: {{sources: ["0.0.0.0/0"], url: "http://127.0.0.1:{app}/pbx"}}
+notifications: [{{app: crm}}]
 timeouts: {{command: {{first_byte: {patience}, total: {patience}}}, shutdown: {shutdown}}}
 """
 
 
 class Process:
-    """One run of ``interceptor run``. ``prefix`` is a command that runs it elsewhere, such as in a namespace."""
+    """One run of ``interceptor run``, in a folder that may be one of a run before it.
+
+    ``prefix`` is a command that runs it elsewhere, such as in a namespace.
+    """
 
     def __init__(
         self,
         folder: Path,
         pbx: Sequence[int],
         *,
+        app: int = 9,
         workers: int = 1,
         commands: str = f"{LOCAL}:0",
         admin: str = f"{LOCAL}:0",
@@ -55,12 +61,13 @@ class Process:
         self.lines: list[str] = []
         self._changed = threading.Condition()
         self._ended = False
-        (folder / "rules").mkdir()
+        (folder / "rules").mkdir(exist_ok=True)
         (folder / "rules" / "allow.yaml").write_text(ALLOW_ALL)
         endpoints = ", ".join(f'"http://{LOCAL}:{port}"' for port in pbx)
         (folder / "config.yaml").write_text(
             CONFIG.format(
                 workers=workers,
+                app=app,
                 commands=commands,
                 mode=mode and f", mode: {mode}",
                 admin=admin,
@@ -107,8 +114,8 @@ class Process:
         found = self.wait_for(rf" {listener} listens on (\S+):(\d+)$")
         return Address(found[1], int(found[2]))
 
-    def client(self) -> Client:
-        return Client(self.address("commands"))
+    def client(self, listener: str = "commands") -> Client:
+        return Client(self.address(listener))
 
     def page(self, path: str) -> tuple[int, str]:
         return page(self.address("admin"), path)

@@ -3,6 +3,7 @@
 import random
 import re
 import resource
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,18 +13,19 @@ import pytest
 
 from tests.gateway.harness import Backend, Script, answering, free_port
 from tests.gateway.misbehaving import await_until
-from tests.gateway.running import Process
+from tests.gateway.process import Process
 
 StartBackend = Callable[[Script], Backend]
 
 
 @pytest.fixture
-def process(tmp_path: Path) -> Iterator[Callable[..., Process]]:
-    """Starts Interceptor as processes of its own, one after the other on the same folder."""
+def again(tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    """Starts Interceptor as processes, one after the other in the same folder."""
     started: list[Process] = []
 
     def start(pbx: int, app: int = 9) -> Process:
-        started.append(Process(tmp_path, pbx, app))
+        started.append(Process(tmp_path, [pbx], app=app))
+        started[-1].address("admin")  # the last thing that it says when it starts
         return started[-1]
 
     yield start
@@ -31,10 +33,16 @@ def process(tmp_path: Path) -> Iterator[Callable[..., Process]]:
         each.kill()
 
 
+def end(running: Process) -> int:
+    """End it as an operator does; what it exits with."""
+    running.signal(signal.SIGTERM)
+    return running.ended()
+
+
 def records(folder: Path) -> list[dict[str, object]]:
     """The records on disk, file by file; a torn last line of the last file is left out."""
     found: list[dict[str, object]] = []
-    files = sorted((folder / "journal").glob("w0-*.jsonl"), key=lambda path: path.name.rpartition("-")[2])
+    files = sorted((folder / "state" / "journal").rglob("w0-*.jsonl"), key=lambda path: path.name.rpartition("-")[2])
     for path in files:
         *lines, rest = path.read_bytes().split(b"\n")
         assert not rest or path is files[-1]
@@ -81,12 +89,12 @@ class Load:
 
 
 def test_after_kill_9_every_command_that_the_pbx_saw_is_on_record_and_the_numbers_go_on(
-    process: Callable[..., Process], backend: StartBackend, tmp_path: Path
+    again: Callable[..., Process], backend: StartBackend, tmp_path: Path
 ) -> None:
     pbx = backend(answering())
     dice = random.Random(20261123)
     for _ in range(3):
-        running = process(pbx.port)
+        running = again(pbx.port)
         load = Load(running)
         before = len(pbx.requests)
         moment = dice.randrange(20, 400)  # in commands, not in seconds: the machine may be slow
@@ -95,44 +103,44 @@ def test_after_kill_9_every_command_that_the_pbx_saw_is_on_record_and_the_number
         load.wait()
         decided = {record["exchange"] for record in records(tmp_path) if record["event"] == "decision"}
         assert exchanges_seen(pbx) <= decided
-    running = process(pbx.port)
+    running = again(pbx.port)
     client = running.client()
     assert client.send(b"GET /?command=ListActiveCalls HTTP/1.1\r\nHost: pbx\r\n\r\n").read().code == 200
     client.close()
-    assert running.terminate() == 0
+    assert end(running) == 0
     numbers = [record["sequence"] for record in records(tmp_path)]
     assert numbers == list(range(1, len(numbers) + 1))
     assert records(tmp_path)[-1]["event"] == "settlement"
 
 
 def test_when_the_disk_takes_no_more_commands_are_refused_and_when_it_does_they_flow_again(
-    process: Callable[..., Process], backend: StartBackend, tmp_path: Path
+    again: Callable[..., Process], backend: StartBackend, tmp_path: Path
 ) -> None:
     pbx = backend(answering())
-    running = process(pbx.port)
+    running = again(pbx.port)
     command = b"GET /?command=Call&Dialed=2405 HTTP/1.1\r\nHost: pbx\r\n\r\n"
     client = running.client()
     assert client.send(command).read().code == 200
     no_more = 1  # bytes a file may have: every write fails as on a full disk
-    resource.prlimit(running.pid, resource.RLIMIT_FSIZE, (no_more, resource.RLIM_INFINITY))
+    resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, (no_more, resource.RLIM_INFINITY))
     for _ in range(3):
         assert client.send(command).read().code == 903
     assert len(pbx.requests) == 1
-    resource.prlimit(running.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     await_until(lambda: client.send(command).read().code == 200)
     assert len(pbx.requests) == 2
     client.close()
-    assert running.terminate() == 0
+    assert end(running) == 0
     found = records(tmp_path)
     assert [record["reason"] for record in found if record["event"] == "audit.gap"] == ["not_written"]
     assert [record["sequence"] for record in found] == list(range(1, len(found) + 1))
 
 
 def test_after_kill_9_the_reports_that_were_taken_are_delivered(
-    process: Callable[..., Process], backend: StartBackend, loop: object
+    again: Callable[..., Process], backend: StartBackend, loop: object
 ) -> None:
     port = free_port()
-    running = process(9, port)
+    running = again(9, port)
     for number in range(5):
         client = running.client("notifications")
         body = b"NotificationName=CallChanged&CallId=%d" % number
@@ -141,7 +149,7 @@ def test_after_kill_9_the_reports_that_were_taken_are_delivered(
         client.close()
     running.kill()
     app = Backend(loop, answering(b"<Response/>"), port=port).start()
-    process(9, port)
+    again(9, port)
     found = [re.findall(rb"CallId=(\d)", request)[0] for request in app.wait_for(5)]
     assert found == [b"0", b"1", b"2", b"3", b"4"]
     app.stop()
