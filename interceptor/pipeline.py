@@ -501,7 +501,7 @@ def _read_names(kind_of: MessageType | None) -> _Names:
 def _is_form(headers: Mapping[str, str]) -> bool:
     """Whether a body is the form that everybody reads alike: declared so or not at all, not compressed, in UTF-8.
 
-    One without a declaration is judged as the form that the PBX may read in it; where it does not, it misses parameters.
+    One without a declaration is judged as the form that the PBX may read in it; where it does not, it misses some.
     """
     written = headers.get("content-type", "application/x-www-form-urlencoded")
     known = _FORMS.get(written)

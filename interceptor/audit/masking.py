@@ -130,7 +130,6 @@ _ASSIGNED = re.compile(r"(?:^|[?&;#,\s]|%3F|%26|%3B)([^=&;#?,\s%]++)(?:=|%3D)", 
 _VALUE_END = re.compile(r"[&;#\s]|%26|%3B", re.IGNORECASE)
 
 
-
 def _names_a_secret(text: str) -> bool:
     """Whether any word that means a secret stands anywhere; ten searches cost less than one regular expression."""
     text = text.lower()

@@ -14,7 +14,7 @@ from tests.gateway.process import Process
 
 @pytest.fixture(scope="session", autouse=True)
 def one_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """mitmproxy makes a certificate authority for each new folder, which takes longer than most tests: here one for all.
+    """mitmproxy makes a certificate authority for each new folder, longer than most tests take: here one for all.
 
     Processes that a test starts make their own.
     """

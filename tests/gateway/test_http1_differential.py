@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from fuzz import oracle, seeds
 
-MANY = settings(max_examples=max(700, settings().max_examples), deadline=None, suppress_health_check=list(HealthCheck))
+MANY = settings(
+    max_examples=min(4000, settings().max_examples * 7), deadline=None, suppress_health_check=list(HealthCheck)
+)
 END = b"\r\n"
 NOISE = (
     *(

@@ -12,7 +12,7 @@ StartProcess = Callable[..., Process]
 StartBackend = Callable[[Script], Backend]
 
 COMMAND = b"GET /?command=ListActiveCalls HTTP/1.1\r\nHost: pbx.test\r\n\r\n"
-COUNTER = re.compile(r'^(interceptor_\w+_total(?:\{[^}]*\})?) (\S+)$', re.MULTILINE)
+COUNTER = re.compile(r"^(interceptor_\w+_total(?:\{[^}]*\})?) (\S+)$", re.MULTILINE)
 
 
 def counters(running: Process) -> dict[str, float]:
