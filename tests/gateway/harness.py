@@ -188,6 +188,10 @@ class Gate:
         """Let pass whatever waits."""
         self._loop.loop.call_soon_threadsafe(self._open.set)
 
+    def close(self) -> None:
+        """Hold back what comes from now on."""
+        self._loop.loop.call_soon_threadsafe(self._open.clear)
+
     async def passed(self) -> None:
         """For scripts: go on when the test says so."""
         await self._open.wait()

@@ -6,13 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.gateway.harness import LOCAL, Backend, Gate, Loop, Script, answering, eventually, gated, hanging
+from tests.gateway.harness import LOCAL, Backend, Gate, Loop, Script, eventually, gated, hanging
 from tests.gateway.process import Process
 
 StartProcess = Callable[..., Process]
 StartBackend = Callable[[Script], Backend]
 
-COMMAND = b"GET /?command=ListActiveCalls HTTP/1.1\r\nHost: pbx.test\r\n\r\n"
 CALL = b"GET /?command=Call&Dialed=1001 HTTP/1.1\r\nHost: pbx.test\r\n\r\n"
 
 
@@ -30,7 +29,7 @@ def test_told_to_end_it_finishes_what_is_in_flight_and_takes_nothing_new(
 ) -> None:
     gate = Gate(loop)
     pbx = backend(gated(gate))
-    running = process(pbx.port)
+    running = process(pbx.port, shutdown="50s")
     idle = running.client()
     client = running.client().send(CALL)
     pbx.wait_for(1)
@@ -44,7 +43,7 @@ def test_told_to_end_it_finishes_what_is_in_flight_and_takes_nothing_new(
     gate.open()
     answer = client.read()
     assert (answer.code, answer.headers["connection"], client.ended()) == (200, "close", True)
-    assert running.ended() == 0
+    assert running.ended(10.0) == 0
     records = [record for record in running.journal() if record.get("exchange")]
     assert [record["exchange"] for record in records] == [answer.headers["x-interceptor-exchange"]] * 2
     assert records[1]["outcome"] == "answered"
@@ -63,15 +62,6 @@ def test_what_is_in_flight_for_too_long_is_cut_and_told_apart_in_the_journal(
     assert running.ended(10.0) == 0
     settlement = [record for record in running.journal() if "outcome" in record]
     assert [(record["outcome"], record["code"]) for record in settlement] == [("failed", 904)]
-
-
-def test_without_anything_in_flight_it_ends_at_once(process: StartProcess, backend: StartBackend) -> None:
-    running = process(backend(answering()).port, shutdown="50s")
-    client = running.client()
-    assert client.send(COMMAND).read().code == 200
-    running.signal(signal.SIGTERM)
-    assert client.ended()
-    assert running.ended(10.0) == 0
 
 
 @pytest.mark.parametrize(
