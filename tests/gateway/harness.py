@@ -81,13 +81,17 @@ class Backend:
     requests: list[bytes] = field(default_factory=list)
     connections: int = 0
     port: int = 0
+    listening: socket.socket | None = None  # where it is to serve, if not on a port of its own
     _server: asyncio.Server | None = None
     _writers: list[asyncio.StreamWriter] = field(default_factory=list)
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     def start(self) -> "Backend":
         async def listen() -> None:
-            self._server = await asyncio.start_server(self._serve, LOCAL, self.port)
+            if self.listening is not None:
+                self._server = await asyncio.start_server(self._serve, sock=self.listening)
+            else:
+                self._server = await asyncio.start_server(self._serve, LOCAL, self.port)
             self.port = self._server.sockets[0].getsockname()[1]
 
         self.loop.run(listen())

@@ -56,13 +56,14 @@ class Process:
         patience: str = "20s",
         shutdown: str = "5s",
         prefix: Sequence[str] = (),
+        rules: str = ALLOW_ALL,
     ) -> None:
         self.folder = folder
         self.lines: list[str] = []
         self._changed = threading.Condition()
         self._ended = False
         (folder / "rules").mkdir(exist_ok=True)
-        (folder / "rules" / "allow.yaml").write_text(ALLOW_ALL)
+        (folder / "rules" / "allow.yaml").write_text(rules)
         endpoints = ", ".join(f'"http://{LOCAL}:{port}"' for port in pbx)
         (folder / "config.yaml").write_text(
             CONFIG.format(
