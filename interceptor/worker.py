@@ -139,12 +139,12 @@ class Worker:
         for door in self._doors.values():
             for connection in tuple(door.connections):
                 connection.abort()
-        await self.deliveries.close()
         for route in self.clusters.values():
             for endpoint in route.endpoints:
                 endpoint.close()
         for pool in self._pools.values():
             pool.close()
+        await self.deliveries.close()  # after the pools: what was in flight there may have to be kept
         if master is not None:
             await master.stop()
         self._sweeper.stop()

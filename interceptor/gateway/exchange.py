@@ -304,7 +304,8 @@ class Exchange:
             assert isinstance(plan, Forward)
             assert isinstance(plan.target, ToCluster)
             if settlement.code in REFUSES_US and carrier.clusters[plan.target.cluster].credentials:
-                endpoint.failed("code", f"refuses us with code {settlement.code}")
+                if settlement.code != Code.FORBIDDEN_USER:  # this may be about the command, which apps choose
+                    endpoint.failed("code", f"refuses us with code {settlement.code}")
                 if self._try_next(endpoint, plan):
                     return
             elif reply.status >= 500:

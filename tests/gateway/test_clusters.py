@@ -28,6 +28,7 @@ StartBackend = Callable[[Script], Backend]
 
 CALL = "/?command=Call&Dialed=2405&ApiExtension=9000"
 LIST = "/?command=ListActiveCalls"
+FORBIDDEN_306 = b"<Response><Code>306</Code><Message>Not in the ACL</Message></Response>"
 REFUSED_305 = b"<Response><Code>305</Code><Message>Authentication failed</Message></Response>"
 
 # What a failing endpoint leaves as the answer to a command that may have been read; an HTML page and HTTP 500 are
@@ -319,7 +320,7 @@ def test_nothing_is_probed_after_the_end(proxy: Start, backend: StartBackend) ->
 # refused with our own credentials
 
 
-@pytest.mark.parametrize("code", [304, 305, 306, 307])
+@pytest.mark.parametrize("code", [304, 305, 307])
 def test_an_endpoint_that_refuses_our_own_credentials_is_passed_over(
     proxy: Start, backend: StartBackend, code: int
 ) -> None:
@@ -330,6 +331,19 @@ def test_an_endpoint_that_refuses_our_own_credentials_is_passed_over(
     assert said(running.get(CALL)) == (200, 200)  # a refused command was not carried out
     assert (commands(first), commands(second)) == (["Call"], ["Call"])
     assert counted(running, "interceptor_endpoint_failures_total", reason="code") == 1
+
+
+def test_a_command_that_the_pbx_forbids_our_user_does_not_cost_the_endpoint_its_health(
+    proxy: Start, backend: StartBackend
+) -> None:
+    pbx, other = backend(answering(FORBIDDEN_306)), backend(answering(FORBIDDEN_306))
+    credentials = Credentials("gate", Secret("s3cret-of-the-pbx"))
+    running = proxy(9, **cluster(pbx.port, other.port, credentials=credentials, failures_to_open=1))
+    for _ in range(3):
+        assert said(running.get(CALL)) == (200, 306)
+    assert (len(pbx.requests), len(other.requests)) == (3, 3)  # the other one may have another list of rights
+    assert counted(running, "interceptor_endpoint_failures_total") == 0
+    assert ask_admin(running, "/readyz")[0] == 200
 
 
 def test_where_every_endpoint_refuses_our_credentials_the_last_refusal_goes_back(

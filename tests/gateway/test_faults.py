@@ -304,6 +304,21 @@ def test_whatever_fails_at_once_everybody_still_has_an_answer(
     assert any(record.levelno >= logging.ERROR for record in caplog.records)
 
 
+@pytest.mark.parametrize("how", ["resets", "no byte", "slow bytes"])
+def test_an_asker_that_has_gone_leaves_nothing_behind(proxy: Start, backend: StartBackend, how: str) -> None:
+    script = FAILING[how]
+    assert script is not None
+    pbx = backend(script)
+    running = proxy(pbx.port, limits=SMALL_REPLIES)
+    client = running.client().send(b"GET /?command=Call&Dialed=1 HTTP/1.1\r\nHost: pbx\r\n\r\n")
+    pbx.wait_for(1)
+    client.close()
+    await_until(running.settlements)
+    assert running.settlements()[0].code == 904
+    await_until(lambda: running.running.worker._carrier.in_flight == 0)
+    assert counted(running, "interceptor_connections", listener="commands") == 0
+
+
 # the journal cannot write
 
 

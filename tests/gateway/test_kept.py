@@ -10,8 +10,18 @@ import pytest
 from msgspec.structs import replace
 
 from interceptor.pipeline import NO_OPINION
-from interceptor.settings import Limits
-from tests.gateway.harness import Backend, Loop, Proxy, Script, answering, free_port, read_request
+from interceptor.settings import Deadlines, Limits
+from tests.gateway.harness import (
+    Backend,
+    Loop,
+    Proxy,
+    Script,
+    answering,
+    free_port,
+    hanging,
+    read_request,
+    settings_for,
+)
 from tests.gateway.misbehaving import after, ask_admin, await_until, counted, dripping, resetting
 
 Start = Callable[..., Proxy]
@@ -174,6 +184,27 @@ def test_a_report_that_waits_does_not_make_the_proxy_unready(proxy: Start) -> No
     assert waiting(running) == 1
     assert ask_admin(running, "/readyz")[0] == 200
     assert counted(running, "interceptor_outbox_entries", app="crm") == 1
+
+
+def test_a_report_that_is_on_its_way_when_the_time_to_end_is_over_is_kept(
+    proxy: Start, app_at: Callable[..., Backend]
+) -> None:
+    port = free_port()
+    app = app_at(port, hanging)
+    timeouts = replace(settings_for(Path(), []).timeouts, report=Deadlines(30.0, 30.0), shutdown=0.1)
+    running = proxy(9, port, timeouts=timeouts)
+    body = b"NotificationName=CallChanged&CallId=1"
+    head = b"POST / HTTP/1.0\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n"
+    client = running.client("notifications").send(head % len(body) + body)
+    app.wait_for(1)
+    assert running._interceptor is not None
+    running.loop.run(running._interceptor.stop())
+    running._interceptor = None
+    assert client.ended()
+    assert running.settlements()[0].outcome == "kept"
+    running = proxy(9, port)
+    app.wait_for(2)
+    assert arrived(app) == [1, 1]
 
 
 def test_the_end_does_not_wait_for_an_app_that_is_away(proxy: Start) -> None:

@@ -93,7 +93,7 @@ def test_after_kill_9_every_command_that_the_pbx_saw_is_on_record_and_the_number
 ) -> None:
     pbx = backend(answering())
     dice = random.Random(20261123)
-    for _ in range(3):
+    for _ in range(2):
         running = again(pbx.port)
         load = Load(running)
         before = len(pbx.requests)
@@ -123,7 +123,7 @@ def test_when_the_disk_takes_no_more_commands_are_refused_and_when_it_does_they_
     assert client.send(command).read().code == 200
     no_more = 1  # bytes a file may have: every write fails as on a full disk
     resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, (no_more, resource.RLIM_INFINITY))
-    for _ in range(3):
+    for _ in range(2):
         assert client.send(command).read().code == 903
     assert len(pbx.requests) == 1
     resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
