@@ -11,7 +11,7 @@ HEAD_MOST, BODY_MOST = 96, 48
 _PIECES = st.lists(
     st.one_of(st.binary(max_size=64), st.sampled_from(HTTP_TOKENS), st.sampled_from(REQUESTS + REPLIES)), max_size=12
 )
-MANY = settings(max_examples=min(40_000, settings().max_examples * 4), deadline=None)
+MANY = settings(max_examples=min(8_000, settings().max_examples * 4), deadline=None)
 
 
 def drive(reader: RequestReader | ReplyReader, pieces: list[bytes]) -> None:
