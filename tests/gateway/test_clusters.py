@@ -21,6 +21,7 @@ from tests.gateway.misbehaving import (
     dripping,
     kept_then_cut,
     said,
+    side_by_side,
 )
 
 Start = Callable[..., Proxy]
@@ -29,6 +30,7 @@ StartBackend = Callable[[Script], Backend]
 CALL = "/?command=Call&Dialed=2405&ApiExtension=9000"
 LIST = "/?command=ListActiveCalls"
 FORBIDDEN_306 = b"<Response><Code>306</Code><Message>Not in the ACL</Message></Response>"
+ONCE = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(OK_XML), OK_XML)
 REFUSED_305 = b"<Response><Code>305</Code><Message>Authentication failed</Message></Response>"
 
 # What a failing endpoint leaves as the answer to a command that may have been read; an HTML page and HTTP 500 are
@@ -226,6 +228,16 @@ def test_a_connection_that_the_pbx_closes_while_it_rests_costs_nothing(proxy: St
     assert running.settlements()[1].attempts == 1
 
 
+def test_with_one_connection_that_is_closed_after_every_answer_all_that_wait_are_served(
+    proxy: Start, backend: StartBackend
+) -> None:
+    pbx = backend(saying(ONCE))
+    running = proxy(pbx.port, limits=replace(Limits(), upstream_connections=1))
+    answers = side_by_side([lambda: running.get(CALL)] * 12)
+    assert [said(answer) for answer in answers] == [(200, 200)] * 12
+    assert (len(pbx.requests), pbx.connections) == (12, 12)
+
+
 # health
 
 
@@ -249,8 +261,7 @@ def test_after_so_many_failures_in_a_row_an_endpoint_is_taken_out(
 
 
 def test_failures_that_are_not_in_a_row_do_not_take_an_endpoint_out(proxy: Start, backend: StartBackend) -> None:
-    once = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(OK_XML), OK_XML)
-    pbx = backend(after(FAILING["resets"], saying(once), FAILING["resets"], answering()))
+    pbx = backend(after(FAILING["resets"], saying(ONCE), FAILING["resets"], answering()))
     running = proxy(9, **cluster(pbx.port, failures_to_open=2, retry_after=60.0))
     assert [running.get(CALL).code for _ in range(4)] == [904, 200, 904, 200]
     assert counted(running, "interceptor_endpoint_up", cluster="pbx") == 1

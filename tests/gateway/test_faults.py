@@ -14,7 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from interceptor.audit.record import Recorder
-from interceptor.gateway.clusters import ClusterRoute
+from interceptor.gateway.clusters import ClusterRoute, Endpoint
 from interceptor.gateway.delivery import Deliveries
 from interceptor.gateway.exchange import Carrier
 from interceptor.gateway.upstream import Pool
@@ -220,6 +220,48 @@ def test_a_fault_of_ours_in_the_answer_never_says_that_the_command_was_not_sent(
     assert b"may have been carried out" in answer.body
     assert len(pbx.requests) == 1
     assert counted(running, "interceptor_refusals_total", reason="fault") == 1
+
+
+@pytest.mark.parametrize(
+    ("how", "name"), [("answers", "succeeded"), ("resets", "failed")], ids=["after an answer", "after a failure"]
+)
+def test_a_fault_of_ours_in_the_books_of_an_endpoint_still_ends_in_an_honest_answer(
+    proxy: Start, backend: StartBackend, monkeypatch: pytest.MonkeyPatch, how: str, name: str
+) -> None:
+    running = proxy(backend(FAILING.get(how) or answering()).port)
+    breaks(monkeypatch, Endpoint, name)
+    answer = running.get("/?command=Call&Dialed=2405")
+    assert said(answer) == (200, 906)
+    assert b"may have been carried out" in answer.body
+    assert running.running.worker._carrier.in_flight == 0
+
+
+@pytest.mark.parametrize("how", ["answers", "resets"])
+def test_what_comes_after_a_fault_of_ours_is_not_answered_a_second_time(
+    proxy: Start, backend: StartBackend, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    pbx = backend(FAILING.get(how) or answering())
+    running = proxy(pbx.port)
+    send = Pool.send
+
+    def send_and_fault(*args: object) -> None:
+        send(*args)
+        raise BOOM
+
+    client = running.client()
+    with monkeypatch.context() as patched:
+        patched.setattr(Pool, "send", send_and_fault)
+        client.send(b"GET /?command=Call&Dialed=1 HTTP/1.1\r\nHost: pbx\r\n\r\n")
+        assert said(client.read()) == (200, 906)
+        pbx.wait_for(1)
+        await_until(lambda: not any(pool.connections - pool.idle for pool in running.running.worker._pools.values()))
+    client.send(b"GET /?command=Hangup&CallId=1 HTTP/1.1\r\nHost: pbx\r\n\r\n")
+    assert client.read().code == (200 if how == "answers" else 904)
+    assert [record.outcome for record in running.settlements()] == [
+        "failed",
+        "answered" if how == "answers" else "failed",
+    ]
+    assert running.running.worker._carrier.in_flight == 0
 
 
 FAULTS_OF_NOTIFICATIONS = {

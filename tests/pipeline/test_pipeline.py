@@ -172,6 +172,16 @@ def test_an_unknown_command_is_judged_by_its_own_name(pipeline: Build) -> None:
     assert isinstance(opened.plan, Forward)
 
 
+def test_a_parameter_that_was_renamed_or_removed_stands_in_the_record_as_it_came_and_as_it_left(
+    pipeline: Build,
+) -> None:
+    built = pipeline(rules("{on: Call, rewrite: {rename: {Url: ErrorUrl}, remove: X}}"))
+    opened = built.begin(command(b"/?command=Call&Url=http%3a%2f%2fa&X=1"))
+    assert opened.plan == Forward(ToCluster("pbx"), b"/?command=Call&ErrorUrl=http%3a%2f%2fa", None)
+    changed = {change.name: (change.before, change.after) for change in opened.record.changes}
+    assert changed == {"Url": ("http://a", None), "ErrorUrl": (None, "http://a"), "X": ("1", None)}
+
+
 # where notifications go
 
 
