@@ -143,10 +143,7 @@ class _Connection:
 
     def forget(self) -> None:
         """mitmproxy is done with it, which does not always mean that it closed it."""
-        if self._transport.is_closing() and not self._transport.get_write_buffer_size():
-            self.due = NEVER
-            self.door.connections.discard(self)
-        elif self._transport.is_closing():
+        if self._transport.is_closing() and self._transport.get_write_buffer_size():
             self.due = self.door.now() + self.door.request_seconds  # for the rest to be taken
         else:
             self.abort()
@@ -212,6 +209,5 @@ def _request_of(request: http.Request, limits: Limits) -> Request:
     reader = RequestReader(limits.head, limits.body)
     reader.push(b"\r\n".join((*lines, b"", body)))
     read = reader.take()
-    if read is None or reader.unfinished:
-        raise Http1Error("incomplete")
+    assert read is not None  # it was written whole
     return read

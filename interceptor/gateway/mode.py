@@ -87,8 +87,8 @@ class GatewayInstance(mode_servers.ServerInstance[GatewayMode]):
 
     async def _stop(self) -> None:
         server, self._server = self._server, None
-        if server is not None:
-            server.close()
+        assert server is not None  # mitmproxy stops what runs
+        server.close()
 
     def make_top_layer(self, context: Context) -> Layer:
         """What mitmproxy makes of a connection that is not plain HTTP/1: it looks, and finds TLS or nothing.

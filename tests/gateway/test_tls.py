@@ -1,9 +1,11 @@
 """TLS: a listener of its own, a hello on a plain listener, HTTP/2; all through the same pipeline."""
 
+import asyncio
 import http.client
 import socket
 import ssl
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,30 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from mitmproxy.connection import Client, Server
+from mitmproxy.http import Request
+from mitmproxy.proxy.mode_specs import ProxyMode
+from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
-from interceptor.settings import Address, Limits, Listener, Mode, Timeouts
+from interceptor.gateway.addon import PipelineAddon, _request_of
+from interceptor.gateway.http1 import Http1Error
+from interceptor.gateway.master import ListenError
+from interceptor.settings import Address, Deadlines, Limits, Listener, Mode, Timeouts
 from interceptor.values import Kind
-from tests.gateway.harness import LOCAL, OK_XML, WAIT, Answer, Backend, Proxy, Script, answering, eventually
+from tests.gateway.harness import (
+    LOCAL,
+    OK_XML,
+    WAIT,
+    Answer,
+    Backend,
+    Gate,
+    Loop,
+    Proxy,
+    Script,
+    answering,
+    eventually,
+    gated,
+)
 
 Start = Callable[..., Proxy]
 StartBackend = Callable[[Script], Backend]
@@ -120,6 +142,14 @@ def exchange(over: socket.socket, raw: bytes) -> bytes:
             break
         came += more
     return came
+
+
+def closed(over: ssl.SSLSocket) -> bool:
+    """Whether the other side closes, politely or not."""
+    try:
+        return over.recv(1) == b""
+    except OSError:
+        return True
 
 
 # HTTP/1
@@ -429,3 +459,141 @@ def test_who_begins_tls_and_says_no_more_is_cut(
     running = over_tls(backend(answering()).port, timeouts=Timeouts(request=0.4, idle=0.4, shutdown=0.1))
     client = running.client(listener).send(b"\x16\x03\x01\x02\x00\x01")
     assert client.ended()
+
+
+@pytest.mark.parametrize("option", [b"", b"Connection: close\r\n"])
+def test_who_does_not_read_its_answers_over_tls_is_cut(
+    over_tls: Callable[..., Proxy], backend: StartBackend, certificate: Path, option: bytes
+) -> None:
+    pbx = backend(answering(b"<Response>" + b" " * 3_900_000 + b"</Response>"))
+    running = over_tls(pbx.port, timeouts=Timeouts(request=0.3, idle=0.3, shutdown=0.1))
+    with dial(running, trusting(certificate)) as over:
+        over.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        over.sendall(b"GET /?command=ListActiveCalls HTTP/1.1\r\nHost: a\r\n" + option + b"\r\n")
+        assert len(running.settled(1)) == 1
+        door = running.running.worker._doors["tls"]
+        assert eventually(lambda: not door.connections)
+        assert eventually(lambda: running.counted('interceptor_connections{listener="tls"}') == 0)
+
+
+def test_several_requests_of_one_http_2_connection_are_in_flight_at_once(
+    over_tls: Callable[..., Proxy], backend: StartBackend, certificate: Path, loop: Loop
+) -> None:
+    gate = Gate(loop)
+    pbx = backend(gated(gate))
+    running = over_tls(pbx.port, timeouts=Timeouts(command=Deadlines(9.0, 9.0), request=0.2, idle=0.2, shutdown=0.1))
+    with dial(running, trusting(certificate, "h2")) as over:
+        connection = h2.connection.H2Connection(h2.config.H2Configuration())
+        connection.initiate_connection()
+        for stream in (1, 3, 5):
+            connection.send_headers(stream, list(pseudo(f"/?command=ListActiveCalls&n={stream}")), end_stream=True)
+        over.sendall(connection.data_to_send())
+        pbx.wait_for(3)
+        assert running.client().ended()  # what is idle is closed meanwhile
+        gate.open()
+        over.settimeout(WAIT)
+        ended: set[int] = set()
+        while len(ended) < 3:
+            for event in connection.receive_data(over.recv(65536)):
+                if isinstance(event, h2.events.StreamEnded):
+                    ended.add(event.stream_id)
+    assert ended == {1, 3, 5}
+
+
+@pytest.mark.parametrize("protocol", ["http/1.1", "h2"])
+def test_what_is_in_flight_over_tls_is_finished_when_we_are_told_to_end(
+    over_tls: Callable[..., Proxy], backend: StartBackend, certificate: Path, loop: Loop, protocol: str
+) -> None:
+    gate = Gate(loop)
+    pbx = backend(gated(gate))
+    running = over_tls(pbx.port, timeouts=Timeouts(command=Deadlines(9.0, 9.0), shutdown=5.0))
+    context = trusting(certificate, protocol)
+    idle = dial(running, context)
+    with dial(running, context) as over, ThreadPoolExecutor(1) as elsewhere:
+
+        def asked() -> tuple[bytes, str | None]:
+            if protocol == "h2":
+                return ask_h2(over, *pseudo("/?command=ListActiveCalls"))[1], "close"
+            answer = ask(over, "GET", "/?command=ListActiveCalls")
+            return answer.body, answer.headers.get("connection")
+
+        answer = elsewhere.submit(asked)
+        pbx.wait_for(1)
+        stopping = asyncio.run_coroutine_threadsafe(running.running.stop(), loop.loop)
+        idle.settimeout(WAIT)
+        assert closed(idle)
+        address = running.running.addresses["tls"]
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((address.host, address.port), WAIT)
+        gate.open()
+        assert answer.result(WAIT) == (OK_XML, "close")
+        stopping.result(WAIT)
+    idle.close()
+
+
+def test_a_decision_that_never_comes_leaves_the_refusal_that_stood_before_it(
+    over_tls: Callable[..., Proxy], backend: StartBackend, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pbx = backend(answering())
+    at_once = Deadlines(0.05, 0.05)
+    quick = Timeouts(0.05, at_once, at_once, at_once, at_once, shutdown=0.1)
+    running = over_tls(pbx.port, timeouts=quick)
+    monkeypatch.setattr(running.running.worker._carrier, "ask", lambda *_: None)
+    with dial(running, trusting(certificate)) as over:
+        assert ask(over, "GET", "/?command=ListActiveCalls").status == 503
+    assert (pbx.requests, pbx.connections) == ([], 0)
+
+
+def test_a_transparent_listener_sends_nothing_where_the_client_wanted(proxy: Start, backend: StartBackend) -> None:
+    """Without a redirect rule the system may know no destination: then it closes. With one see test_transparent."""
+    pbx = backend(answering())
+    caught = Listener("caught", Kind.COMMAND, Address(LOCAL, 0), Mode.TRANSPARENT)
+    running = proxy(pbx.port, rules="rules: [{name: no, on: command, deny: {code: 306}}]", listeners=(caught,))
+    client = running.client("caught").send(b"GET /?command=ListActiveCalls HTTP/1.1\r\nHost: a\r\n\r\n").half_close()
+    came = client.read_to_end()
+    assert came == b"" or b"<Code>306</Code>" in came
+    assert pbx.connections == 0
+
+
+# what keeps a listener from opening
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_a_listener_that_cannot_open_is_named(proxy: Start, certificate: Path, mode: Mode) -> None:
+    with socket.create_server((LOCAL, 0)) as taken:
+        address = Address(LOCAL, taken.getsockname()[1])
+        listener = Listener("busy", Kind.COMMAND, address, mode, certificate if mode is Mode.TLS else None)
+        with pytest.raises(ListenError, match=f"listener `busy` cannot listen on {address}: address already in use"):
+            proxy(9, listeners=(listener,))
+
+
+def test_a_listener_on_a_name_that_is_none_is_named(proxy: Start) -> None:
+    listener = Listener("nowhere", Kind.COMMAND, Address("no-such-host.invalid", 0))
+    with pytest.raises(ListenError, match=r"listener `nowhere` cannot listen on no-such-host\.invalid:0: "):
+        proxy(9, listeners=(listener,))
+
+
+# laws of the addon that mitmproxy's own checks keep from being tried from outside
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(b"x", b"y\r\nz: 1"), (b"x", b"y\nz: 1"), (b"x\r\ny", b"z"), (b"x", b"y\r")]
+)
+def test_a_line_break_in_a_header_never_becomes_a_line(name: bytes, value: bytes) -> None:
+    request = Request.make("GET", "http://a/?command=ListActiveCalls")
+    request.headers.fields += ((name, value),)
+    with pytest.raises(Http1Error, match="bare_newline"):
+        _request_of(request, Limits())
+
+
+def test_mitmproxy_is_never_let_to_connect() -> None:
+    client = Client(peername=(LOCAL, 1), sockname=(LOCAL, 2), timestamp_start=0.0)
+    data = ServerConnectionHookData(Server(address=(LOCAL, 3)), client)
+    PipelineAddon({}, None, 1.0, {}).server_connect(data)
+    assert data.server.error
+
+
+def test_a_gateway_mode_names_its_listener() -> None:
+    assert ProxyMode.parse("gateway:commands").data == "commands"
+    with pytest.raises(ValueError, match="names its listener"):
+        ProxyMode.parse("gateway")
