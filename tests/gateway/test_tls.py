@@ -6,6 +6,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -147,9 +148,13 @@ def exchange(over: socket.socket, raw: bytes) -> bytes:
 def closed(over: ssl.SSLSocket) -> bool:
     """Whether the other side closes, politely or not."""
     try:
-        return over.recv(1) == b""
+        while over.recv(65536):
+            pass
+    except TimeoutError:
+        return False
     except OSError:
-        return True
+        pass
+    return True
 
 
 # HTTP/1
@@ -549,8 +554,10 @@ def test_a_transparent_listener_sends_nothing_where_the_client_wanted(proxy: Sta
     pbx = backend(answering())
     caught = Listener("caught", Kind.COMMAND, Address(LOCAL, 0), Mode.TRANSPARENT)
     running = proxy(pbx.port, rules="rules: [{name: no, on: command, deny: {code: 306}}]", listeners=(caught,))
-    client = running.client("caught").send(b"GET /?command=ListActiveCalls HTTP/1.1\r\nHost: a\r\n\r\n").half_close()
-    came = client.read_to_end()
+    came = b""
+    with suppress(ConnectionError):
+        client = running.client("caught").send(b"GET /?command=ListActiveCalls HTTP/1.0\r\nHost: a\r\n\r\n")
+        came = client.read_to_end()
     assert came == b"" or b"<Code>306</Code>" in came
     assert pbx.connections == 0
 
