@@ -17,7 +17,7 @@ from typing import Any, Final
 import yaml
 from msgspec import Struct
 
-from interceptor.values import Place, Problem
+from interceptor.values import Place, Problem, Severity
 
 try:
     from yaml import CSafeLoader as _Loader
@@ -63,19 +63,26 @@ Node = Text | Items | Fields
 class Problems:
     """Collects what is wrong, in the order it was found.
 
-    A place that ``known`` already complains about gets no second complaint, so that one slip is told once.
+    A place that ``known`` already complains about gets no second complaint, so that one slip is told once. It is true
+    when there is an error; warnings and notes alone do not keep a file from being used.
     """
 
-    __slots__ = ("_found", "_told")
+    __slots__ = ("_errors", "_found", "_told")
 
     def __init__(self, known: Iterable[Problem] = ()) -> None:
         self._found = list(known)
         self._told = {problem.place for problem in self._found}
+        self._errors = any(problem.severity is Severity.ERROR for problem in self._found)
 
-    def add(self, place: Place, message: str, code: str) -> None:
+    def add(self, place: Place, message: str, code: str, severity: Severity = Severity.ERROR) -> None:
         """Something at ``place`` is wrong; ``code`` is stable, ``message`` is for the person who wrote the file."""
         if place not in self._told:
-            self._found.append(Problem(place, message, code))
+            self._found.append(Problem(place, message, code, severity))
+            self._errors = self._errors or severity is Severity.ERROR
+
+    def warn(self, place: Place, message: str, code: str) -> None:
+        """Something at ``place`` can be used, but perhaps not as it was meant."""
+        self.add(place, message, code, Severity.WARNING)
 
     @property
     def found(self) -> tuple[Problem, ...]:
@@ -83,7 +90,7 @@ class Problems:
         return tuple(self._found)
 
     def __bool__(self) -> bool:
-        return bool(self._found)
+        return self._errors
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

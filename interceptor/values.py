@@ -200,15 +200,28 @@ class Place(Struct, frozen=True, gc=False):
         return f"{self.file}:{self.line}:{self.column}"
 
 
+class Severity(Enum):
+    """How bad a problem is: an error keeps a file from being used, a warning and a note do not."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+    __hash__ = object.__hash__  # members are single; Enum's own is made in Python and costs ten times as much
+
+
 class Problem(Struct, frozen=True, gc=False):
     """One thing wrong with a file that a person wrote. ``code`` is stable, ``message`` is for the person."""
 
     place: Place
     message: str
     code: str
+    severity: Severity = Severity.ERROR
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.message}"
+        if self.severity is Severity.ERROR:
+            return f"{self.place}: {self.message}"
+        return f"{self.place}: {self.severity.value}: {self.message}"
 
 
 class ProblemsError(Exception):

@@ -11,7 +11,7 @@ from interceptor.policy.context import Context, Source
 from interceptor.policy.grammar import Reading
 from interceptor.policy.rules import Rule, RuleReader
 from interceptor.policy.ruleset import RuleSet
-from interceptor.values import Kind, Problem, ProblemsError
+from interceptor.values import Kind, Problem, ProblemsError, Severity
 
 
 def read_policy(sources: Sequence[Source], context: Context) -> tuple[tuple[Rule, ...], tuple[Problem, ...]]:
@@ -28,12 +28,16 @@ def read_policy(sources: Sequence[Source], context: Context) -> tuple[tuple[Rule
 
 
 def compile_policy(sources: Sequence[Source], context: Context) -> RuleSet:
-    """The rules of all ``sources``, in their order, as one set; :class:`ProblemsError` tells every problem there is."""
+    """The rules of all ``sources``, in their order, as one set.
+
+    Where one of them has an error, :class:`ProblemsError` tells every problem there is; else what is left (warnings and
+    notes) is in the set's ``warnings``.
+    """
     rules, problems = read_policy(sources, context)
-    if problems:
+    if any(problem.severity is Severity.ERROR for problem in problems):
         raise ProblemsError(problems)
     names = {kind: context.names(kind) for kind in Kind}
-    return RuleSet(rules, names, context.defaults, revision_of(sources, context))
+    return RuleSet(rules, names, context.defaults, revision_of(sources, context), problems)
 
 
 def revision_of(sources: Sequence[Source], context: Context) -> str:

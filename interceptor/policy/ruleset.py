@@ -13,7 +13,7 @@ from interceptor.policy.condition import Test
 from interceptor.policy.index import Filed, Filing, build
 from interceptor.policy.readings import Readings
 from interceptor.policy.rules import Mode, Rule
-from interceptor.values import Decision, Facts, Kind, Refusal, Reply, Verdict
+from interceptor.values import Decision, Facts, Kind, Problem, Refusal, Reply, Verdict
 
 _REMEMBERED: Final = 8192
 _REFUSED: Final = Refusal(306, "Not allowed by any rule")
@@ -138,7 +138,7 @@ class KindRules:
 class RuleSet:
     """All rules in force. Immutable in what it decides, and swapped whole."""
 
-    __slots__ = ("_commands", "_notifications", "_verbs", "revision", "rules")
+    __slots__ = ("_commands", "_notifications", "_verbs", "revision", "rules", "warnings")
 
     def __init__(
         self,
@@ -146,9 +146,11 @@ class RuleSet:
         names: dict[Kind, tuple[str, ...]],
         defaults: dict[Kind, Verdict],
         revision: str,
+        warnings: Sequence[Problem] = (),
     ) -> None:
         self.revision = revision
         self.rules = tuple(rules)
+        self.warnings = tuple(warnings)
         self._commands, self._notifications, self._verbs = (
             KindRules(kind, rules, names[kind], defaults[kind], revision) for kind in Kind
         )

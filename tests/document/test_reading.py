@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interceptor.document import Fields, Items, Text, read
+from interceptor.document import Fields, Items, Problems, Text, read
 from interceptor.values import Place
 
 
@@ -133,3 +133,12 @@ def test_what_json_writes_is_read_as_its_texts(tree):
     root, problems = read(json.dumps(tree, ensure_ascii=False).encode(), "f")
     assert problems == ()
     assert plain(root) == tree
+
+
+def test_a_warning_keeps_no_file_from_being_used():
+    problems = Problems()
+    problems.warn(Place("a.yaml", 1, 1), "odd", "odd")
+    assert not problems
+    assert [str(problem) for problem in problems.found] == ["a.yaml:1:1: warning: odd"]
+    problems.add(Place("a.yaml", 1, 2), "wrong", "wrong")
+    assert problems
