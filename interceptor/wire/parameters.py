@@ -22,22 +22,23 @@ letters, digits and ``-._~``, with ``+`` for a space.
 
 import re
 import unicodedata
+from binascii import a2b_qp
 from urllib.parse import quote_plus
 
 from msgspec import Struct
 
 from interceptor.values import Change, RemoveParameter, RenameParameter, ReplaceInParameter, SetParameter
-from interceptor.wire.knowledge import ALIASES, PARAMETER_NAMES, SECRET_NAMES, command, lower
+from interceptor.wire.knowledge import ALIASES, PARAMETER_NAMES, command, lower
 
 _HEX = "0123456789abcdefABCDEF"
 _BYTES = {high + low: chr(int(high + low, 16)) for high in _HEX for low in _HEX}
 _ALIAS_NAMES = frozenset(ALIASES)
-_MEMO_SEGMENT = 160
+_MEMO_NAME = 64
 _MEMO_ENTRIES = 4096
 
-# An app sends most of its segments again and again (its name, its extension, its callback), and what a segment says
-# depends on nothing but its bytes. Secrets are not kept here.
-_memo: dict[str, tuple[str, str, str | None]] = {}
+# Senders write the same names again and again, and what a name means depends on nothing but its bytes: the name in
+# lower case, and the name as written if it could be taken for another.
+_names: dict[str, tuple[str, str | None]] = {}
 
 _MESSAGE_NAMES = ("command", "notificationname")
 _UNICODE_ESCAPE = re.compile(r"%u[0-9A-Fa-f]{4}")
@@ -101,16 +102,18 @@ def decode(query: bytes, body: bytes | None = None, path: bytes = b"/") -> Param
     if body:
         text = f"{text}&{body.decode('latin-1')}" if text else body.decode("latin-1")
     for segment in text.split("&"):
-        read = _memo.get(segment)
+        raw_name, equals, value = segment.partition("=")
+        read = _names.get(raw_name)
         if read is None:
             if not segment:
                 continue
-            read = _read_segment(segment)
-        name, value, suspect = read
+            read = _read_name(raw_name, keep=bool(equals))
+        name, suspect = read
         if name not in values:
-            values[name] = value
+            # What holds nothing to decode is most of what is sent, and the test costs less than the call.
+            values[name] = value if value.isalnum() and value.isascii() else _unescape(value)
         elif name:
-            ambiguous = ambiguous or _unescape(segment.partition("=")[0])
+            ambiguous = ambiguous or _unescape(raw_name)
         if suspect is not None:
             ambiguous = ambiguous or suspect
     if ambiguous is None:
@@ -160,30 +163,39 @@ def _unescape(text: str) -> str:
     if "+" in text:
         text = text.replace("+", " ")
     if "%" in text:
-        first, *rest = text.split("%")
-        try:
-            text = first + "".join([_BYTES[piece[:2]] + piece[2:] for piece in rest])
-        except KeyError:  # one of the escapes is none
-            decoded = ((_BYTES.get(piece[:2]), piece) for piece in rest)
-            text = first + "".join("%" + piece if byte is None else byte + piece[2:] for byte, piece in decoded)
+        return _decode_escapes(text)
     return text if text.isascii() else text.encode("latin-1").decode("utf-8", "surrogateescape")
 
 
-def _read_segment(segment: str) -> tuple[str, str, str | None]:
-    """A segment's name in lower case, its value, and its name as written if that could be taken for another."""
-    raw_name, _, value = segment.partition("=")
-    value = _unescape(value)
-    name = PARAMETER_NAMES.get(raw_name)
-    if name is None:
+def _decode_escapes(text: str) -> str:
+    if text.isascii() and text.isprintable() and "=" not in text:
+        # Quoted-printable is the same code with "=" for "%", and is decoded in C. An escape that is none stays longer.
+        data = a2b_qp(text.replace("%", "="))
+        if len(data) + 2 * text.count("%") == len(text):
+            return data.decode("utf-8", "surrogateescape")
+    first, *rest = text.split("%")
+    decoded = ((_BYTES.get(piece[:2]), piece) for piece in rest)
+    text = first + "".join("%" + piece if byte is None else byte + piece[2:] for byte, piece in decoded)
+    return text if text.isascii() else text.encode("latin-1").decode("utf-8", "surrogateescape")
+
+
+def _read_name(raw_name: str, *, keep: bool) -> tuple[str, str | None]:
+    """A parameter's name in lower case, and as written if that could be taken for another.
+
+    To ``keep`` is what is a name; text without ``=`` may be anything, a secret too.
+    """
+    known = PARAMETER_NAMES.get(raw_name)
+    if known is not None:
+        read: tuple[str, str | None] = (known, None)
+    else:
         written = raw_name if _PLAIN_NAME.match(raw_name) else _unescape(raw_name)
         name = lower(written)
-        if name not in PARAMETER_NAMES and _could_be_taken_for_known(name):
-            return name, value, written
-    read = (name, value, None)
-    if len(segment) <= _MEMO_SEGMENT and name not in SECRET_NAMES:
-        if len(_memo) >= _MEMO_ENTRIES:
-            _memo.clear()
-        _memo[segment] = read
+        taken = name not in PARAMETER_NAMES and _could_be_taken_for_known(name)
+        read = (name, written if taken else None)
+    if keep and len(raw_name) <= _MEMO_NAME:
+        if len(_names) >= _MEMO_ENTRIES:
+            _names.clear()
+        _names[raw_name] = read
     return read
 
 

@@ -114,18 +114,29 @@ def test_the_first_fault_is_the_one_that_is_named():
     assert decode(b"a=1&b=1&b=2&a=3", None).ambiguous == "b"
 
 
-def test_secrets_are_not_kept_beyond_the_message():
-    decode(b"Password=correct-horse&ConfigXML=battery-staple&Username=known-user", None)
-    kept = repr(parameters._memo)
-    assert "known-user" in kept
+def test_values_are_not_kept_beyond_the_message():
+    decode(b"Password=correct-horse&ConfigXML=battery-staple&known-name=1&tr0ub4dor", None)
+    kept = repr(parameters._names)
+    assert "known-name" in kept
     assert "correct-horse" not in kept
     assert "battery-staple" not in kept
+    assert "tr0ub4dor" not in kept
 
 
-def test_the_memory_of_segments_is_bounded():
+def test_the_memory_of_names_is_bounded():
     for number in range(parameters._MEMO_ENTRIES + 10):
-        assert str(number) == decode(b"n=%d" % number, None).values["n"]
-    assert len(parameters._memo) <= parameters._MEMO_ENTRIES
+        assert decode(b"n%d=1" % number, None).values[f"n{number}"] == "1"
+    assert len(parameters._names) <= parameters._MEMO_ENTRIES
+
+
+@given(
+    st.lists(st.sampled_from([b"%", b"%2", b"%2B", b"%c3%A9", b"%ff", b"%zz", b"+", b"_", b" ", b"a", b"4", b"\r\n"]))
+)
+def test_values_are_decoded_as_their_definition_says(pieces: list[bytes]):
+    written = b"".join(pieces)
+    escape = re.compile(rb"%([0-9A-Fa-f]{2})")
+    expected = escape.sub(lambda found: bytes([int(found[1], 16)]), written.replace(b"+", b" "))
+    assert decode(b"n=" + written, None).values["n"] == expected.decode("utf-8", "surrogateescape")
 
 
 def changed(query: bytes, *changes, body: bytes | None = None) -> tuple[bytes, bytes | None]:
