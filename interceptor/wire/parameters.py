@@ -107,7 +107,7 @@ def decode(query: bytes, body: bytes | None = None, path: bytes = b"/") -> Param
         if read is None:
             if not segment:
                 continue
-            read = _read_name(raw_name, keep=bool(equals))
+            read = _read_name(raw_name, keep=bool(raw_name and equals))
         name, suspect = read
         if name not in values:
             # What holds nothing to decode is most of what is sent, and the test costs less than the call.
