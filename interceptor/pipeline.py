@@ -137,6 +137,7 @@ class Opened(Struct):
     """An exchange that was decided. ``name`` is canonical where we know the message, as written where not.
 
     ``ambiguous`` says that others could read the command differently, and that it passes because config lets it.
+    ``facts`` and ``changes`` are what explanations are made of; unlike the record, they are not masked.
     """
 
     arrival: Arrival
@@ -147,7 +148,9 @@ class Opened(Struct):
     decision: Decision
     plan: Plan
     record: DecisionRecord
-    ambiguous: bool = False
+    ambiguous: bool
+    facts: Facts
+    changes: tuple[ChangedParameter, ...] = ()
 
 
 class Settlement(Struct, frozen=True):
@@ -258,7 +261,7 @@ class Pipeline:
         decision = Decision(Verdict.DENY, Fault.ENGINE.value, self.rules.revision, refusal=refusal)
         facts = Facts(arrival.kind, name, app, arrival.source, None, None, {}, {}, arrival.at)
         record = self._recorder.decision(arrival.exchange, arrival.at, arrival.listener, facts, decision)
-        return Opened(arrival, name, patience, False, app, decision, answer, record)
+        return Opened(arrival, name, patience, False, app, decision, answer, record, False, facts)
 
     # commands
 
@@ -304,7 +307,7 @@ class Pipeline:
         )
         safe = kind_of is not None and kind_of.safe_to_repeat
         passed = self._pass_ambiguous and parameters.ambiguous is not None
-        return Opened(arrival, name, Patience.COMMAND, safe, app, decision, plan, record, passed)
+        return Opened(arrival, name, Patience.COMMAND, safe, app, decision, plan, record, passed, facts, changed)
 
     def _refuse(self, reason: str, refusal: Refusal) -> Decision:
         return Decision(Verdict.DENY, reason, self.rules.revision, refusal=refusal)
@@ -380,7 +383,7 @@ class Pipeline:
             changes=changed,
         )
         safe = patience is Patience.ROUTING  # a question; to be asked twice changes nothing
-        return Opened(arrival, name, patience, safe, app, decision, plan, record)
+        return Opened(arrival, name, patience, safe, app, decision, plan, record, False, facts, changed)
 
     def _subscribed(self, path: bytes, name: str) -> str:
         written = path.decode("latin-1")
