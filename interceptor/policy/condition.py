@@ -8,8 +8,8 @@ Law: when a condition holds for a message, at least one key of its offer is foun
 the condition holds for every message that finds one.
 """
 
-from collections.abc import Callable, Hashable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
@@ -19,6 +19,8 @@ from interceptor.values import Facts
 Test = Callable[[Facts], bool]
 Positions = tuple[int, ...]
 Probe = Callable[[Facts, list[int]], None]
+_SHOWN: Final = 5  # values of one condition that are told in words
+_LONGEST_SHOWN: Final = 80
 
 
 class Lookup(Protocol):
@@ -57,6 +59,14 @@ class Condition(Protocol):
         """Keys to file a rule with this condition under, if there are any."""
         ...
 
+    def expects(self) -> str:
+        """What it asks of a message, in words close to the language."""
+        ...
+
+    def sees(self, facts: Facts, readings: Readings) -> str:
+        """What the message has where this condition looks, in the same words."""
+        ...
+
 
 class AllOf(Struct, frozen=True):
     """Every part holds."""
@@ -72,6 +82,12 @@ class AllOf(Struct, frozen=True):
             return None
         best = min(offers, key=lambda offer: max(key[0].rank for key in offer.keys))
         return best if len(self.parts) == 1 else Offer(best.keys, exact=False)
+
+    def expects(self) -> str:
+        return " and ".join(_bracketed(part) for part in self.parts)
+
+    def sees(self, facts: Facts, readings: Readings) -> str:
+        return _seen(self.parts, facts, readings)
 
 
 class AnyOf(Struct, frozen=True):
@@ -93,6 +109,12 @@ class AnyOf(Struct, frozen=True):
             exact = exact and offer.exact
         return Offer(tuple(keys), exact)
 
+    def expects(self) -> str:
+        return " or ".join(_bracketed(part) for part in self.parts)
+
+    def sees(self, facts: Facts, readings: Readings) -> str:
+        return _seen(self.parts, facts, readings)
+
 
 class Not(Struct, frozen=True):
     """The part does not hold. What is missing in a message is not equal to anything, so it holds for that too."""
@@ -105,6 +127,37 @@ class Not(Struct, frozen=True):
 
     def offer(self) -> Offer | None:
         return None
+
+    def expects(self) -> str:
+        return f"not {_bracketed(self.part)}"
+
+    def sees(self, facts: Facts, readings: Readings) -> str:
+        return self.part.sees(facts, readings)
+
+
+def _bracketed(part: Condition) -> str:
+    return f"({part.expects()})" if isinstance(part, AllOf | AnyOf) else part.expects()
+
+
+def _seen(parts: tuple[Condition, ...], facts: Facts, readings: Readings) -> str:
+    """What several conditions look at, each thing once."""
+    return ", ".join(dict.fromkeys(part.sees(facts, readings) for part in parts))
+
+
+def any_word(words: Sequence[str]) -> str:
+    """Several words of which one is meant: ``a, b or c``; of very many the first few."""
+    if len(words) == 1:
+        return words[0]
+    if len(words) > _SHOWN:
+        return f"{', '.join(words[: _SHOWN - 1])} or one of {len(words) - _SHOWN + 1} others"
+    return f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+def quoted(value: str) -> str:
+    """A text out of a message or a rule as it is told: in backticks, the middle of a long one left out."""
+    if len(value) > _LONGEST_SHOWN:
+        value = f"{value[: _LONGEST_SHOWN - 20]}…{value[-19:]}"
+    return f"`{value}`"
 
 
 def membership[T](values: tuple[T, ...]) -> "tuple[T, ...] | frozenset[T]":

@@ -7,11 +7,17 @@ from msgspec import Struct
 from interceptor.values import Kind, Number, Verdict
 
 
+def _not_known(_: str) -> bool:
+    return False
+
+
 class Context(Struct, frozen=True):
     """The names that rules may use, and what happens where no rule decides.
 
-    ``number`` gives a number its canonical form. ``parameters`` are the parameter names that the wire knows; where it
-    is empty, the spelling of parameter names is not checked.
+    ``number`` gives a number its canonical form; ``is_canonical`` tells of a text, at a hundredth of the cost, that it
+    is one already (where it does not hold, nothing is known). ``parameters`` are the parameter names that the wire
+    knows; where it is empty, the spelling of parameter names is not checked. ``secrets`` are parameters and headers, in lower case,
+    whose values nothing may tell.
     """
 
     commands: tuple[str, ...]
@@ -23,6 +29,8 @@ class Context(Struct, frozen=True):
     zone: str
     number: Callable[[str], Number]
     parameters: frozenset[str] = frozenset()
+    is_canonical: Callable[[str], object] = _not_known
+    secrets: frozenset[str] = frozenset()
 
     def names(self, kind: Kind) -> tuple[str, ...]:
         """The message names of one kind that are known."""

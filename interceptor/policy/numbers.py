@@ -26,7 +26,7 @@ from phonenumbers import SUPPORTED_REGIONS
 
 from interceptor import document
 from interceptor.document import Node, Text
-from interceptor.policy.condition import Condition, Not, Offer, Positions, Probe, Test, membership
+from interceptor.policy.condition import Condition, Not, Offer, Positions, Probe, Test, any_word, membership, quoted
 from interceptor.policy.grammar import Grammar, Reading
 from interceptor.policy.readings import Readings
 from interceptor.policy.texts import by_length, shortest
@@ -97,6 +97,12 @@ class NumberIn(Struct, frozen=True):
         lookup = NumberLookup(self.party, "exact")
         return Offer(tuple((lookup, number) for number in self.numbers))
 
+    def expects(self) -> str:
+        return f"{self.party} {any_word(self.numbers)}"
+
+    def sees(self, facts: Facts, _readings: Readings) -> str:
+        return _told(facts, self.party)
+
 
 class NumberStarts(Struct, frozen=True):
     """The number begins with one of ``prefixes``."""
@@ -113,6 +119,12 @@ class NumberStarts(Struct, frozen=True):
     def offer(self) -> Offer | None:
         lookup = NumberLookup(self.party, "prefix")
         return Offer(tuple((lookup, prefix) for prefix in self.prefixes))
+
+    def expects(self) -> str:
+        return f"{self.party} prefix {any_word(self.prefixes)}"
+
+    def sees(self, facts: Facts, _readings: Readings) -> str:
+        return _told(facts, self.party)
 
 
 class NumberClassIn(Struct, frozen=True):
@@ -131,6 +143,12 @@ class NumberClassIn(Struct, frozen=True):
         lookup = NumberLookup(self.party, "class")
         return Offer(tuple((lookup, number_class) for number_class in self.classes))
 
+    def expects(self) -> str:
+        return f"{self.party} class {any_word([each.value for each in self.classes])}"
+
+    def sees(self, facts: Facts, _readings: Readings) -> str:
+        return _told(facts, self.party)
+
 
 class NumberCountryIn(Struct, frozen=True):
     """The number belongs to one of ``countries``."""
@@ -148,6 +166,12 @@ class NumberCountryIn(Struct, frozen=True):
         lookup = NumberLookup(self.party, "country")
         return Offer(tuple((lookup, country) for country in self.countries))
 
+    def expects(self) -> str:
+        return f"{self.party} country {any_word(self.countries)}"
+
+    def sees(self, facts: Facts, _readings: Readings) -> str:
+        return _told(facts, self.party, country=True)
+
 
 class NumberExists(Struct, frozen=True):
     """The message has such a number."""
@@ -161,6 +185,24 @@ class NumberExists(Struct, frozen=True):
 
     def offer(self) -> Offer | None:
         return None
+
+    def expects(self) -> str:
+        return f"a {self.party}"
+
+    def sees(self, facts: Facts, _readings: Readings) -> str:
+        return _told(facts, self.party)
+
+
+def _told(facts: Facts, party: Party, *, country: bool = False) -> str:
+    """One of the two numbers of a message, with its class or its country."""
+    number = facts.caller if party == "caller" else facts.number
+    if number is None:
+        return f"no {party}"
+    canonical = (
+        number.canonical if number.canonical.isalnum() or number.canonical[:1] == "+" else quoted(number.canonical)
+    )
+    beside = number.country or "no country" if country else number.number_class.value
+    return f"{canonical} ({beside})"
 
 
 def read_number_test(node: Node, reading: Reading, party: Party) -> Condition | None:

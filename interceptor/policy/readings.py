@@ -4,14 +4,14 @@ Both are remembered, with a bound; one ``Readings`` belongs to one compiled set 
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from ipaddress import IPv4Address, ip_address
 from typing import Final
 from zoneinfo import ZoneInfo
 
 WEEK_MINUTES: Final = 7 * 24 * 60
 _ADDRESSES: Final = 4096
-_MAPPED: Final = 0xFFFF << 32  # ::ffff:0:0/96, where IPv4 lives inside IPv6
+IPV4_FROM: Final = 0xFFFF << 32  # ::ffff:0:0/96, where IPv4 lives inside IPv6
 
 
 def address_bits(text: str) -> int:
@@ -20,7 +20,7 @@ def address_bits(text: str) -> int:
         address = ip_address(text)
     except ValueError:
         return -1
-    return _MAPPED | int(address) if isinstance(address, IPv4Address) else int(address)
+    return IPV4_FROM | int(address) if isinstance(address, IPv4Address) else int(address)
 
 
 class Readings:
@@ -47,6 +47,15 @@ class Readings:
             self._clocks[zone] = _clock(ZoneInfo(zone))
         return self._clocks[zone]
 
+    def moment(self, zone: str, at: float) -> datetime:
+        """The local time in a zone."""
+        return local_time(ZoneInfo(zone), at)
+
+
+def local_time(zone: tzinfo, at: float) -> datetime:
+    """The time on the clocks of a zone, cut to the minute."""
+    return datetime.fromtimestamp(at // 60 * 60, UTC).astimezone(zone)
+
 
 def _clock(zone: ZoneInfo) -> Callable[[float], int]:
     # Every offset that zones have had since 1972 is whole minutes, so a minute of Unix time is one of local time.
@@ -56,7 +65,7 @@ def _clock(zone: ZoneInfo) -> Callable[[float], int]:
         nonlocal seen_at, seen
         minute = int(at // 60)
         if minute != seen_at:
-            local = datetime.fromtimestamp(minute * 60, UTC).astimezone(zone)
+            local = local_time(zone, at)
             seen_at, seen = minute, (local.weekday() * 24 + local.hour) * 60 + local.minute
         return seen
 

@@ -26,7 +26,19 @@ from msgspec import Struct
 
 from interceptor import document
 from interceptor.document import Fields, Node, Text
-from interceptor.policy.condition import Condition, Not, Offer, Positions, Probe, Test, either, joined, membership
+from interceptor.policy.condition import (
+    Condition,
+    Not,
+    Offer,
+    Positions,
+    Probe,
+    Test,
+    any_word,
+    either,
+    joined,
+    membership,
+    quoted,
+)
 from interceptor.policy.grammar import Grammar, Reading
 from interceptor.policy.patterns import LinearPattern, read_pattern
 from interceptor.policy.readings import Readings
@@ -35,11 +47,38 @@ from interceptor.values import Facts
 Part = Literal["values", "headers"]
 
 
-class TextField(Struct, frozen=True):
-    """Where a text stands: a parameter or a header, by its name in lower case."""
+class TextField(Struct, frozen=True, eq=False):
+    """Where a text stands: a parameter or a header, by its name in lower case. ``secret``: its value is not told.
+
+    ``written`` is how the rule spells the name; fields that differ in nothing else are equal.
+    """
 
     part: Part
     name: str
+    written: str = ""
+    secret: bool = False
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TextField) and (self.part, self.name) == (other.part, other.name)
+
+    def __hash__(self) -> int:
+        return hash((self.part, self.name))
+
+    def told(self) -> str:
+        """What to call it."""
+        return f"{'header' if self.part == 'headers' else 'parameter'} {self.written or self.name}"
+
+    def wants(self, test: str, values: tuple[str, ...]) -> str:
+        """What a test on it expects."""
+        words = "a value that is not shown" if self.secret else any_word([quoted(value) for value in values])
+        return f"{self.told()} {test}{' ' if test else ''}{words}"
+
+    def sees(self, facts: Facts) -> str:
+        """The text that the message has there."""
+        value = (facts.headers if self.part == "headers" else facts.values).get(self.name)
+        if value is None:
+            return f"no {self.told()}"
+        return f"{self.told()} {'that is not shown' if self.secret else quoted(value)}"
 
 
 class TextLookup(Struct, frozen=True):
@@ -106,6 +145,12 @@ class TextIn(Struct, frozen=True):
         lookup = TextLookup(self.field, "exact")
         return Offer(tuple((lookup, value) for value in self.values))
 
+    def expects(self) -> str:
+        return self.field.wants("", self.values)
+
+    def sees(self, facts: Facts, _readings: Readings) -> str:
+        return self.field.sees(facts)
+
 
 class TextStarts(Struct, frozen=True):
     """The text begins with one of ``prefixes``."""
@@ -123,6 +168,12 @@ class TextStarts(Struct, frozen=True):
         lookup = TextLookup(self.field, "prefix")
         return Offer(tuple((lookup, prefix) for prefix in self.prefixes))
 
+    def expects(self) -> str:
+        return self.field.wants("prefix", self.prefixes)
+
+    def sees(self, facts: Facts, _readings: Readings) -> str:
+        return self.field.sees(facts)
+
 
 class TextEnds(Struct, frozen=True):
     """The text ends with one of ``suffixes``."""
@@ -138,6 +189,12 @@ class TextEnds(Struct, frozen=True):
 
     def offer(self) -> Offer | None:
         return None
+
+    def expects(self) -> str:
+        return self.field.wants("suffix", self.suffixes)
+
+    def sees(self, facts: Facts, _readings: Readings) -> str:
+        return self.field.sees(facts)
 
 
 class TextContains(Struct, frozen=True):
@@ -155,6 +212,12 @@ class TextContains(Struct, frozen=True):
     def offer(self) -> Offer | None:
         return None
 
+    def expects(self) -> str:
+        return self.field.wants("contains", (self.inner,))
+
+    def sees(self, facts: Facts, _readings: Readings) -> str:
+        return self.field.sees(facts)
+
 
 class TextFits(Struct, frozen=True):
     """A regular expression fits some part of the text."""
@@ -171,6 +234,12 @@ class TextFits(Struct, frozen=True):
     def offer(self) -> Offer | None:
         return None
 
+    def expects(self) -> str:
+        return self.field.wants("regex", (self.pattern.source,))
+
+    def sees(self, facts: Facts, _readings: Readings) -> str:
+        return self.field.sees(facts)
+
 
 class TextExists(Struct, frozen=True):
     """The text is there."""
@@ -186,6 +255,18 @@ class TextExists(Struct, frozen=True):
     def offer(self) -> Offer | None:
         return None
 
+    def expects(self) -> str:
+        return f"a {self.field.told()}"
+
+    def sees(self, facts: Facts, _readings: Readings) -> str:
+        return self.field.sees(facts)
+
+
+def text_field(part: Part, written: str, reading: Reading) -> TextField:
+    """The parameter or header that a rule spells so."""
+    name = written.lower()
+    return TextField(part, name, written, name in reading.context.secrets)
+
 
 def read_fields(node: Node, reading: Reading, part: Part, what: str) -> Condition | None:
     """The tests on several parameters or headers, each under its name."""
@@ -193,7 +274,7 @@ def read_fields(node: Node, reading: Reading, part: Part, what: str) -> Conditio
     if isinstance(node, Fields) and not entries:
         reading.problems.add(node.place, f"{what} should not be an empty mapping", "empty_mapping")
     parts = [
-        read_text_test(value, reading, TextField(part, key.value.lower()), f"`{key.value}` of {what}")
+        read_text_test(value, reading, text_field(part, key.value, reading), f"`{key.value}` of {what}")
         for key, value in entries
     ]
     found = tuple(condition for condition in parts if condition is not None)

@@ -37,6 +37,7 @@ CONTEXT = Context(
     zone="Europe/Budapest",
     number=plain_number,
     parameters=frozenset(("Dialed", "CallerId", "CallerID", "Message", "ApiExtension", "Recipient", "Url")),
+    secrets=frozenset(("password", "cookie")),
 )
 
 

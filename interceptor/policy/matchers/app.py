@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from interceptor import document
 from interceptor.document import Node, Text
-from interceptor.policy.condition import Condition, Not, Offer, Positions, Probe, Test, membership
+from interceptor.policy.condition import Condition, Not, Offer, Positions, Probe, Test, any_word, membership
 from interceptor.policy.grammar import Grammar, Reading
 from interceptor.policy.readings import Readings
 from interceptor.values import Facts
@@ -51,6 +51,13 @@ class AppIn(Struct, frozen=True):
     def offer(self) -> Offer | None:
         lookup = AppLookup()
         return Offer(tuple((lookup, app) for app in self.apps))
+
+    def expects(self) -> str:
+        known = [app for app in self.apps if app]
+        return any_word(([f"app {any_word(known)}"] if known else []) + ["no known app"] * ("" in self.apps))
+
+    def sees(self, facts: Facts, _readings: Readings) -> str:
+        return f"app {facts.app}" if facts.app else "no known app"
 
 
 def read(node: Node, reading: Reading) -> Condition | None:

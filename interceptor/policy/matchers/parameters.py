@@ -16,7 +16,7 @@ from interceptor import document
 from interceptor.document import Node, Text
 from interceptor.policy.condition import Condition
 from interceptor.policy.grammar import Reading
-from interceptor.policy.texts import TextField, read_fields, read_text_test
+from interceptor.policy.texts import read_fields, read_text_test, text_field
 
 KEY: Final = "parameters"
 
@@ -34,4 +34,4 @@ def read_parameter(key: Text, node: Node, reading: Reading) -> Condition | None:
         if hint:
             message = f"unknown parameter `{key.value}`{hint} If it is really called that, write it under `parameters`"
             reading.problems.add(key.place, message, "unknown_parameter")
-    return read_text_test(node, reading, TextField("values", key.value.lower()), f"`{key.value}`")
+    return read_text_test(node, reading, text_field("values", key.value, reading), f"`{key.value}`")

@@ -8,15 +8,15 @@ An IPv4 address is the same when it comes over IPv6 (`::ffff:10.20.0.7`).
 """  # noqa: D400, D415 - a page of the manual
 
 from collections.abc import Mapping
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import Any, Final
 
 from msgspec import Struct
 
 from interceptor.document import Node, Text
-from interceptor.policy.condition import Condition, Offer, Positions, Probe, Test
+from interceptor.policy.condition import Condition, Offer, Positions, Probe, Test, any_word
 from interceptor.policy.grammar import Grammar, Reading
-from interceptor.policy.readings import Readings, address_bits
+from interceptor.policy.readings import IPV4_FROM, Readings, address_bits
 from interceptor.values import Facts
 
 KEY: Final = "source"
@@ -66,6 +66,22 @@ class SourceIn(Struct, frozen=True):
     def offer(self) -> Offer | None:
         lookup = SourceLookup()
         return Offer(tuple((lookup, network) for network in self.networks))
+
+    def expects(self) -> str:
+        return f"source {any_word([_told(*network) for network in self.networks])}"
+
+    def sees(self, facts: Facts, _readings: Readings) -> str:
+        return facts.source or "no address"
+
+
+def _told(shift: int, bits: int) -> str:
+    """A network as people write it."""
+    first = bits << shift
+    if shift <= 32 and first >> 32 == IPV4_FROM >> 32:
+        address: IPv4Address | IPv6Address = IPv4Address(first & 0xFFFFFFFF)
+    else:
+        address = IPv6Address(first)
+    return f"{address}/{address.max_prefixlen - shift}" if shift else str(address)
 
 
 def read(node: Node, reading: Reading) -> Condition | None:

@@ -27,6 +27,7 @@ from interceptor.document import Fields, Node, Text
 from interceptor.policy.condition import Condition, Offer, Test
 from interceptor.policy.grammar import Grammar, Reading
 from interceptor.policy.readings import WEEK_MINUTES, Readings
+from interceptor.values import Facts
 
 KEY: Final = "time"
 _DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -46,6 +47,35 @@ class Weekly(Struct, frozen=True):
 
     def offer(self) -> Offer | None:
         return None
+
+    def expects(self) -> str:
+        return f"time {_told(self.edges)} {self.zone}"
+
+    def sees(self, facts: Facts, readings: Readings) -> str:
+        moment = readings.moment(self.zone, facts.at)
+        return f"time {_DAYS[moment.weekday()]} {moment:%H:%M} {self.zone}"
+
+
+def _told(edges: tuple[int, ...]) -> str:
+    """The hours of a week: days on which they are the same stand together."""
+    hours: list[tuple[str, ...]] = []
+    for day in range(7):
+        spans = (
+            (max(begin - day * _DAY, 0), min(end - day * _DAY, _DAY))
+            for begin, end in zip(edges[::2], edges[1::2], strict=True)
+        )
+        hours.append(tuple(f"{_clock(begin)}-{_clock(end)}" for begin, end in spans if begin < end))
+    told: list[str] = []
+    for day, here in enumerate(hours):
+        if here and (day == 0 or hours[day - 1] != here):
+            last = next((after for after in range(day, 6) if hours[after + 1] != here), 6)
+            days = _DAYS[day] if last == day else f"{_DAYS[day]}-{_DAYS[last]}"
+            told.append(f"{days} {' and '.join(here)}" if here != ("00:00-24:00",) else days)
+    return ", ".join(told) or "never"
+
+
+def _clock(minute: int) -> str:
+    return f"{minute // 60:02}:{minute % 60:02}"
 
 
 def read(node: Node, reading: Reading) -> Condition | None:
