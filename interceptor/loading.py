@@ -15,6 +15,7 @@ from interceptor.wire import knowledge
 from interceptor.wire.numbers import NumberReader
 
 _LARGEST_FILE = 64 << 20
+_SECRET_HEADERS = frozenset(("authorization", "proxy-authorization", "cookie"))
 
 
 def load_settings(config: Path, environment: Mapping[str, str], *, secrets: bool = True) -> Settings:
@@ -69,6 +70,7 @@ def policy_context(settings: Settings) -> Context:
         zone=settings.time_zone,
         number=NumberReader(settings.country, settings.extensions).read,
         parameters=frozenset(knowledge.PARAMETER_NAMES.values()),
+        secrets=knowledge.SECRET_NAMES | _SECRET_HEADERS,
     )
 
 
