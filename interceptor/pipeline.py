@@ -67,9 +67,13 @@ class Fault(Enum):
 
 
 class Patience(Enum):
-    """Which row of the deadlines and of the failure table a message belongs to: who waits, and what for."""
+    """Which row of the deadlines and of the failure table a message belongs to: who waits, and what for.
+
+    ``CALL`` is a row of the deadlines only; in the failure table a Call is a command.
+    """
 
     COMMAND = "command"
+    CALL = "call"
     ROUTING = "routing"
     INTERACTIVE = "interactive"
     REPORT = "report"
@@ -151,6 +155,7 @@ class Opened(Struct):
     ambiguous: bool
     facts: Facts
     changes: tuple[ChangedParameter, ...] = ()
+    answered_at_pickup: bool = False
 
 
 class Settlement(Struct, frozen=True):
@@ -170,7 +175,7 @@ class Settlement(Struct, frozen=True):
     saved: bool = False
 
 
-class _Names(Struct, frozen=True):
+class Names(Struct, frozen=True):
     """The parameter names of one type of message that the record treats in a way of their own."""
 
     secrets: frozenset[str]
@@ -188,7 +193,7 @@ class Pipeline:
         self._identifier = identifier
         self._numbers = NumberReader(settings.country, settings.extensions)
         self._pass_ambiguous = settings.pass_ambiguous
-        self._names: dict[int, _Names] = {}
+        self._names: dict[int, Names] = {}
         self._replies: dict[Reply, bytes] = {}
         self._clusters = {name: _credential_changes(cluster) for name, cluster in settings.clusters.items()}
         self._fallbacks = {name: ozml.encode_verbs(app.fallback) for name, app in settings.apps.items() if app.fallback}
@@ -307,7 +312,8 @@ class Pipeline:
         )
         safe = kind_of is not None and kind_of.safe_to_repeat
         passed = self._pass_ambiguous and parameters.ambiguous is not None
-        return Opened(arrival, name, Patience.COMMAND, safe, app, decision, plan, record, passed, facts, changed)
+        slow = kind_of is not None and kind_of.answered_at_pickup
+        return Opened(arrival, name, Patience.COMMAND, safe, app, decision, plan, record, passed, facts, changed, slow)
 
     def _refuse(self, reason: str, refusal: Refusal) -> Decision:
         return Decision(Verdict.DENY, reason, self.rules.revision, refusal=refusal)
@@ -329,7 +335,7 @@ class Pipeline:
         changed: tuple[ChangedParameter, ...] = ()
         if decision.changes:
             rewritten = parameters.changed(decision.changes)
-            changed = _differences(decision, parameters.values, rewritten.values)
+            changed = differences(decision, parameters.values, rewritten.values)
         name = ""
         if isinstance(target, ToCluster):
             name = target.cluster
@@ -403,7 +409,7 @@ class Pipeline:
         changed: tuple[ChangedParameter, ...] = ()
         if decision.changes:
             rewritten = parameters.changed(decision.changes)
-            changed = _differences(decision, parameters.values, rewritten.values)
+            changed = differences(decision, parameters.values, rewritten.values)
             query, body = (query, rewritten.body) if arrival.body else (rewritten.query, None)
         target = decision.target or ToApp(app)
         if isinstance(target, ToApp):
@@ -425,10 +431,10 @@ class Pipeline:
         caller = self._numbers.calling(reads, values)
         return Facts(arrival.kind, name, app, arrival.source, number, caller, values, arrival.headers, arrival.at)
 
-    def _names_of(self, kind_of: MessageType | None) -> _Names:
+    def _names_of(self, kind_of: MessageType | None) -> Names:
         names = self._names.get(id(kind_of))  # the table of knowledge is never freed, so an id stands for its entry
         if names is None:
-            names = _read_names(kind_of)
+            names = names_of(kind_of)
             self._names[id(kind_of)] = names
         return names
 
@@ -446,7 +452,7 @@ class Pipeline:
 
     def _settle_fault(self, fault: Fault, patience: Patience, app: str, exchange: str) -> Settlement:
         match patience:
-            case Patience.COMMAND:
+            case Patience.COMMAND | Patience.CALL:
                 code = _FAULT_CODES[fault]
                 answer = Answer(answers.encode_answer(code, sentence(code, exchange)), code)
                 return Settlement("failed", fault, code, answer)
@@ -472,6 +478,7 @@ def patience_of(settings: Settings) -> dict[Patience, Deadlines]:
     timeouts = settings.timeouts
     return {
         Patience.COMMAND: timeouts.command,
+        Patience.CALL: timeouts.call,
         Patience.ROUTING: timeouts.routing,
         Patience.INTERACTIVE: timeouts.interactive,
         Patience.REPORT: timeouts.report,
@@ -492,9 +499,10 @@ def _invalid(parameter: str, command: str) -> Refusal:
     return Refusal(Code.INVALID_PARAMETER, sentence(Code.INVALID_PARAMETER, parameter, command))
 
 
-def _read_names(kind_of: MessageType | None) -> _Names:
+def names_of(kind_of: MessageType | None) -> Names:
+    """The names that a message of this type treats in a way of their own; ``None`` for one that we do not know."""
     roles = {name: knowledge.role(kind_of, name) for name in knowledge.PARAMETER_NAMES.values()}
-    return _Names(
+    return Names(
         knowledge.SECRET_NAMES | frozenset(name for name, role in roles.items() if role is Role.SECRET),
         frozenset(name for name, role in roles.items() if role is Role.DTMF),
         frozenset(name for name, role in roles.items() if role in _NUMBERS),
@@ -520,7 +528,7 @@ def _is_form(headers: Mapping[str, str]) -> bool:
 _FORMS: dict[str, bool] = {}
 
 
-def _differences(
+def differences(
     decision: Decision, before: Mapping[str, str], after: Mapping[str, str]
 ) -> tuple[ChangedParameter, ...]:
     """What the rules changed, in the order in which they touched it; each parameter once."""
@@ -573,10 +581,13 @@ __all__ = [
     "Arrival",
     "Fault",
     "Forward",
+    "Names",
     "Opened",
     "Patience",
     "Pipeline",
     "Plan",
     "Settlement",
+    "differences",
+    "names_of",
     "patience_of",
 ]

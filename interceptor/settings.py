@@ -145,6 +145,7 @@ class Timeouts(Struct, frozen=True):
 
     connect: float = 2.0
     command: Deadlines = Deadlines(10.0, 30.0)
+    call: Deadlines = Deadlines(90.0, 120.0)  # Call: the PBX may answer only when somebody picks up
     routing: Deadlines = Deadlines(2.0, 3.0)  # RoutingInterception: the caller waits for a ring
     interactive: Deadlines = Deadlines(4.0, 5.0)  # CallConnected, IncomingCall, DtmfEntered, GoTo: silence until then
     report: Deadlines = Deadlines(5.0, 10.0)  # CallChanged, RecordCompleted, SMSDeliveryReport, Error
@@ -202,6 +203,18 @@ class JournalSettings(Struct, frozen=True):
     files: int = 0  # 0: none is ever deleted
     pending: int = 20_000  # records waiting to be written; more count as "cannot write"
     masking: Masking = Masking()
+
+
+class Ground(Struct, frozen=True):
+    """What rules stand on: the names they may use, the number plan, the clock. Settings have all of it, and more."""
+
+    country: str
+    extensions: tuple[str, ...]
+    time_zone: str
+    apps: frozenset[str]
+    clusters: frozenset[str]
+    defaults: dict[Kind, Verdict]
+    rules: Path
 
 
 class Settings(Struct, frozen=True):

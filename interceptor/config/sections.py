@@ -34,6 +34,7 @@ from interceptor.settings import (
     Cluster,
     Durability,
     ForwardHeaders,
+    Ground,
     JournalSettings,
     Limits,
     Listener,
@@ -43,16 +44,30 @@ from interceptor.settings import (
     Subscription,
     Timeouts,
 )
-from interceptor.values import Kind, Place, ProblemsError, Verdict
+from interceptor.values import Kind, Place, Problem, ProblemsError, Verdict
 
 
 def read_config(
     data: bytes, file: str, *, base: Path, environment: Mapping[str, str], secrets: bool = True
 ) -> Settings:
-    """The settings in ``data``, the content of ``file``; relative paths begin at ``base``.
+    """The settings in ``data``, as :func:`read_settings` reads them.
 
-    Raises :class:`ProblemsError` with every problem, in the order of their places. Reads the files that secrets and
-    certificates name, nothing else; with ``secrets`` false not even those, and passwords are placeholders.
+    Raises :class:`ProblemsError` with every problem where one of them is an error.
+    """
+    settings, _, problems = read_settings(data, file, base=base, environment=environment, secrets=secrets)
+    if settings is None:
+        raise ProblemsError(problems)
+    return settings
+
+
+def read_settings(
+    data: bytes, file: str, *, base: Path, environment: Mapping[str, str], secrets: bool = True
+) -> tuple[Settings | None, Ground, tuple[Problem, ...]]:
+    """The settings in ``data``, the content of ``file``, with every problem in the order of their places.
+
+    Relative paths begin at ``base``. With an error there are no settings, but still the ground for rules as far as it
+    can be read, so that the rules can be checked as well. Reads the files that secrets and certificates name, nothing
+    else; with ``secrets`` false not even those, and passwords are placeholders.
     """
     root, formal = document.read(data, file)
     problems = Problems(formal)
@@ -60,19 +75,38 @@ def read_config(
     if root is None:
         if not problems:
             problems.add(Place(file, 1, 1), "the configuration is empty", "empty")
-        raise ProblemsError(problems.found)
+        return None, _ground({}, Fields((), Place(file, 1, 1)), base), problems.found
     values = section(root, found, "", SETTINGS)
     missing(root, found, "", "country", "time_zone", "listeners", "clusters", "apps")
     if isinstance(root, Fields):
         checks.check(root, values, problems, base)
-    if problems:
-        raise ProblemsError(tuple(sorted(problems.found, key=lambda each: (each.place.line, each.place.column))))
-    return _settings(values, base)
+    told = tuple(sorted(problems.found, key=lambda each: (each.place.line, each.place.column)))
+    return None if problems else _settings(values, base), _ground(values, root, base), told
+
+
+def _ground(values: dict[str, Any], root: Node, base: Path) -> Ground:
+    def names(key: str) -> frozenset[str]:  # as written: one with a fault of its own is still there to be named
+        written = root.get(key) if isinstance(root, Fields) else None
+        return frozenset(name.value for name, _ in written.entries) if isinstance(written, Fields) else frozenset()
+
+    return Ground(
+        country=values.get("country", ""),
+        extensions=values.get("extensions", ()),
+        time_zone=values.get("time_zone", "UTC"),
+        apps=names("apps"),
+        clusters=names("clusters"),
+        defaults=_defaults_of(values),
+        rules=values.get("rules", base / "rules"),
+    )
+
+
+def _defaults_of(values: dict[str, Any]) -> dict[Kind, Verdict]:
+    written = values.get("defaults", {})
+    return {kind: written.get(kind.value, SHIPPED_DEFAULTS[kind]) for kind in Kind}
 
 
 def _settings(values: dict[str, Any], base: Path) -> Settings:
     state: Path = values.get("state", base / "state")
-    kinds = values.get("defaults", {})
     clusters: dict[str, Cluster] = values["clusters"]
     return Settings(
         country=values["country"],
@@ -85,7 +119,7 @@ def _settings(values: dict[str, Any], base: Path) -> Settings:
         default_cluster=values.get("default_cluster") or next(iter(clusters)),
         apps=values["apps"],
         subscriptions=tuple(subscription for subscription, _ in values.get("notifications", ())),
-        defaults={kind: kinds.get(kind.value, SHIPPED_DEFAULTS[kind]) for kind in Kind},
+        defaults=_defaults_of(values),
         rules=values.get("rules", base / "rules"),
         state=state,
         journal=JournalSettings(**{"directory": state / "journal", **values.get("journal", {})}),
@@ -224,6 +258,7 @@ DEFAULTS: Table = {kind.value: choice("allow", "deny") for kind in Kind}
 TIMEOUTS: Table = {
     "connect": duration,
     "command": deadlines,
+    "call": deadlines,
     "routing": deadlines,
     "interactive": deadlines,
     "report": deadlines,
@@ -286,7 +321,7 @@ def _keys() -> Iterator[str]:
         "notifications[]": SUBSCRIPTION,
         "defaults": DEFAULTS,
         "timeouts": TIMEOUTS,
-        **{f"timeouts.{kind}": reading.DEADLINES for kind in ("command", "routing", "interactive", "report")},
+        **{f"timeouts.{kind}": reading.DEADLINES for kind in ("command", "call", "routing", "interactive", "report")},
         "limits": LIMITS,
         "headers": HEADERS,
         "journal": JOURNAL,

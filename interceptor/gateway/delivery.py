@@ -57,6 +57,12 @@ class Deliveries:
         entry = Entry(app=app, url=url, body=body, exchange=exchange)
         box.put(entry).add_done_callback(lambda kept: then(not kept.cancelled() and kept.result()))
 
+    def wake(self, app: str) -> None:
+        """The app has answered: what waits for it need not wait longer."""
+        box = self._boxes.get(app)
+        if box is not None and box.depth > 0:
+            box.wake()
+
     def depths(self) -> dict[str, int]:
         """How many wait, by app."""
         return {app: box.depth for app, box in self._boxes.items()}

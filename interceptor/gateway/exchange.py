@@ -51,6 +51,8 @@ class Keeper(Protocol):
 
     def put(self, app: str, url: str, body: bytes, exchange: str, then: Callable[[bool], None]) -> None: ...
 
+    def wake(self, app: str) -> None: ...
+
 
 class Carrier:
     """What all exchanges of one worker share."""
@@ -176,6 +178,7 @@ class Exchange:
         "_endpoint",
         "_id",
         "_opened",
+        "_patience",
         "_request",
         "_sent_at",
         "_started",
@@ -191,6 +194,7 @@ class Exchange:
         self._arrival = arrival
         self._id = arrival.exchange.encode() + b"\r\n" if carrier.headers.exchange else b""
         self._opened: Opened
+        self._patience: Deadlines
         self._ended = False
         self._attempts = 0
         self._upstream = ""
@@ -207,6 +211,7 @@ class Exchange:
             log.exception("the decision of exchange %s failed", self._arrival.exchange)
             opened = carrier.pipeline.broken(self._arrival)
         self._opened = opened
+        self._patience = carrier.patiences[Patience.CALL if opened.answered_at_pickup else opened.patience]
         if carrier.observe is not None:
             carrier.observe(opened.record)
         if self._arrival.kind is Kind.COMMAND:
@@ -250,7 +255,9 @@ class Exchange:
         elif isinstance(target, ToUrl):
             host = target.url.split("/", 3)[2]
             name, _, port = host.rpartition(":")
-            address = Address(name.strip("[]"), int(port)) if port.isdigit() and name else Address(host, 80)
+            if not port.isdigit() or not name:
+                name, port = host, "80"
+            address = Address(name.strip("[]"), int(port))
             self._send(self._carrier.pool_for(address), plan, host, b"", keep_host=False)
         else:
             assert isinstance(target, ToApp)  # an app without an address
@@ -272,7 +279,7 @@ class Exchange:
             path = base + (path[1:] if path[:2] == b"/?" else path)
         own = carrier.own_lines(self._arrival.source, request.minor)
         method = b"GET " if request.method == "GET" else b"POST "
-        patience = carrier.patiences[self._opened.patience]
+        patience = self._patience
         self._sent_at = perf_counter()
         if self._attempts:  # the deadlines are the asker's: another endpoint does not get them anew
             left = patience.total - (self._sent_at - self._started)
@@ -312,6 +319,8 @@ class Exchange:
                 endpoint.failed("status", f"answers with HTTP status {reply.status}")
             else:
                 endpoint.succeeded()
+        elif settlement.outcome == "answered":
+            carrier.outbox.wake(opened.app)
         self._settle(settlement, reply)
 
     def failed(self, fault: Fault, *, sent: bool, stale: bool = False) -> None:
@@ -343,7 +352,7 @@ class Exchange:
         assert isinstance(plan.target, ToCluster)
         if self._carrier.clusters[plan.target.cluster].choose(self._tried) is None:
             return False
-        if perf_counter() - self._started >= self._carrier.patiences[self._opened.patience].total:
+        if perf_counter() - self._started >= self._patience.total:
             return False
         self._carrier.metrics.retried("next_endpoint")
         self._forward(plan)
@@ -426,7 +435,10 @@ class Exchange:
             body = answer.body if answer is not None else b""
             return Response(_ANSWERED_HERE, _XML % (len(body), own), body)
         body, block = reply.body, reply.block
-        lines = block.forwarded if len(body) == block.length or reply.status in _BODILESS else block.framed(len(body))
+        if reply.status in _BODILESS:
+            lines = block.before + block.after if reply.status == 204 else block.forwarded
+        else:
+            lines = block.forwarded if len(body) == block.length else block.framed(len(body))
         if self._carrier.headers.via:
             own = (b"Via: 1.1 interceptor\r\n" if reply.minor else b"Via: 1.0 interceptor\r\n") + own
         return Response(reply.status_line, lines + own, body)

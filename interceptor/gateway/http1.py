@@ -43,6 +43,8 @@ _HOP_BY_HOP: Final = frozenset(
         b"trailer",
         b"transfer-encoding",
         b"upgrade",
+        # Each proxy of our kind gives its own: one that came along would stand beside ours.
+        b"x-interceptor-exchange",
     }
 )
 # Sent at most once in a request, or the receiver may read the body as another type than we do.

@@ -63,6 +63,7 @@ def _row(
     generations: frozenset[Generation] = BOTH,
     shown_else: tuple[str, ...] = (),
     repeat: bool = False,
+    pickup: bool = False,
     group: Group | None = None,
     sets: frozenset[VerbSet] = frozenset(),
 ) -> MessageType:
@@ -84,6 +85,7 @@ def _row(
         secrets=frozenset(named(Role.SECRET)),
         text=next((lower(each.name) for each in parameters if each.as_text), ""),
         safe_to_repeat=repeat,
+        answered_at_pickup=pickup,
         notification_group=group,
         verb_sets=sets,
     )
@@ -98,6 +100,7 @@ def command(
     generations: frozenset[Generation] = BOTH,
     shown_else: tuple[str, ...] = (),
     repeat: bool = False,
+    pickup: bool = False,
 ) -> MessageType:
     """A command; ``shown_else`` names what the PBX shows as caller when no parameter of that role is given."""
     return _row(
@@ -107,6 +110,7 @@ def command(
         generations=generations,
         shown_else=shown_else,
         repeat=repeat,
+        pickup=pickup,
     )
 
 

@@ -99,6 +99,7 @@ COMMAND_TYPES: tuple[MessageType, ...] = (
         ozml("ResponseOzML", generations=TEN),
         plain("RingTime", generations=TEN),
         shown_else=("apiextension",),  # the default of CallerId
+        pickup=True,
     ),
     command(
         "SendSms",

@@ -83,7 +83,8 @@ class MessageType(Struct, frozen=True):
 
     ``dialled`` and ``caller`` name the parameters, in lower case, that carry the number it dials and the number that
     calls: the first that is there with a value is the one meant. ``text`` is the parameter, in lower case, that the
-    text of a verb's element stands for, ``""`` where there is none.
+    text of a verb's element stands for, ``""`` where there is none. ``answered_at_pickup`` says that the PBX may answer
+    only when somebody picks up (reference, `Call`: unclear, code 402 suggests it).
     """
 
     kind: Kind
@@ -96,6 +97,7 @@ class MessageType(Struct, frozen=True):
     secrets: frozenset[str] = frozenset()
     text: str = ""
     safe_to_repeat: bool = False
+    answered_at_pickup: bool = False
     notification_group: Group | None = None
     verb_sets: frozenset[VerbSet] = frozenset()
 

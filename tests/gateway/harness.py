@@ -439,6 +439,7 @@ def settings_for(state: Path, pbx: list[int], app: int = 9, **changes: Any) -> S
         timeouts=Timeouts(
             connect=1.0,
             command=Deadlines(0.4, 0.8),
+            call=Deadlines(0.4, 0.8),
             routing=Deadlines(0.3, 0.5),
             interactive=Deadlines(0.3, 0.5),
             report=Deadlines(0.3, 0.5),

@@ -16,7 +16,7 @@ StartBackend = Callable[[Script], Backend]
 COMMAND = b"GET /?command=ListActiveCalls HTTP/1.1\r\nHost: pbx.test\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 22\r\n\r\n"
 OPEN = 'interceptor_connections{listener="commands"}'
-SHORT = Timeouts(command=Deadlines(0.4, 0.8), request=0.3, idle=0.3, shutdown=0.2)
+SHORT = Timeouts(command=Deadlines(0.4, 0.8), call=Deadlines(0.4, 0.8), request=0.3, idle=0.3, shutdown=0.2)
 
 
 def refusals(running: Proxy, reason: str) -> float:
@@ -34,6 +34,20 @@ def test_a_slow_sender_is_told_so_and_cut(proxy: Start, backend: StartBackend, p
     assert (answer.status, answer.body, client.ended()) == (408, b"slow_sender\n", True)
     assert refusals(running, "slow_sender") == 1
     assert (pbx.requests, running.records) == ([], [])
+
+
+def test_a_call_may_wait_for_its_pickup_and_other_commands_may_not(
+    proxy: Start, backend: StartBackend, loop: Loop
+) -> None:
+    gate = Gate(loop)
+    pbx = backend(gated(gate))
+    patient = Timeouts(command=Deadlines(0.1, 0.2), call=Deadlines(30.0, 30.0), shutdown=0.2)
+    running = proxy(pbx.port, timeouts=patient)
+    calling = running.client().send(b"GET /?command=Call&Dialed=1 HTTP/1.1\r\nHost: a\r\n\r\n")
+    pbx.wait_for(1)
+    assert running.get("/?command=SendSms&Recipient=1").code == 904
+    gate.open()
+    assert calling.read().code == 200
 
 
 def test_a_byte_now_and_then_does_not_buy_more_time(proxy: Start, backend: StartBackend) -> None:
@@ -74,7 +88,7 @@ def test_an_idle_connection_is_closed_without_a_word(proxy: Start, backend: Star
 def test_a_connection_that_waits_for_its_answer_is_not_idle(proxy: Start, backend: StartBackend, loop: Loop) -> None:
     gate = Gate(loop)
     pbx = backend(gated(gate))
-    patient = Timeouts(command=Deadlines(9.0, 9.0), request=0.05, idle=0.05, shutdown=0.2)
+    patient = Timeouts(command=Deadlines(9.0, 9.0), call=Deadlines(9.0, 9.0), request=0.05, idle=0.05, shutdown=0.2)
     running = proxy(pbx.port, timeouts=patient)
     client = running.client().send(COMMAND)
     pbx.wait_for(1)

@@ -93,6 +93,21 @@ def test_our_headers_tell_the_way_and_the_exchange(proxy: Start, backend: StartB
     assert lines_of(answer)[-2:] == [b"Via: 1.1 interceptor", b"X-Interceptor-Exchange: " + exchange]
 
 
+def test_the_exchange_that_another_proxy_gave_does_not_stand_beside_ours(proxy: Start, backend: StartBackend) -> None:
+    pbx = backend(saying(b"HTTP/1.1 200 OK\r\nX-Interceptor-Exchange: theirs\r\nContent-Length: 2\r\n\r\nok"))
+    running = proxy(pbx.port)
+    answer = ask(running, b"x-interceptor-exchange: theirs")
+    ours = b"X-Interceptor-Exchange: " + running.decisions()[0].exchange.encode()
+    for lines in (lines_of(pbx.requests[0]), lines_of(answer)):
+        assert [line for line in lines if line.lower().startswith(b"x-interceptor-exchange")] == [ours]
+
+
+def test_an_answer_that_has_no_body_has_no_length(proxy: Start, backend: StartBackend) -> None:
+    pbx = backend(saying(b"HTTP/1.1 204 No Content\r\nServer: x\r\nContent-Length: 0\r\n\r\n"))
+    answer = ask(proxy(pbx.port, headers=NONE))
+    assert answer == b"HTTP/1.1 204 No Content\r\nServer: x\r\n\r\n"
+
+
 def test_via_names_the_version_that_was_received(proxy: Start, backend: StartBackend) -> None:
     pbx = backend(saying(b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n"))
     answer = proxy(pbx.port).client().send(b"GET /?command=ListActiveCalls HTTP/1.0\r\n\r\n").read()

@@ -61,6 +61,19 @@ def waiting(running: Proxy) -> int:
     return running.running.worker.deliveries.depths()["crm"]
 
 
+def test_an_app_that_answers_again_gets_its_reports_at_once(
+    proxy: Start, app_at: Callable[..., Backend], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = free_port()
+    running = proxy(9, port)
+    monkeypatch.setattr(running.running.worker.deliveries._boxes["crm"], "_first_pause", 600.0)
+    assert report(running, 1) == "kept"
+    app = app_at(port)
+    assert running.notify("NotificationName=CallConnected&CallId=2").status == 200
+    app.wait_for(2)
+    assert arrived(app) == [2, 1]
+
+
 def test_reports_survive_a_restart_and_arrive_in_order_and_once_before_newer_ones(
     proxy: Start, app_at: Callable[..., Backend]
 ) -> None:

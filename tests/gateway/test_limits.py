@@ -143,7 +143,7 @@ def test_a_command_that_finds_the_queue_full_is_refused_as_overload(
 ) -> None:
     gate = Gate(loop)
     pbx = backend(gated(gate))
-    patient = Timeouts(connect=1.0, command=Deadlines(20.0, 20.0), shutdown=2.0)
+    patient = Timeouts(connect=1.0, command=Deadlines(20.0, 20.0), call=Deadlines(20.0, 20.0), shutdown=2.0)
     running = proxy(pbx.port, limits=Limits(upstream_connections=1, queued=2), timeouts=patient)
     clients = [running.client().send(COMMAND)]
     pbx.wait_for(1)
@@ -169,7 +169,7 @@ def test_a_command_that_waits_too_long_in_the_queue_is_refused_unsent(proxy: Sta
     running = proxy(
         pbx.port,
         limits=Limits(upstream_connections=1),
-        timeouts=Timeouts(command=Deadlines(0.3, 10.0), shutdown=0.1),
+        timeouts=Timeouts(command=Deadlines(0.3, 10.0), call=Deadlines(0.3, 10.0), shutdown=0.1),
     )
     running.client().send(COMMAND)
     pbx.wait_for(1)
@@ -210,7 +210,9 @@ def test_pipelined_requests_are_read_only_as_far_as_they_may_wait(
     proxy: Start, backend: StartBackend, loop: Loop
 ) -> None:
     pbx = backend(gated(Gate(loop)))
-    running = proxy(pbx.port, timeouts=Timeouts(command=Deadlines(20.0, 20.0), shutdown=0.1))
+    running = proxy(
+        pbx.port, timeouts=Timeouts(command=Deadlines(20.0, 20.0), call=Deadlines(20.0, 20.0), shutdown=0.1)
+    )
     client = running.client()
     sent = flood(client, COMMAND * 5000, 60)
     assert sent < 60 * 5000 * len(COMMAND)

@@ -486,7 +486,10 @@ def test_several_requests_of_one_http_2_connection_are_in_flight_at_once(
 ) -> None:
     gate = Gate(loop)
     pbx = backend(gated(gate))
-    running = over_tls(pbx.port, timeouts=Timeouts(command=Deadlines(9.0, 9.0), request=0.2, idle=0.2, shutdown=0.1))
+    running = over_tls(
+        pbx.port,
+        timeouts=Timeouts(command=Deadlines(9.0, 9.0), call=Deadlines(9.0, 9.0), request=0.2, idle=0.2, shutdown=0.1),
+    )
     with dial(running, trusting(certificate, "h2")) as over:
         connection = h2.connection.H2Connection(h2.config.H2Configuration())
         connection.initiate_connection()
@@ -511,7 +514,7 @@ def test_what_is_in_flight_over_tls_is_finished_when_we_are_told_to_end(
 ) -> None:
     gate = Gate(loop)
     pbx = backend(gated(gate))
-    running = over_tls(pbx.port, timeouts=Timeouts(command=Deadlines(9.0, 9.0), shutdown=5.0))
+    running = over_tls(pbx.port, timeouts=Timeouts(command=Deadlines(9.0, 9.0), call=Deadlines(9.0, 9.0), shutdown=5.0))
     context = trusting(certificate, protocol)
     idle = dial(running, context)
     with dial(running, context) as over, ThreadPoolExecutor(1) as elsewhere:
@@ -541,7 +544,7 @@ def test_a_decision_that_never_comes_leaves_the_refusal_that_stood_before_it(
 ) -> None:
     pbx = backend(answering())
     at_once = Deadlines(0.05, 0.05)
-    quick = Timeouts(0.05, at_once, at_once, at_once, at_once, shutdown=0.1)
+    quick = Timeouts(0.05, at_once, at_once, at_once, at_once, at_once, shutdown=0.1)
     running = over_tls(pbx.port, timeouts=quick)
     monkeypatch.setattr(running.running.worker._carrier, "ask", lambda *_: None)
     with dial(running, trusting(certificate)) as over:

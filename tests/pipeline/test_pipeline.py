@@ -389,6 +389,7 @@ def test_every_row_has_its_deadlines() -> None:
     timeouts = site().timeouts
     assert patience_of(site()) == {
         Patience.COMMAND: timeouts.command,
+        Patience.CALL: timeouts.call,
         Patience.ROUTING: timeouts.routing,
         Patience.INTERACTIVE: timeouts.interactive,
         Patience.REPORT: timeouts.report,
