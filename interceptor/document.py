@@ -209,24 +209,30 @@ class _Reader:
                 self.problems.add(key.place, message, "duplicate_key")
 
 
+def decoded(data: bytes, file: str) -> tuple[str | None, tuple[Problem, ...]]:
+    """``data`` as text, or the problem that it is none."""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as fault:
+        before = data[: fault.start].decode("utf-8-sig", "replace")
+        return None, (Problem(_end_of(before, file), "not UTF-8 text", "not_utf8"),)
+    odd = _UNPRINTABLE.search(text)
+    if odd is None:
+        return text, ()
+    message = f"the character U+{ord(odd.group()):04X} has no place here"
+    return None, (Problem(_end_of(text[: odd.start()], file), message, "control"),)
+
+
 def read(data: bytes, file: str) -> tuple[Node | None, tuple[Problem, ...]]:
     """The tree that ``data`` holds (``None`` for an empty file) and every problem of its form.
 
     After a problem the tree is what could be read, so that the problems of its meaning can be told as well; after a
     fault of syntax there is no tree.
     """
+    text, problems = decoded(data, file)
+    if text is None:
+        return None, problems
     reader = _Reader(file)
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as fault:
-        before = data[: fault.start].decode("utf-8-sig", "replace")
-        reader.problems.add(_end_of(before, file), "not UTF-8 text", "not_utf8")
-        return None, reader.problems.found
-    odd = _UNPRINTABLE.search(text)
-    if odd is not None:
-        code = f"U+{ord(odd.group()):04X}"
-        reader.problems.add(_end_of(text[: odd.start()], file), f"the character {code} has no place here", "control")
-        return None, reader.problems.found
     try:
         if not reader.run(text):
             return None, reader.problems.found

@@ -11,33 +11,43 @@ from interceptor.policy.context import Context, Source
 from interceptor.policy.grammar import Reading
 from interceptor.policy.rules import Rule, RuleReader
 from interceptor.policy.ruleset import RuleSet
+from interceptor.policy.tables import Table, is_table, read_tables
 from interceptor.values import Kind, Problem, ProblemsError, Severity
 
 
 def read_policy(sources: Sequence[Source], context: Context) -> tuple[tuple[Rule, ...], tuple[Problem, ...]]:
-    """Every rule of every file in order, and every problem: by file in that order, then by place."""
+    """Every rule of every file in order, and every problem: those of the tables, then by file in order, by place."""
+    rules, _, problems = _read(sources, context)
+    return rules, problems
+
+
+def _read(
+    sources: Sequence[Source], context: Context
+) -> tuple[tuple[Rule, ...], dict[str, Table], tuple[Problem, ...]]:
+    tables, found = read_tables([source for source in sources if is_table(source.file)], context)
     reader = RuleReader()
-    found: list[Problem] = []
     for source in sources:
+        if is_table(source.file):
+            continue
         root, problems_of_form = document.read(source.data, source.file)
         problems = Problems(problems_of_form)
         if root is not None:
-            reader.read_file(root, Reading(context, problems))
+            reader.read_file(root, Reading(context, problems, tables))
         found += sorted(problems.found, key=lambda problem: (problem.place.line, problem.place.column))
-    return tuple(reader.rules), tuple(found)
+    return tuple(reader.rules), tables, tuple(found)
 
 
 def compile_policy(sources: Sequence[Source], context: Context) -> RuleSet:
-    """The rules of all ``sources``, in their order, as one set.
+    """The tables and rules of all ``sources``, in their order, as one set.
 
     Where one of them has an error, :class:`ProblemsError` tells every problem there is; else what is left (warnings and
     notes) is in the set's ``warnings``.
     """
-    rules, problems = read_policy(sources, context)
+    rules, tables, problems = _read(sources, context)
     if any(problem.severity is Severity.ERROR for problem in problems):
         raise ProblemsError(problems)
     names = {kind: context.names(kind) for kind in Kind}
-    return RuleSet(rules, names, context.defaults, revision_of(sources, context), problems)
+    return RuleSet(rules, names, context.defaults, revision_of(sources, context), problems, tables)
 
 
 def revision_of(sources: Sequence[Source], context: Context) -> str:

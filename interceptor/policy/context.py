@@ -16,8 +16,8 @@ class Context(Struct, frozen=True):
 
     ``number`` gives a number its canonical form; ``is_canonical`` tells of a text, at a hundredth of the cost, that it
     is one already (where it does not hold, nothing is known). ``parameters`` are the parameter names that the wire
-    knows; where it is empty, the spelling of parameter names is not checked. ``secrets`` are parameters and headers, in lower case,
-    whose values nothing may tell.
+    knows; where it is empty, the spelling of parameter names is not checked. ``secrets`` are parameters and headers, in
+    lower case, whose values nothing may tell.
     """
 
     commands: tuple[str, ...]
@@ -29,8 +29,8 @@ class Context(Struct, frozen=True):
     zone: str
     number: Callable[[str], Number]
     parameters: frozenset[str] = frozenset()
+    secrets: frozenset[str] = frozenset(("password",))
     is_canonical: Callable[[str], object] = _not_known
-    secrets: frozenset[str] = frozenset()
 
     def names(self, kind: Kind) -> tuple[str, ...]:
         """The message names of one kind that are known."""

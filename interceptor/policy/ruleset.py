@@ -5,7 +5,8 @@ and nothing else; shadowed rules change nothing but the list of those that would
 value every time the same rules act, so it is made once and remembered.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from interceptor.policy.actions.outcome import Action, Outcome
@@ -13,6 +14,7 @@ from interceptor.policy.condition import Test
 from interceptor.policy.index import Filed, Filing, build
 from interceptor.policy.readings import Readings
 from interceptor.policy.rules import Mode, Rule
+from interceptor.policy.tables import Table
 from interceptor.values import Decision, Facts, Kind, Problem, Refusal, Reply, Verdict
 
 _REMEMBERED: Final = 8192
@@ -138,7 +140,7 @@ class KindRules:
 class RuleSet:
     """All rules in force. Immutable in what it decides, and swapped whole."""
 
-    __slots__ = ("_commands", "_notifications", "_verbs", "revision", "rules", "warnings")
+    __slots__ = ("_commands", "_notifications", "_verbs", "revision", "rules", "tables", "warnings")
 
     def __init__(
         self,
@@ -147,10 +149,12 @@ class RuleSet:
         defaults: dict[Kind, Verdict],
         revision: str,
         warnings: Sequence[Problem] = (),
+        tables: Mapping[str, Table] = MappingProxyType({}),
     ) -> None:
         self.revision = revision
         self.rules = tuple(rules)
         self.warnings = tuple(warnings)
+        self.tables = MappingProxyType(dict(tables))
         self._commands, self._notifications, self._verbs = (
             KindRules(kind, rules, names[kind], defaults[kind], revision) for kind in Kind
         )

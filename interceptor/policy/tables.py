@@ -1,0 +1,425 @@
+"""## Tables
+
+Long lists stand apart from the rules: every `*.csv` and `*.txt` file in a folder `tables` below the rules folder is a
+table, named for its file without the ending. Rules ask whether a number or a text stands in it, and actions take values
+out of its columns.
+
+**`*.txt`**: one entry a line; what follows a `#` is a comment. When the first entry begins with `+` or a digit, all of
+them are numbers, else all of them are texts.
+
+    +36201234567        # tables/blocked.txt
+    06 30 765 4321
+    +3690*              # everything that begins with +3690
+
+**`*.csv`**: the first line names the columns, with commas or semicolons between them. The first column is what is
+looked up: `number` holds numbers, `prefix` holds beginnings of numbers, anything else holds texts.
+
+    prefix,cluster,caller_id
+    +36,pbx-main,+3612222222
+    +49,pbx-berlin,+493055555
+
+Numbers are compared in their canonical form, so they may be written as people write them. A `*` at the end makes a
+number stand for all that begin with it, `*` alone for every number. Of several entries that fit a number, the exact one
+counts, else the longest. Texts are compared as they are, letter case included. An entry stands in its table once.
+"""  # noqa: D400, D415 - a page of the manual
+
+import csv
+import re
+from array import array
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from io import BytesIO, TextIOWrapper
+from typing import Final
+
+from interceptor import document
+from interceptor.document import Problems
+from interceptor.policy.context import Context, Source
+from interceptor.values import Place, Problem
+
+ENDINGS: Final = (".csv", ".txt")
+MOST_TOLD: Final = 20
+_LONGEST: Final = 15  # digits that an entry of the index has room for; E.164 has no more
+_INTERNATIONAL: Final = 10**_LONGEST  # numbers with a plus are below it, those without one above
+_SPANS: Final[tuple[int, ...]] = tuple(10 ** (_LONGEST - length) for length in range(_LONGEST + 1))
+_SEPARATORS: Final = re.compile(r"[\s()/.-]+")
+_NUMBER: Final = re.compile(r"\+?[0-9*#]*[0-9][0-9*#]*")
+_COMMENT: Final = re.compile(r"(?:^|\s)#")
+_PREFIX: Final = re.compile(r"\+?[0-9*#]*")
+_WORDS_REMEMBERED: Final = 1 << 16
+
+
+class Table:
+    """A table as it runs; the rows are numbered in an order of its own.
+
+    ``columns`` are the names of the columns after the first. ``numbers`` tells whether the keys are canonical numbers,
+    else they are texts. ``size`` is what it takes of memory, in bytes, as far as that grows with its length.
+
+    Inside, a number of up to fifteen digits is one integer: its digits filled up with zeros, then how many they are,
+    and whether it stands for itself or for all that begin with it. Sorted, everything that begins with an entry follows
+    it; so one search finds the exact entry, or the nearest before it, from which ``_around`` leads to the longest that
+    fits. Whatever is longer, or has other characters, stands in ``_others``.
+    """
+
+    __slots__ = ("_around", "_everything", "_keys", "_others", "_values", "columns", "file", "name", "numbers")
+
+    def __init__(
+        self,
+        source: Source,
+        keys: "array[int]",
+        others: dict[tuple[str, bool], int],
+        values: "dict[str, _Column]",
+        numbers: bool,
+    ) -> None:
+        self.file = source.file
+        self.name = table_name(source.file)
+        self.columns = tuple(values)
+        self.numbers = numbers
+        self._keys = keys
+        self._others = others
+        self._values = values
+        self._around = _enclosing(keys)
+        self._everything = others.get(("", True), -1)
+
+    def __len__(self) -> int:
+        return len(self._keys) + len(self._others)
+
+    @property
+    def size(self) -> int:
+        arrays = (self._keys, self._around, *(column.codes for column in self._values.values()))
+        return sum(each.itemsize * len(each) for each in arrays) + sum(
+            column.size for column in self._values.values()
+        ) + 150 * len(self._others)  # fmt: skip
+
+    def find(self, key: str) -> int:
+        """The row of the entry that is ``key``, else of the longest that it begins with, else -1."""
+        if not self.numbers:
+            return self._others.get((key, False), -1)
+        wanted = _packed(key, True)
+        if wanted < 0:
+            return self._find_other(key)
+        keys = self._keys
+        row = bisect_right(keys, wanted) - 1
+        if row >= 0 and keys[row] == wanted:
+            return row
+        return self._cover(row, wanted >> 5) if self._around else self._everything
+
+    def _cover(self, row: int, digits: int) -> int:
+        """The innermost entry around ``row``, or itself, that stands for all that begin with it and fits."""
+        keys, around = self._keys, self._around
+        while row >= 0:
+            entry = keys[row]
+            if not entry & 1 and digits - (entry >> 5) < _SPANS[entry >> 1 & 15]:
+                return row
+            row = around[row]
+        return self._everything
+
+    def _find_other(self, key: str) -> int:
+        row = self._others.get((key, False), -1)
+        if row >= 0:
+            return row
+        for length in range(len(key), 0, -1):
+            row = self._others.get((key[:length], True), -1)
+            if row >= 0:
+                return row
+            wanted = _packed(key[:length], False)
+            if wanted >= 0:
+                row = bisect_right(self._keys, wanted) - 1
+                return self._cover(row, wanted >> 5) if self._around else self._everything
+        return self._everything
+
+    def value(self, row: int, column: str) -> str:
+        """What stands in a column of a row; ``""`` where nothing does."""
+        return self._values[column].at(row)
+
+    def entries(self) -> Iterator[tuple[str, bool]]:
+        """Every entry: what it is, and whether it stands for all that begin with it; those with the row 0 first."""
+        yield from map(_unpacked, self._keys)
+        yield from self._others
+
+
+def table_name(file: str) -> str:
+    """The name of the table in a file: the file's, without folders and ending."""
+    return file.rpartition("/")[2].rpartition(".")[0]
+
+
+def is_table(file: str) -> bool:
+    """Whether a source is a table, and not rules."""
+    return file.endswith(ENDINGS)
+
+
+def _packed(number: str, exact: bool) -> int:
+    """A number as one integer, see :class:`Table`; -1 for what does not fit into it."""
+    if number[:1] == "+":
+        digits, begin = number[1:], 0
+    else:
+        digits, begin = number, _INTERNATIONAL
+    length = len(digits)
+    if length > _LONGEST or not (digits.isdigit() and digits.isascii()):
+        return 0 if number == "+" and not exact else -1
+    return (int(digits) * _SPANS[length] + begin) << 5 | length << 1 | exact
+
+
+def _unpacked(entry: int) -> tuple[str, bool]:
+    """The number, and whether it stands for all that begin with it."""
+    digits, length = entry >> 5, entry >> 1 & 15
+    plus = digits < _INTERNATIONAL
+    return "+" * plus + f"{digits % _INTERNATIONAL:0{_LONGEST}}"[:length], not entry & 1
+
+
+def _enclosing(keys: "array[int]") -> "array[int]":
+    """For every row that of the next longer interval around it, else -1; nothing where no entry is an interval."""
+    around = array("i")
+    if all(entry & 1 for entry in keys):
+        return around
+    open_rows: list[tuple[int, int]] = []  # the intervals around the next row, each with its end
+    for row, entry in enumerate(keys):
+        low = entry >> 5
+        while open_rows and open_rows[-1][1] <= low:
+            open_rows.pop()
+        around.append(open_rows[-1][0] if open_rows else -1)
+        if not entry & 1:
+            open_rows.append((row, low + _SPANS[entry >> 1 & 15]))
+    return around
+
+
+class _Column:
+    """The values of one column: a code for each row, and the words that the codes stand for, one after the other."""
+
+    __slots__ = ("_begins", "_known", "_words", "codes")
+
+    def __init__(self) -> None:
+        self.codes = array("I")
+        self._words = bytearray()
+        self._begins = array("I", (0,))
+        self._known: dict[str, int] = {}
+
+    def append(self, word: str) -> None:
+        code = self._known.get(word)
+        if code is None:
+            if len(self._known) >= _WORDS_REMEMBERED:
+                self._known.clear()
+            code = self._known[word] = len(self._begins) - 1
+            self._words += word.encode()
+            self._begins.append(len(self._words))
+        self.codes.append(code)
+
+    def arrange(self, order: Iterable[int]) -> None:
+        """Put the rows into this order; none comes after it."""
+        kind = "B" if len(self._begins) <= 1 << 8 else "H" if len(self._begins) <= 1 << 16 else "I"
+        self.codes = array(kind, map(self.codes.__getitem__, order))
+        self._known.clear()
+
+    def at(self, row: int) -> str:
+        code = self.codes[row]
+        return self._words[self._begins[code] : self._begins[code + 1]].decode()
+
+    @property
+    def size(self) -> int:
+        return len(self._words) + self._begins.itemsize * len(self._begins)
+
+
+def read_tables(sources: Iterable[Source], context: Context) -> tuple[dict[str, Table], list[Problem]]:
+    """The tables in files, by name; those with problems are left out, and their problems told."""
+    tables: dict[str, Table] = {}
+    files: dict[str, str] = {}
+    problems: list[Problem] = []
+    for source in sources:
+        name = table_name(source.file)
+        if name in files:
+            message = f"a table named `{name}` stands already in {files[name]}"
+            problems.append(Problem(Place(source.file, 1, 1), message, "duplicate_table"))
+            continue
+        files[name] = source.file
+        table, found = read_table(source, context)
+        problems += found
+        if table is not None:
+            tables[name] = table
+    return tables, problems
+
+
+def read_table(source: Source, context: Context) -> tuple[Table | None, tuple[Problem, ...]]:
+    """The table in a file, ``None`` after a problem, and its problems: the first of them, and how many more."""
+    reader = _Reader(source, context)
+    table = reader.read()
+    return table, reader.problems()
+
+
+class _Reader:
+    """Reads one table, entry by entry."""
+
+    def __init__(self, source: Source, context: Context) -> None:
+        self._source = source
+        self._number = context.number
+        self._as_it_is = context.is_canonical
+        self._lines = array("I")  # of every entry
+        self._keys = array("Q")
+        self._entries = array("I")  # which entry a key is
+        self._others: dict[tuple[str, bool], int] = {}  # the same of the others
+        self._values: dict[str, _Column] = {}
+        self._separator = ""
+        self._told: list[tuple[int, int, str, str]] = []
+        self._untold = 0
+        self._broken: tuple[Problem, ...] = ()
+
+    def read(self) -> Table | None:
+        """The table, ``None`` after a problem."""
+        lines = TextIOWrapper(BytesIO(self._source.data), encoding="utf-8-sig")
+        try:
+            numbers = self._csv(lines) if self._source.file.endswith(".csv") else self._texts(lines)
+        except UnicodeDecodeError:
+            _, self._broken = document.decoded(self._source.data, self._source.file)
+            return None
+        table = self._arranged(numbers)
+        return None if self._told else table
+
+    def problems(self) -> tuple[Problem, ...]:
+        """What is wrong with it."""
+        problems = Problems(self._broken)
+        told = sorted(self._told)
+        for line, field, message, code in told:
+            problems.add(self._place(line, field), message, code)
+        if self._untold:
+            last = Place(self._source.file, told[-1][0] + 1, 1)
+            problems.add(last, f"and {self._untold} more problems in this table", "more_problems")
+        return problems.found
+
+    def _place(self, line: int, field: int) -> Place:
+        """Where a field begins."""
+        lines = TextIOWrapper(BytesIO(self._source.data), encoding="utf-8-sig")
+        written = next((text for number, text in enumerate(lines, 1) if number == line), "")
+        column, quoted = 0, False
+        for at, character in enumerate(written):
+            if field == 0:
+                break
+            quoted ^= character == '"'
+            if character == self._separator and not quoted:
+                field, column = field - 1, at + 1
+        rest = written[column:]
+        return Place(self._source.file, line, column + len(rest) - len(rest.lstrip()) + 1)
+
+    def _tell(self, line: int, field: int, message: str, code: str) -> None:
+        if len(self._told) < MOST_TOLD:
+            self._told.append((line, field, message, code))
+        else:
+            self._untold += 1
+
+    # --- the two forms ---
+
+    def _texts(self, lines: Iterable[str]) -> bool:
+        add: Callable[[str, int], bool] | None = None
+        numbers = False
+        for line, written in enumerate(lines, 1):
+            entry = written.strip()
+            if "#" in entry:
+                entry = _without_comment(entry)
+            if not entry:
+                continue
+            if add is None:
+                numbers = entry[0] in "+0123456789"
+                add = self._add_number if numbers else self._add_text
+            add(entry, line)
+        return numbers
+
+    def _csv(self, lines: Iterable[str]) -> bool:
+        head = next((line for line in lines), "")
+        self._separator = ";" if ";" in head and "," not in head else ","
+        names = next(csv.reader([head], delimiter=self._separator), [])
+        names = [name.strip() for name in names]
+        if not names or not all(names):
+            self._tell(1, 0, "the first line should name the columns, such as `number,cluster`", "no_columns")
+            return False
+        for field, name in enumerate(names[1:], 1):
+            if name in names[:field]:
+                self._tell(1, field, f"a column `{name}` stands here a second time", "duplicate_column")
+            self._values[name] = _Column()
+        numbers = names[0] in ("number", "prefix")
+        add = self._add_prefix if names[0] == "prefix" else self._add_number if numbers else self._add_text
+        columns = tuple(self._values.values())
+        width = len(names)
+        rows = csv.reader(lines, delimiter=self._separator, strict=True)
+        try:
+            for fields in rows:
+                line = rows.line_num + 1
+                if len(fields) != width:
+                    if fields:
+                        message = f"{len(fields)} fields, the first line has {width}"
+                        self._tell(line, 0, message, "wrong_number_of_fields")
+                    continue
+                if add(fields[0].strip(), line):
+                    for column, value in zip(columns, fields[1:], strict=True):
+                        column.append(value.strip())
+        except csv.Error as fault:
+            self._tell(rows.line_num + 1, 0, f"not CSV: {fault}", "syntax")
+        return numbers
+
+    # --- entries ---
+
+    def _add_number(self, entry: str, line: int) -> bool:
+        if self._as_it_is(entry):
+            return self._add(entry, False, line)
+        if entry[-1:] == "*":
+            return self._add_prefix(entry, line)
+        if not _NUMBER.fullmatch(_SEPARATORS.sub("", entry)):
+            self._tell(line, 0, f"this should be a number, here is `{entry}`", "not_a_phone_number")
+            return False
+        return self._add(self._number(entry).canonical, False, line)
+
+    def _add_prefix(self, entry: str, line: int) -> bool:
+        prefix = _SEPARATORS.sub("", entry.removesuffix("*"))
+        if not entry or not _PREFIX.fullmatch(prefix):
+            self._tell(line, 0, f"this should be the begin of a number, here is `{entry}`", "not_a_prefix")
+            return False
+        if prefix.startswith("0"):
+            message = f"no canonical number begins with `{prefix}`; write it in international form, as in `+3620`"
+            self._tell(line, 0, message, "national_prefix")
+            return False
+        return self._add(prefix, True, line)
+
+    def _add_text(self, entry: str, line: int) -> bool:
+        if not entry or not entry.isprintable():
+            self._tell(line, 0, "this should be a text of one line", "not_text")
+            return False
+        return self._add_other(entry, False, line)
+
+    def _add(self, number: str, prefix: bool, line: int) -> bool:
+        packed = _packed(number, not prefix)
+        if packed < 0:
+            return self._add_other(number, prefix, line)
+        self._keys.append(packed)
+        self._entries.append(len(self._lines))
+        self._lines.append(line)
+        return True
+
+    def _add_other(self, key: str, prefix: bool, line: int) -> bool:
+        entry = len(self._lines)
+        first = self._others.setdefault((key, prefix), entry)
+        if first < entry:
+            self._duplicate(key, prefix, line, self._lines[first])
+            return False
+        self._lines.append(line)
+        return True
+
+    def _arranged(self, numbers: bool) -> Table:
+        """The table with its rows in order."""
+        order = sorted(range(len(self._keys)), key=self._keys.__getitem__)
+        keys = array("Q", map(self._keys.__getitem__, order))
+        entries = array("I", map(self._entries.__getitem__, order))
+        for row in range(1, len(keys)):
+            if keys[row] == keys[row - 1]:
+                line, first = self._lines[entries[row]], self._lines[entries[row - 1]]
+                self._duplicate(*_unpacked(keys[row]), line, first)
+        entries.extend(self._others.values())
+        for column in self._values.values():
+            column.arrange(entries)
+        others = {key: len(keys) + row for row, key in enumerate(self._others)}
+        return Table(self._source, keys, others, self._values, numbers)
+
+    def _duplicate(self, key: str, prefix: bool, line: int, first: int) -> None:
+        entry = key + "*" * prefix
+        self._tell(line, 0, f"`{entry}` stands here a second time, the first is in line {first}", "duplicate_entry")
+
+
+def _without_comment(entry: str) -> str:
+    """A line without what follows a ``#`` that begins it or stands after a blank."""
+    found = _COMMENT.search(entry)
+    return entry if found is None else entry[: found.start()].rstrip()
