@@ -205,6 +205,29 @@ class JournalSettings(Struct, frozen=True):
     masking: Masking = Masking()
 
 
+class CasesRule(Enum):
+    """What the cases that ship beside the rules have to say about a new policy."""
+
+    REQUIRE = "require"  # one that fails keeps it out of force
+    WARN = "warn"  # one that fails is told
+    OFF = "off"  # they are not run
+
+
+class ColdStart(Enum):
+    """What happens at a start when the rules cannot be used."""
+
+    LAST_GOOD = "last_good"  # the last policy that was in force is taken, and that is told loudly
+    REFUSE = "refuse"
+
+
+class PolicySettings(Struct, frozen=True):
+    """How a new policy comes into force. ``watch`` says whether the files are looked at for changes."""
+
+    cases: CasesRule = CasesRule.REQUIRE
+    cold_start: ColdStart = ColdStart.LAST_GOOD
+    watch: bool = True
+
+
 class Ground(Struct, frozen=True):
     """What rules stand on: the names they may use, the number plan, the clock. Settings have all of it, and more."""
 
@@ -238,3 +261,4 @@ class Settings(Struct, frozen=True):
     limits: Limits = Limits()
     headers: ForwardHeaders = ForwardHeaders()
     pass_ambiguous: bool = False
+    policy: PolicySettings = PolicySettings()

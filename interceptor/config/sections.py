@@ -31,7 +31,9 @@ from interceptor.config.reading import (
 from interceptor.document import Fields, Node, Problems
 from interceptor.settings import (
     App,
+    CasesRule,
     Cluster,
+    ColdStart,
     Durability,
     ForwardHeaders,
     Ground,
@@ -40,6 +42,7 @@ from interceptor.settings import (
     Listener,
     Masking,
     Mode,
+    PolicySettings,
     Settings,
     Subscription,
     Timeouts,
@@ -127,6 +130,7 @@ def _settings(values: dict[str, Any], base: Path) -> Settings:
         limits=values.get("limits", Limits()),
         headers=values.get("headers", ForwardHeaders()),
         pass_ambiguous=values.get("pass_ambiguous", False),
+        policy=values.get("policy", PolicySettings()),
     )
 
 
@@ -229,6 +233,14 @@ def _journal(node: Node, read: Reading, path: str) -> dict[str, Any]:
     return values
 
 
+def _policy(node: Node, read: Reading, path: str) -> PolicySettings:
+    values = section(node, read, path, POLICY)
+    for key, kind in (("cases", CasesRule), ("cold_start", ColdStart)):
+        if key in values:
+            values[key] = kind(values[key])
+    return PolicySettings(**values)
+
+
 # --- the tables -----------------------------------------------------------------------------------------------------
 
 LISTENER: Table = {
@@ -288,6 +300,11 @@ JOURNAL: Table = {
     "pending": whole(1, 10_000_000),
     "masking": _struct(Masking, MASKING),
 }
+POLICY: Table = {
+    "watch": truth,
+    "cases": choice(*(rule.value for rule in CasesRule)),
+    "cold_start": choice(*(way.value for way in ColdStart)),
+}
 SETTINGS: Table = {
     "country": known.country,
     "extensions": known.extensions,
@@ -295,6 +312,7 @@ SETTINGS: Table = {
     "workers": whole(1, 256),
     "state": path_below_base,
     "rules": path_below_base,
+    "policy": _policy,
     "listeners": named(_listener),
     "admin": reading.address,
     "clusters": named(_cluster),
@@ -322,6 +340,7 @@ def _keys() -> Iterator[str]:
         "defaults": DEFAULTS,
         "timeouts": TIMEOUTS,
         **{f"timeouts.{kind}": reading.DEADLINES for kind in ("command", "call", "routing", "interactive", "report")},
+        "policy": POLICY,
         "limits": LIMITS,
         "headers": HEADERS,
         "journal": JOURNAL,
