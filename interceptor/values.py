@@ -38,6 +38,28 @@ class NumberClass(Enum):
     __hash__ = object.__hash__  # members are single; Enum's own is made in Python and costs ten times as much
 
 
+class NumberType(Enum):
+    """What the number plan says that a number is; our own extensions and the short numbers of a country beside it."""
+
+    FIXED_LINE = "fixed_line"
+    MOBILE = "mobile"
+    FIXED_LINE_OR_MOBILE = "fixed_line_or_mobile"
+    TOLL_FREE = "toll_free"
+    PREMIUM_RATE = "premium_rate"
+    SHARED_COST = "shared_cost"
+    VOIP = "voip"
+    PERSONAL_NUMBER = "personal_number"
+    PAGER = "pager"
+    UAN = "uan"
+    VOICEMAIL = "voicemail"
+    SHORT = "short"
+    EMERGENCY = "emergency"
+    EXTENSION = "extension"
+    UNKNOWN = "unknown"
+
+    __hash__ = object.__hash__  # members are single; Enum's own is made in Python and costs ten times as much
+
+
 class Number(Struct, frozen=True, gc=False):
     """A dialled or calling number in its one canonical form.
 
@@ -50,6 +72,7 @@ class Number(Struct, frozen=True, gc=False):
     canonical: str
     country: str
     number_class: NumberClass
+    number_type: NumberType = NumberType.UNKNOWN
 
 
 class Facts(Struct, frozen=True):

@@ -9,12 +9,14 @@ and in the message. A plain value or a list means *is this number*, `exact` the 
 | `prefix` | begins with this, in canonical form: `+3620`, or `10` for the extensions 1000 to 1099 |
 | `class` | is `emergency`, `premium`, `satellite`, `shared_cost`, `toll_free`, `mobile`, `fixed`, `internal`, `other` |
 | `country` | belongs to this country: `HU`, `DE`, … |
+| `type` | is in the number plan `fixed_line`, `mobile`, `fixed_line_or_mobile` (where the plan cannot tell), `toll_free`, `premium_rate`, `shared_cost`, `voip`, `personal_number`, `pager`, `uan`, `voicemail`; or `short`, `emergency`, `extension`, `unknown` |
+| `length` | has so many digits, the plus aside: `4`, `3..6`, `12..` (at least), `..6` (at most) |
 | `exists` | `true`: the message has such a number at all; `false`: it has none |
 | `not`, `any`, `all` | see above |
 
     when:
       number: {class: [mobile, fixed], country: HU, not: {prefix: "+3690"}}
-"""  # noqa: D400, D415 - a page of the manual
+"""  # noqa: D400, D415, E501 - a page of the manual
 
 import re
 from collections.abc import Callable, Mapping
@@ -29,15 +31,32 @@ from interceptor.document import Node, Text
 from interceptor.policy.condition import Condition, Not, Offer, Positions, Probe, Test, any_word, membership, quoted
 from interceptor.policy.grammar import Grammar, Reading
 from interceptor.policy.readings import Readings
+from interceptor.policy.spans import Span, any_span, read_spans
 from interceptor.policy.texts import by_length, shortest
-from interceptor.values import Facts, Number, NumberClass
+from interceptor.values import Facts, Number, NumberClass, NumberType
 
 Party = Literal["number", "caller"]
-By = Literal["exact", "prefix", "country", "class"]
-_RANKS: Final[dict[By, int]] = {"exact": 1, "prefix": 4, "country": 8, "class": 9}
+By = Literal["exact", "prefix", "country", "class", "type", "length"]
+_RANKS: Final[dict[By, int]] = {"exact": 1, "prefix": 4, "country": 8, "class": 9, "type": 11, "length": 13}
+_LONGEST_FILED: Final = 20  # numbers are shorter; an index by length has no room for spans that go beyond
 _PREFIX: Final = re.compile(r"\+?[0-9*#]+")
 _COUNTRIES: Final = frozenset(SUPPORTED_REGIONS)
 _CLASSES: Final = tuple(number_class.value for number_class in NumberClass)
+_TYPES: Final = tuple(number_type.value for number_type in NumberType)
+
+
+_ATTRIBUTES: Final[dict[By, str]] = {
+    "exact": "canonical",
+    "country": "country",
+    "class": "number_class",
+    "type": "number_type",
+}
+
+
+def length_of(number: Number) -> int:
+    """How many characters the canonical form has, the plus aside."""
+    canonical = number.canonical
+    return len(canonical) - (canonical[:1] == "+")
 
 
 class NumberLookup(Struct, frozen=True):
@@ -54,7 +73,7 @@ class NumberLookup(Struct, frozen=True):
         number_of = attrgetter(self.party)
         if self.by == "prefix":
             return _prefix_probe(by_length(table), number_of)
-        attribute = attrgetter({"exact": "canonical", "country": "country", "class": "number_class"}[self.by])
+        attribute = length_of if self.by == "length" else attrgetter(_ATTRIBUTES[self.by])
 
         def find(facts: Facts, hits: list[int]) -> None:
             number = number_of(facts)
@@ -101,7 +120,7 @@ class NumberIn(Struct, frozen=True):
         return f"{self.party} {any_word(self.numbers)}"
 
     def sees(self, facts: Facts, _readings: Readings) -> str:
-        return _told(facts, self.party)
+        return told_number(facts, self.party)
 
 
 class NumberStarts(Struct, frozen=True):
@@ -124,7 +143,7 @@ class NumberStarts(Struct, frozen=True):
         return f"{self.party} prefix {any_word(self.prefixes)}"
 
     def sees(self, facts: Facts, _readings: Readings) -> str:
-        return _told(facts, self.party)
+        return told_number(facts, self.party)
 
 
 class NumberClassIn(Struct, frozen=True):
@@ -147,7 +166,7 @@ class NumberClassIn(Struct, frozen=True):
         return f"{self.party} class {any_word([each.value for each in self.classes])}"
 
     def sees(self, facts: Facts, _readings: Readings) -> str:
-        return _told(facts, self.party)
+        return told_number(facts, self.party)
 
 
 class NumberCountryIn(Struct, frozen=True):
@@ -170,7 +189,63 @@ class NumberCountryIn(Struct, frozen=True):
         return f"{self.party} country {any_word(self.countries)}"
 
     def sees(self, facts: Facts, _readings: Readings) -> str:
-        return _told(facts, self.party, country=True)
+        return told_number(facts, self.party, lambda number: number.country or "no country")
+
+
+class NumberTypeIn(Struct, frozen=True):
+    """The number is of one of ``types``."""
+
+    party: Party
+    types: tuple[NumberType, ...]
+
+    def test(self, _readings: Readings) -> Test:
+        types = self.types
+        if self.party == "caller":
+            return lambda facts: (number := facts.caller) is not None and number.number_type in types
+        return lambda facts: (number := facts.number) is not None and number.number_type in types
+
+    def offer(self) -> Offer | None:
+        lookup = NumberLookup(self.party, "type")
+        return Offer(tuple((lookup, number_type) for number_type in self.types))
+
+    def expects(self) -> str:
+        return f"{self.party} type {any_word([each.value for each in self.types])}"
+
+    def sees(self, facts: Facts, _readings: Readings) -> str:
+        return told_number(facts, self.party, lambda number: number.number_type.value)
+
+
+class NumberLength(Struct, frozen=True):
+    """The length of the number lies in one of ``spans``."""
+
+    party: Party
+    spans: tuple[Span, ...]
+
+    def test(self, _readings: Readings) -> Test:
+        spans = self.spans
+        number_of = attrgetter(self.party)
+
+        def fits(facts: Facts) -> bool:
+            number = number_of(facts)
+            if number is None:
+                return False
+            length = length_of(number)
+            return any(span.holds(length) for span in spans)
+
+        return fits
+
+    def offer(self) -> Offer | None:
+        if any(span.most is None or span.most > _LONGEST_FILED for span in self.spans):
+            return None
+        lookup = NumberLookup(self.party, "length")
+        lengths = (length for length in range(_LONGEST_FILED + 1) if any(span.holds(length) for span in self.spans))
+        return Offer(tuple((lookup, length) for length in lengths))
+
+    def expects(self) -> str:
+        return f"{self.party} length {any_span(self.spans)}"
+
+    def sees(self, facts: Facts, _readings: Readings) -> str:
+        return told_number(facts, self.party, lambda number: f"length {length_of(number)}")
 
 
 class NumberExists(Struct, frozen=True):
@@ -190,19 +265,18 @@ class NumberExists(Struct, frozen=True):
         return f"a {self.party}"
 
     def sees(self, facts: Facts, _readings: Readings) -> str:
-        return _told(facts, self.party)
+        return told_number(facts, self.party)
 
 
-def _told(facts: Facts, party: Party, *, country: bool = False) -> str:
-    """One of the two numbers of a message, with its class or its country."""
+def told_number(facts: Facts, party: Party, beside: Callable[[Number], str] | None = None) -> str:
+    """One of the two numbers of a message, with something ``beside`` it: its class, where nothing else is asked for."""
     number = facts.caller if party == "caller" else facts.number
     if number is None:
         return f"no {party}"
     canonical = (
         number.canonical if number.canonical.isalnum() or number.canonical[:1] == "+" else quoted(number.canonical)
     )
-    beside = number.country or "no country" if country else number.number_class.value
-    return f"{canonical} ({beside})"
+    return f"{canonical} ({number.number_class.value if beside is None else beside(number)})"
 
 
 def read_number_test(node: Node, reading: Reading, party: Party) -> Condition | None:
@@ -220,6 +294,14 @@ def read_number_test(node: Node, reading: Reading, party: Party) -> Condition | 
         words = [document.one_of(entry, _CLASSES, reading.problems, "number class") for entry in nodes]
         return NumberClassIn(party, tuple(NumberClass(word) for word in dict.fromkeys(words) if word is not None))
 
+    def number_type(nodes: tuple[Text, ...], reading: Reading) -> Condition | None:
+        words = [document.one_of(entry, _TYPES, reading.problems, "number type") for entry in nodes]
+        return NumberTypeIn(party, tuple(NumberType(word) for word in dict.fromkeys(words) if word is not None))
+
+    def length(nodes: tuple[Text, ...], reading: Reading) -> Condition | None:
+        spans = read_spans(nodes, reading, f"`length` of {what}", counts=True)
+        return NumberLength(party, spans) if spans else None
+
     def country(nodes: tuple[Text, ...], reading: Reading) -> Condition | None:
         return NumberCountryIn(party, tuple(dict.fromkeys(_country(entry, reading) for entry in nodes)))
 
@@ -227,8 +309,19 @@ def read_number_test(node: Node, reading: Reading, party: Party) -> Condition | 
         there = document.boolean(nodes[0], reading.problems, f"`exists` of {what}")
         return NumberExists(party) if there else Not(NumberExists(party))
 
-    readers = {"exact": exact, "prefix": prefix, "class": number_class, "country": country, "exists": exists}
-    tests = {name: Grammar(f"`{name}` of {what}", reader, {}).read for name, reader in readers.items()}
+    readers = {
+        "exact": exact,
+        "prefix": prefix,
+        "class": number_class,
+        "country": country,
+        "type": number_type,
+        "length": length,
+        "exists": exists,
+    }
+    tests = {
+        name: Grammar(f"`{name}` of {what}", reader, {}).read
+        for name, reader in readers.items()
+    }
     return Grammar(what, exact, tests).read(node, reading)
 
 

@@ -30,7 +30,7 @@ import unicodedata
 import phonenumbers
 from phonenumbers import PhoneNumber, PhoneNumberType, ShortNumberCost, shortnumberinfo
 
-from interceptor.values import Number, NumberClass
+from interceptor.values import Number, NumberClass, NumberType
 from interceptor.wire.vocabulary import MessageType
 
 _LONGEST_TEXT = 1024
@@ -59,6 +59,19 @@ _CLASSES = {
     PhoneNumberType.SHARED_COST: NumberClass.SHARED_COST,
     PhoneNumberType.VOIP: NumberClass.FIXED,
     PhoneNumberType.PERSONAL_NUMBER: NumberClass.PREMIUM,
+}
+_TYPES = {
+    PhoneNumberType.FIXED_LINE: NumberType.FIXED_LINE,
+    PhoneNumberType.MOBILE: NumberType.MOBILE,
+    PhoneNumberType.FIXED_LINE_OR_MOBILE: NumberType.FIXED_LINE_OR_MOBILE,
+    PhoneNumberType.TOLL_FREE: NumberType.TOLL_FREE,
+    PhoneNumberType.PREMIUM_RATE: NumberType.PREMIUM_RATE,
+    PhoneNumberType.SHARED_COST: NumberType.SHARED_COST,
+    PhoneNumberType.VOIP: NumberType.VOIP,
+    PhoneNumberType.PERSONAL_NUMBER: NumberType.PERSONAL_NUMBER,
+    PhoneNumberType.PAGER: NumberType.PAGER,
+    PhoneNumberType.UAN: NumberType.UAN,
+    PhoneNumberType.VOICEMAIL: NumberType.VOICEMAIL,
 }
 _COSTS = {
     ShortNumberCost.PREMIUM_RATE: NumberClass.PREMIUM,
@@ -152,11 +165,13 @@ class NumberReader:
             if self._country_code and digits.startswith(prefix):
                 short = digits[len(prefix) :]
         if len(short) <= 6 and shortnumberinfo.is_emergency_number(short, self.country):
-            return Number(text, short, self.country, NumberClass.EMERGENCY)
+            return Number(text, short, self.country, NumberClass.EMERGENCY, NumberType.EMERGENCY)
         return None
 
     def _as_extension(self, text: str, digits: str) -> Number | None:
-        return Number(text, digits, "", NumberClass.INTERNAL) if self._is_extension(digits) else None
+        if not self._is_extension(digits):
+            return None
+        return Number(text, digits, "", NumberClass.INTERNAL, NumberType.EXTENSION)
 
     def _as_international(self, text: str, digits: str) -> Number | None:
         if digits[0] == "+":
@@ -180,7 +195,7 @@ class NumberReader:
         number_class = _COSTS.get(shortnumberinfo.expected_cost_for_region(short, self.country))
         if number_class is None and shortnumberinfo.is_valid_short_number_for_region(short, self.country):
             number_class = NumberClass.OTHER
-        return Number(text, digits, self.country, number_class) if number_class is not None else None
+        return Number(text, digits, self.country, number_class, NumberType.SHORT) if number_class is not None else None
 
     def _as_national(self, text: str, digits: str) -> Number | None:
         parsed = self._parsed(digits)
@@ -193,10 +208,13 @@ class NumberReader:
 
     def _public(self, text: str, parsed: PhoneNumber, canonical: str) -> Number:
         """A number with its country code; only a valid one is put into other form than the ``canonical`` given."""
-        if phonenumbers.number_type(parsed) != PhoneNumberType.UNKNOWN:
+        plan_type = phonenumbers.number_type(parsed)
+        if plan_type != PhoneNumberType.UNKNOWN:
             canonical = _in_e164(parsed)
         country = phonenumbers.region_code_for_number(parsed) or ""
-        return Number(text, canonical, country if len(country) == 2 else "", self._class_of(parsed, canonical))
+        number_class = self._class_of(parsed, canonical)
+        number_type = _TYPES.get(plan_type, NumberType.UNKNOWN)
+        return Number(text, canonical, country if len(country) == 2 else "", number_class, number_type)
 
     def _class_of(self, parsed: PhoneNumber, canonical: str) -> NumberClass:
         by_code = _class_by_code(canonical)

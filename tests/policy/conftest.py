@@ -5,16 +5,16 @@ import re
 import pytest
 
 from interceptor.policy import Context, Source, compile_policy
-from interceptor.values import Facts, Kind, Number, NumberClass, ProblemsError, Verdict
+from interceptor.values import Facts, Kind, Number, NumberClass, NumberType, ProblemsError, Verdict
 
 
 def plain_number(text):
     """Hungarian numbers without a library: `06…` and `00…` become `+…`, four digits are an extension."""
     digits = re.sub(r"[^0-9+]", "", text)
     if digits in ("112", "105"):
-        return Number(text, digits, "HU", NumberClass.EMERGENCY)
+        return Number(text, digits, "HU", NumberClass.EMERGENCY, NumberType.EMERGENCY)
     if re.fullmatch("[12][0-9]{3}", digits):
-        return Number(text, digits, "", NumberClass.INTERNAL)
+        return Number(text, digits, "", NumberClass.INTERNAL, NumberType.EXTENSION)
     if digits.startswith("00"):
         digits = "+" + digits[2:]
     elif digits.startswith("06"):
@@ -24,7 +24,8 @@ def plain_number(text):
     country = "HU" if digits.startswith("+36") else "DE" if digits.startswith("+49") else ""
     premium, mobile = digits.startswith("+3690"), digits.startswith(("+3620", "+3630", "+4915"))
     number_class = NumberClass.PREMIUM if premium else NumberClass.MOBILE if mobile else NumberClass.FIXED
-    return Number(text, digits, country, number_class)
+    number_type = NumberType.MOBILE if mobile else NumberType.UNKNOWN
+    return Number(text, digits, country, number_class, number_type)
 
 
 CONTEXT = Context(

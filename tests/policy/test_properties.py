@@ -32,6 +32,8 @@ number_tests = st.one_of(
             ),
             "class": st.lists(st.sampled_from(("premium", "mobile", "internal", "emergency")), min_size=1, max_size=2),
             "country": st.sampled_from(("HU", "DE")),
+            "type": st.lists(st.sampled_from(("mobile", "extension", "unknown")), min_size=1, max_size=2),
+            "length": st.sampled_from(("4", "3..4", "11..", "..4", "10..13", ["4", "11"])),
             "exists": st.sampled_from(("true", "false")),
             "not": st.sampled_from(NUMBERS[:4]),
         },
@@ -224,8 +226,17 @@ def number_test(name, word, value):
         "prefix": lambda: value.canonical.startswith(word),
         "class": lambda: value.number_class.value == word,
         "country": lambda: value.country == word,
+        "type": lambda: value.number_type.value == word,
+        "length": lambda: spanned(word, len(value.canonical.lstrip("+"))),
     }
     return value is not None and tests[name]()
+
+
+def spanned(span, number):
+    least, dots, most = span.partition("..")
+    return (
+        number == int(least) if not dots else (not least or int(least) <= number) and (not most or number <= int(most))
+    )
 
 
 def source_test(_name, word, value):

@@ -85,6 +85,26 @@ def test_numbers_have_a_class(hungary: NumberReader, text: str, canonical: str, 
     assert (canonical, country, number_class) == read(hungary, text)
 
 
+@pytest.mark.parametrize(
+    ("text", "number_type"),
+    [
+        ("06201234567", "mobile"),
+        ("+3612345678", "fixed_line"),
+        ("+12025550123", "fixed_line_or_mobile"),
+        ("0690123456", "premium_rate"),
+        ("0680123456", "toll_free"),
+        ("+36212345678", "voip"),
+        ("1099", "extension"),
+        ("112", "emergency"),
+        ("116111", "short"),
+        ("sip:0690123456@trunk", "unknown"),
+        ("+99912345678", "unknown"),
+    ],
+)
+def test_numbers_have_the_type_that_their_plan_gives(hungary: NumberReader, text: str, number_type: str):
+    assert hungary.read(text).number_type.value == number_type
+
+
 @pytest.mark.parametrize("text", ["112", "1-1-2", " 112 ", "+36112", "0036 112", "\uff11\uff11\uff12"])
 def test_an_emergency_number_is_one_before_it_is_anything_else(hungary: NumberReader, text: str):
     assert read(hungary, text) == ("112", "HU", "emergency")
