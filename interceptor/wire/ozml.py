@@ -13,7 +13,7 @@ from interceptor.wire.answers import escape
 from interceptor.wire.knowledge import ALIASES, lower, verb
 from interceptor.wire.xml import MAX_BYTES, MAX_DEPTH, local_name, parse, stripped
 
-_ROOTS = frozenset(("response", "ozml", "request"))
+ROOTS = frozenset(("response", "ozml", "request"))
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\Z")
 
 
@@ -27,6 +27,17 @@ def encode_verbs(verbs: tuple[Verb, ...]) -> bytes:
         _write(each, pieces)
     pieces.append("</Response>")
     return "".join(pieces).encode()
+
+
+def encode_fragment(verbs: tuple[Verb, ...]) -> bytes:
+    """These verbs as they stand inside a document, in ASCII, so that they read the same in every encoding.
+
+    Raises ``ValueError`` as :func:`encode_verbs`.
+    """
+    pieces: list[str] = []
+    for each in verbs:
+        _write(each, pieces)
+    return "".join(pieces).encode("ascii", "xmlcharrefreplace")
 
 
 def _write(each: Verb, pieces: list[str]) -> None:
@@ -48,16 +59,17 @@ def decode_verbs(body: bytes, max_bytes: int = MAX_BYTES, max_depth: int = MAX_D
     if len(body) <= max_bytes and not stripped(body):
         return ()
     root = parse(body, max_bytes, max_depth)
-    if root is None or lower(local_name(root)) not in _ROOTS:
+    if root is None or lower(local_name(root)) not in ROOTS:
         return None
     return _children(root)
 
 
 def _children(element: "etree._Element") -> tuple[Verb, ...]:
-    return tuple(_read(child) for child in element)
+    return tuple(read_verb(child) for child in element)
 
 
-def _read(element: "etree._Element") -> Verb:
+def read_verb(element: "etree._Element") -> Verb:
+    """An element as a verb, with all that is in it."""
     text = element.text or ""
     children = _children(element)
     if len(element):
