@@ -2,7 +2,8 @@
 
 Laws: rules act in the order of reading; an enforced ``allow``, ``deny`` or ``answer`` ends it; conditions see the facts
 and nothing else; shadowed rules change nothing but the list of those that would have acted. A decision is the same
-value every time the same rules act, so it is made once and remembered.
+value every time the same rules act, so it is made once and remembered; where an action puts values of the message into
+it, it is made for each message.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,13 +27,14 @@ _NOTIFICATION: Final = Kind.NOTIFICATION
 class Step:
     """One rule, for one kind of message, as it runs."""
 
-    __slots__ = ("actions", "alone", "ends", "rule", "test")
+    __slots__ = ("actions", "alone", "ends", "rule", "test", "varies")
 
     def __init__(self, rule: Rule, actions: tuple[Action, ...], test: Test | None) -> None:
         self.rule = rule
         self.actions = actions
         self.test = test
         self.ends = rule.mode is Mode.ENFORCE and any(action.ends for action in actions)
+        self.varies = rule.mode is Mode.ENFORCE and any(action.varies for action in actions)
         self.alone: Decision | None = None  # the decision when this rule ends the reading and no other acted
 
 
@@ -84,6 +86,8 @@ class KindRules:
             if step.ends:
                 if acted is None:
                     if step.alone is None:
+                        if step.varies:
+                            return self._compose((position,), facts)
                         step.alone = self._compose((position,))
                     return step.alone
                 acted.append(position)
@@ -92,19 +96,22 @@ class KindRules:
                 acted = [position]
             else:
                 acted.append(position)
-        return self._untouched if acted is None else self._remember(tuple(acted))
+        return self._untouched if acted is None else self._remember(tuple(acted), facts)
 
-    def _remember(self, acted: tuple[int, ...]) -> Decision:
+    def _remember(self, acted: tuple[int, ...], facts: Facts) -> Decision:
         decision = self._remembered.get(acted)
         if decision is None:
+            steps = self._steps
+            if any(steps[position].varies for position in acted):
+                return self._compose(acted, facts)
             if len(self._remembered) >= _REMEMBERED:
                 self._remembered.clear()
             decision = self._remembered[acted] = self._compose(acted)
         return decision
 
-    def _compose(self, acted: tuple[int, ...]) -> Decision:
-        """The decision when the rules at these positions acted, in this order."""
-        outcome = Outcome(self._kind)
+    def _compose(self, acted: tuple[int, ...], facts: Facts | None = None) -> Decision:
+        """The decision when the rules at these positions acted, in this order; ``facts`` for those that vary."""
+        outcome = Outcome(self._kind, facts)
         rules: list[str] = []
         shadow: list[str] = []
         for position in acted:

@@ -2,7 +2,8 @@
 
 A list; each verb is its name alone (`Hangup`), its name with a text (`{Speak: "Please wait"}`), or its name with
 attributes (`{Route: {Destination: "1099", RingTime: "30"}}`). An attribute whose value is a list is an element with
-verbs in it; verbs directly inside stand under `do`, a text beside attributes under `text`.
+verbs in it; verbs directly inside stand under `do`, a text beside attributes under `text`. Texts and attributes may
+hold placeholders.
 
     answer:
       - Speak: {text: "Press one for sales", Language: en-UK}
@@ -13,62 +14,120 @@ verbs in it; verbs directly inside stand under `do`, a text beside attributes un
             - Input: {Key: "1", do: [{BlindTransfer: {Target: "1001"}}]}
 """  # noqa: D400, D415 - a page of the manual
 
+import re
+from collections.abc import Callable
 from typing import Final
+
+from msgspec import Struct
 
 from interceptor import document
 from interceptor.document import Fields, Items, Node, Problems, Text
+from interceptor.policy.grammar import Reading
+from interceptor.policy.placeholders import Wording, read_verb_text
 from interceptor.values import Verb
 
 STRUCTURE: Final = ("InitialCommands", "Inputs", "Input", "Received", "item")
+_ADDRESSES: Final = re.compile("url|file|directory|source", re.IGNORECASE)
+_WHOLLY: Final = frozenset(("goto", "sql", "play", "movefile", "deletefile"))
+"""Verbs that name places, files or queries in whatever they carry."""
+
+_Words = Callable[[Node, str, bool], Wording | None]
+"""Reads a text; told what to call it in a problem, and whether it names a place, a file or a query."""
+
+
+class Draft(Struct, frozen=True):
+    """A verb as it is written, its texts perhaps with placeholders."""
+
+    name: str
+    attributes: tuple[tuple[str, Wording], ...] = ()
+    text: Wording = ""
+    children: tuple["Draft", ...] = ()
+
+    @property
+    def varies(self) -> bool:
+        """Some text in it has a placeholder."""
+        words = (self.text, *(word for _, word in self.attributes))
+        return any(not isinstance(word, str) for word in words) or any(child.varies for child in self.children)
+
+    def verb(self, fill: Callable[[Wording], str]) -> Verb:
+        """The verb, each text as ``fill`` makes it."""
+        attributes = tuple((name, fill(word)) for name, word in self.attributes)
+        return Verb(self.name, attributes, fill(self.text), tuple(child.verb(fill) for child in self.children))
 
 
 def read_verbs(node: Node, known: tuple[str, ...], problems: Problems) -> tuple[Verb, ...]:
-    """The verbs that ``node`` writes; ``known`` are the names that a verb can have."""
-    entries = node.nodes if isinstance(node, Items) else (node,)
-    found = (_verb(entry, known, problems) for entry in entries)
-    return tuple(verb for verb in found if verb is not None)
+    """The verbs that ``node`` writes, without placeholders; ``known`` are the names that a verb can have."""
+
+    def plain(node: Node, what: str, _address: bool) -> str | None:
+        return document.text(node, problems, what, empty=True)
+
+    return tuple(draft.verb(str) for draft in _Reader(known, problems, plain).drafts(node))
 
 
-def _verb(node: Node, known: tuple[str, ...], problems: Problems) -> Verb | None:
-    if isinstance(node, Text) and node.value:
-        return Verb(_name(node, known, problems))
-    if not isinstance(node, Fields) or len(node.entries) != 1:
-        message = f"a verb is written `Hangup` or `Route: {{Destination: …}}`, here is {document.describe(node)}"
-        problems.add(node.place, message, "not_a_verb")
-        return None
-    key, value = node.entries[0]
-    name = _name(key, known, problems)
-    match value:
-        case Text():
-            return Verb(name, text=value.value)
-        case Items():
-            return Verb(name, children=read_verbs(value, known, problems))
-        case Fields():
-            return _with_attributes(name, value, known, problems)
+def read_drafts(node: Node, reading: Reading) -> tuple[Draft, ...]:
+    """The verbs that ``node`` writes, for messages to fill."""
+
+    def worded(node: Node, what: str, address: bool) -> Wording | None:
+        return read_verb_text(node, reading, what, address=address)
+
+    return _Reader(reading.context.verbs, reading.problems, worded).drafts(node)
 
 
-def _with_attributes(name: str, node: Fields, known: tuple[str, ...], problems: Problems) -> Verb:
-    attributes: list[tuple[str, str]] = []
-    children: list[Verb] = []
-    inner = ""
-    for key, value in node.entries:
-        if key.value == "do":
-            children += read_verbs(value, known, problems)
-        elif isinstance(value, Items):
-            children.append(Verb(_name(key, known, problems), children=read_verbs(value, known, problems)))
-        else:
-            word = document.text(value, problems, f"`{key.value}` of `{name}`", empty=True) or ""
-            if key.value == "text":
-                inner = word
-            elif key.value.isidentifier():
-                attributes.append((key.value, word))
+class _Reader:
+    """Reads verbs, with the names that are known and a way to read texts."""
+
+    def __init__(self, known: tuple[str, ...], problems: Problems, words: _Words) -> None:
+        self._names = (*known, *STRUCTURE)
+        self._problems = problems
+        self._words = words
+
+    def drafts(self, node: Node) -> tuple[Draft, ...]:
+        entries = node.nodes if isinstance(node, Items) else (node,)
+        found = (self._draft(entry) for entry in entries)
+        return tuple(draft for draft in found if draft is not None)
+
+    def _draft(self, node: Node) -> Draft | None:
+        if isinstance(node, Text) and node.value:
+            return Draft(self._name(node))
+        if not isinstance(node, Fields) or len(node.entries) != 1:
+            message = f"a verb is written `Hangup` or `Route: {{Destination: …}}`, here is {document.describe(node)}"
+            self._problems.add(node.place, message, "not_a_verb")
+            return None
+        key, value = node.entries[0]
+        name = self._name(key)
+        match value:
+            case Text():
+                return Draft(name, text=self._words(value, f"`{name}`", _is_address(name, "")) or "")
+            case Items():
+                return Draft(name, children=self.drafts(value))
+            case Fields():
+                return self._with_attributes(name, value)
+
+    def _with_attributes(self, name: str, node: Fields) -> Draft:
+        attributes: list[tuple[str, Wording]] = []
+        children: list[Draft] = []
+        inner: Wording = ""
+        for key, value in node.entries:
+            if key.value == "do":
+                children += self.drafts(value)
+            elif isinstance(value, Items):
+                children.append(Draft(self._name(key), children=self.drafts(value)))
             else:
-                problems.add(key.place, f"`{key.value}` cannot be the name of an attribute", "bad_attribute")
-    return Verb(name, tuple(attributes), inner, tuple(children))
+                word = self._words(value, f"`{key.value}` of `{name}`", _is_address(name, key.value)) or ""
+                if key.value == "text":
+                    inner = word
+                elif key.value.isidentifier():
+                    attributes.append((key.value, word))
+                else:
+                    self._problems.add(key.place, f"`{key.value}` cannot be the name of an attribute", "bad_attribute")
+        return Draft(name, tuple(attributes), inner, tuple(children))
+
+    def _name(self, node: Text) -> str:
+        if node.value not in self._names:
+            message = f"unknown verb `{node.value}`{document.nearest(node.value, self._names)}"
+            self._problems.add(node.place, message, "unknown_verb")
+        return node.value
 
 
-def _name(node: Text, known: tuple[str, ...], problems: Problems) -> str:
-    names = (*known, *STRUCTURE)
-    if node.value not in names:
-        problems.add(node.place, f"unknown verb `{node.value}`{document.nearest(node.value, names)}", "unknown_verb")
-    return node.value
+def _is_address(verb: str, attribute: str) -> bool:
+    return verb.lower() in _WHOLLY or _ADDRESSES.search(attribute) is not None

@@ -136,6 +136,28 @@ def test_replacements(rule, facts, regex, replacement, value, expected):
     assert change.pattern.sub(change.replacement, value) == expected
 
 
+@pytest.mark.parametrize(
+    ("written", "value", "expected"),
+    [
+        ('{strip: "06", prefix: "+36"}', "06201234567", "+36201234567"),
+        ('{strip: "06", prefix: "+36"}', "06 (20) 123-45.67", "+36201234567"),
+        ('{strip: "06", prefix: "+36"}', "+36 20 1234567", "+36 20 1234567"),
+        ('{strip: "06", prefix: "+36"}', "06abc", "06abc"),
+        ('{strip: "06", prefix: "+36"}', "", ""),
+        ('{strip: ["0", "00", "+"]}', "0036201234567", "36201234567"),
+        ('{strip: ["0", "00", "+"]}', "+36201234567", "36201234567"),
+        ('{strip: "9", prefix: ""}', "91001", "1001"),
+        ('{strip: "9"}', "9", ""),
+        ('{prefix: "*31#"}', "1001", "*31#1001"),
+        ('{prefix: "9"}', "sip:x", "sip:x"),
+    ],
+)
+def test_digits(rule, facts, written, value, expected):
+    policy = rule(f"on: Call\n    rewrite: {{digits: {{Dialed: {written}}}}}\n    allow: true")
+    (change,) = policy.decide(facts()).changes
+    assert (change.name, change.pattern.sub(change.replacement, value)) == ("Dialed", expected)
+
+
 def test_equal_patterns_are_equal_values(rule, facts):
     text = "on: Call\n    rewrite: {replace: {A: {regex: a, with: b}}}\n    allow: true"
     one, other = rule(text).decide(facts()), rule(text).decide(facts())

@@ -31,6 +31,10 @@ class Allow(Struct, frozen=True):
     def ends(self) -> bool:
         return True
 
+    @property
+    def varies(self) -> bool:
+        return False
+
     def act(self, outcome: Outcome) -> None:
         outcome.verdict = Verdict.ALLOW
 

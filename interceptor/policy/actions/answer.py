@@ -22,17 +22,20 @@ from interceptor import document
 from interceptor.document import Fields, Items, Node
 from interceptor.policy.actions.outcome import Outcome
 from interceptor.policy.grammar import Reading
-from interceptor.policy.verbs import read_verbs
-from interceptor.values import Kind, Reply, Verdict
+from interceptor.policy.placeholders import Wording, filled, into_verb, read_wording
+from interceptor.policy.verbs import Draft, read_drafts
+from interceptor.values import Facts, Kind, Reply, Verdict
 
 KEY: Final = "answer"
 
 
 class Answer(Struct, frozen=True):
-    """Answer in place of the other side."""
+    """Answer in place of the other side: a notification with ``verbs``, a command with ``code`` and ``message``."""
 
-    reply: Reply
     to: Kind
+    verbs: tuple[Draft, ...] = ()
+    code: int = 200
+    message: Wording = Reply().message
 
     @property
     def kinds(self) -> frozenset[Kind]:
@@ -42,16 +45,27 @@ class Answer(Struct, frozen=True):
     def ends(self) -> bool:
         return True
 
+    @property
+    def varies(self) -> bool:
+        return not isinstance(self.message, str) or any(draft.varies for draft in self.verbs)
+
     def act(self, outcome: Outcome) -> None:
         outcome.verdict = Verdict.ANSWER
-        outcome.reply = self.reply
+        outcome.reply = self._reply(outcome.facts) if self.varies else self._plain()
+
+    def _plain(self) -> Reply:
+        return Reply(tuple(draft.verb(str) for draft in self.verbs), self.code, str(self.message))
+
+    def _reply(self, facts: Facts) -> Reply:
+        verbs = tuple(draft.verb(lambda word: filled(word, facts, into_verb)) for draft in self.verbs)
+        return Reply(verbs, self.code, filled(self.message, facts))
 
 
 def read(node: Node, reading: Reading) -> Answer | None:
     """The action under ``answer``."""
     problems = reading.problems
     if isinstance(node, Items):
-        return Answer(Reply(verbs=read_verbs(node, reading.context.verbs, problems)), Kind.NOTIFICATION)
+        return Answer(Kind.NOTIFICATION, read_drafts(node, reading))
     if not isinstance(node, Fields) or not node.entries:
         message = f"`answer` should be a list of verbs or a code and a message, here is {document.describe(node)}"
         problems.add(node.place, message, "bad_answer")
@@ -64,5 +78,5 @@ def read(node: Node, reading: Reading) -> Answer | None:
     entries = document.fields(node, ("code", "message"), problems, "`answer`")
     code, message_node = entries.get("code"), entries.get("message")
     number = 200 if code is None else document.whole_number(code, problems, "`code`", least=100, most=999)
-    sentence = None if message_node is None else document.text(message_node, problems, "`message`")
-    return Answer(Reply((), number or 200, Reply().message if sentence is None else sentence), Kind.COMMAND)
+    sentence = None if message_node is None else read_wording(message_node, reading, "`message`")
+    return Answer(Kind.COMMAND, (), number or 200, Reply().message if sentence is None else sentence)

@@ -19,6 +19,7 @@ from interceptor.document import Fields, Node
 from interceptor.policy.actions.outcome import EVERY_KIND, Outcome
 from interceptor.policy.actions.plain import read_true
 from interceptor.policy.grammar import Reading
+from interceptor.policy.placeholders import Pattern, Wording, read_wording
 from interceptor.values import Kind, Refusal, Verdict
 
 KEY: Final = "deny"
@@ -29,7 +30,7 @@ class Deny(Struct, frozen=True):
     """Refuse the message, with this code and sentence."""
 
     code: int = CODE
-    message: str | None = None
+    message: Wording | None = None
 
     @property
     def kinds(self) -> frozenset[Kind]:
@@ -39,9 +40,16 @@ class Deny(Struct, frozen=True):
     def ends(self) -> bool:
         return True
 
+    @property
+    def varies(self) -> bool:
+        return isinstance(self.message, Pattern)
+
     def act(self, outcome: Outcome) -> None:
         outcome.verdict = Verdict.DENY
-        outcome.refusal = Refusal(self.code, self.message or f"Not allowed by rule '{outcome.rule}'")
+        message = self.message
+        if isinstance(message, Pattern):
+            message = message.fill(outcome.facts)
+        outcome.refusal = Refusal(self.code, message or f"Not allowed by rule '{outcome.rule}'")
 
 
 def read(node: Node, reading: Reading) -> Deny | None:
@@ -54,5 +62,5 @@ def read(node: Node, reading: Reading) -> Deny | None:
     number = CODE if code is None else document.whole_number(code, problems, "`code`", least=100, most=999)
     if code is not None and number == 200:
         problems.add(code.place, "code 200 means success, a refusal needs another (`306` without one)", "success_code")
-    sentence = None if message is None else document.text(message, problems, "`message`")
+    sentence = None if message is None else read_wording(message, reading, "`message`")
     return Deny(CODE if number is None else number, sentence)

@@ -2,18 +2,22 @@
 
 from typing import Protocol
 
-from interceptor.values import Change, Kind, Refusal, Reply, Target, Verdict
+from interceptor.values import Change, Facts, Kind, Refusal, Reply, Target, Verdict
 
 EVERY_KIND = frozenset(Kind)
 
 
 class Outcome:
-    """A decision in the making; the actions of the rules that match write into it, in the order of reading."""
+    """A decision in the making; the actions of the rules that match write into it, in the order of reading.
 
-    __slots__ = ("changes", "kind", "refusal", "reply", "rule", "tags", "target", "verdict")
+    ``facts`` may only be asked for by actions that vary: what the others make of a message is remembered for the next.
+    """
 
-    def __init__(self, kind: Kind) -> None:
+    __slots__ = ("_facts", "changes", "kind", "refusal", "reply", "rule", "tags", "target", "verdict")
+
+    def __init__(self, kind: Kind, facts: Facts | None = None) -> None:
         self.kind = kind
+        self._facts = facts
         self.rule = ""  # the name of the rule whose actions write
         self.verdict: Verdict | None = None
         self.changes: list[Change] = []
@@ -21,6 +25,12 @@ class Outcome:
         self.refusal: Refusal | None = None
         self.reply: Reply | None = None
         self.tags: list[str] = []
+
+    @property
+    def facts(self) -> Facts:
+        """The message that is decided."""
+        assert self._facts is not None
+        return self._facts
 
 
 class Action(Protocol):
@@ -34,6 +44,11 @@ class Action(Protocol):
     @property
     def ends(self) -> bool:
         """The reading ends with it."""
+        ...
+
+    @property
+    def varies(self) -> bool:
+        """What it does depends on the message, not only on whether its rule matches."""
         ...
 
     def act(self, outcome: Outcome) -> None:

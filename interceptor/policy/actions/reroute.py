@@ -46,6 +46,10 @@ class Reroute(Struct, frozen=True):
     def ends(self) -> bool:
         return False
 
+    @property
+    def varies(self) -> bool:
+        return False
+
     def act(self, outcome: Outcome) -> None:
         if outcome.target is None:
             outcome.target = self.target

@@ -4,10 +4,16 @@ Changes parameters of the message, and goes on reading. What no change names sta
 
 | key | value | does |
 | --- | --- | --- |
-| `set` | `{Name: value}` | gives a parameter this value, adding it where it is missing |
+| `set` | `{Name: value}` | gives a parameter this value, adding it where it is missing; it may hold placeholders |
 | `remove` | `Name` or a list | takes parameters out |
 | `rename` | `{Name: NewName}` | keeps the value, changes the name |
 | `replace` | `{Name: {regex: …, with: …}}` | puts `with` for every match; `\1` is the first group, `\0` the match |
+| `digits` | `{Name: {strip: "06", prefix: "+36"}}` | takes digits off the front of a number, puts others there |
+
+`digits` takes off `strip` (the longest that fits, if it is a list) and puts `prefix` in its place. A number that begins
+with none of them stays as it is, prefix and all; without `strip`, every number gets the prefix. Blanks, dashes, dots,
+slashes and parentheses between the digits are passed over, and gone when the number changes. What is no number
+(`sip:…`, an empty text) stays.
 
 The changes of one rule happen in the order they are written in, those of several rules in the order of the rules.
 Conditions of rules below still see the message as it arrived. The name of the message itself (`command`,
@@ -18,9 +24,11 @@ Conditions of rules below still see the message as it arrived. The name of the m
       when: {app: crm}
       rewrite:
         set: {CallerId: "+3612222222"}
-        replace: {Dialed: {regex: "^9([0-9]+)$", with: '\1'}}
+        digits: {Dialed: {strip: "9"}}
 """  # noqa: D400, D415 - a page of the manual
 
+import re
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -30,16 +38,44 @@ from interceptor.document import Fields, Node, Text
 from interceptor.policy.actions.outcome import EVERY_KIND, Outcome
 from interceptor.policy.grammar import Reading
 from interceptor.policy.patterns import read_pattern, read_replacement
-from interceptor.values import Change, Kind, RemoveParameter, RenameParameter, ReplaceInParameter, SetParameter
+from interceptor.policy.placeholders import Pattern, read_wording
+from interceptor.values import Change, Facts, Kind, RemoveParameter, RenameParameter, ReplaceInParameter, SetParameter
 
 KEY: Final = "rewrite"
 _FIXED: Final = ("command", "notificationname")
+_BETWEEN_DIGITS: Final = re.compile(r"[\s().\-/]+")
+_NUMBER: Final = re.compile(r"\+?[0-9*#]+")
+
+
+class SetPattern(Struct, frozen=True):
+    """Give a parameter a value that the message fills."""
+
+    name: str
+    pattern: Pattern
+
+    def change(self, facts: Facts) -> Change | None:
+        """The change for one message."""
+        return SetParameter(self.name, self.pattern.fill(facts))
+
+
+class Beginnings(Struct, frozen=True):
+    """The pattern behind ``digits``: fits a number that begins with one of ``digits``, the longest of them."""
+
+    digits: tuple[str, ...]
+
+    def sub(self, replacement: str, text: str) -> str:
+        """``text`` with ``replacement`` in place of its first digits, itself where they do not fit."""
+        number = _BETWEEN_DIGITS.sub("", text)
+        if not _NUMBER.fullmatch(number):
+            return text
+        fitting = [digits for digits in self.digits if number.startswith(digits)]
+        return replacement + number[max(map(len, fitting)) :] if fitting else text
 
 
 class Rewrite(Struct, frozen=True):
     """Change parameters, in order."""
 
-    changes: tuple[Change, ...]
+    changes: tuple[Change | SetPattern, ...]
 
     @property
     def kinds(self) -> frozenset[Kind]:
@@ -49,14 +85,22 @@ class Rewrite(Struct, frozen=True):
     def ends(self) -> bool:
         return False
 
+    @property
+    def varies(self) -> bool:
+        return any(isinstance(change, SetPattern) for change in self.changes)
+
     def act(self, outcome: Outcome) -> None:
-        outcome.changes += self.changes
+        for change in self.changes:
+            made = change.change(outcome.facts) if isinstance(change, SetPattern) else change
+            if made is not None:
+                outcome.changes.append(made)
 
 
 def read(node: Node, reading: Reading) -> Rewrite | None:
     """The action under ``rewrite``."""
-    readers = {"set": _set, "remove": _remove, "rename": _rename, "replace": _replace}
-    changes: list[Change] = []
+    readers: dict[str, Callable[[Node, Reading], Sequence[Change | SetPattern]]]
+    readers = {"set": _set, "remove": _remove, "rename": _rename, "replace": _replace, "digits": _digits}
+    changes: list[Change | SetPattern] = []
     for part in document.items(node, reading.problems, "`rewrite`"):
         entries = document.fields(part, readers, reading.problems, "`rewrite`").entries
         if isinstance(part, Fields) and not entries:
@@ -68,12 +112,12 @@ def read(node: Node, reading: Reading) -> Rewrite | None:
     return Rewrite(tuple(changes)) if changes else None
 
 
-def _set(node: Node, reading: Reading) -> list[Change]:
-    found: list[Change] = []
+def _set(node: Node, reading: Reading) -> list[Change | SetPattern]:
+    found: list[Change | SetPattern] = []
     for key, value in document.fields(node, None, reading.problems, "`set`").entries:
-        word = document.text(value, reading.problems, f"`{key.value}`", empty=True)
+        word = read_wording(value, reading, f"`{key.value}`", empty=True)
         if _may_change(key, reading) and word is not None:
-            found.append(SetParameter(key.value, word))
+            found.append(SetParameter(key.value, word) if isinstance(word, str) else SetPattern(key.value, word))
     return found
 
 
@@ -117,6 +161,38 @@ def _replace(node: Node, reading: Reading) -> list[Change]:
         if with_text is not None:
             found.append(ReplaceInParameter(key.value, pattern, with_text))
     return found
+
+
+def _digits(node: Node, reading: Reading) -> list[Change]:
+    found: list[Change] = []
+    problems = reading.problems
+    for key, value in document.fields(node, None, problems, "`digits`").entries:
+        what = f"`digits` of `{key.value}`"
+        entries = document.fields(value, ("strip", "prefix"), problems, what)
+        if not isinstance(value, Fields) or not _may_change(key, reading):
+            continue
+        strip, prefix = entries.get("strip"), entries.get("prefix")
+        if not value.entries:
+            problems.add(value.place, f"{what} should have one of `strip`, `prefix`", "missing_key")
+            continue
+        stripped = (
+            ("",)
+            if strip is None
+            else tuple(
+                _some_digits(entry, reading, f"`strip` of {what}")
+                for entry in document.items(strip, problems, f"`strip` of {what}")
+            )
+        )
+        put = "" if prefix is None else _some_digits(prefix, reading, f"`prefix` of {what}", empty=True)
+        found.append(ReplaceInParameter(key.value, Beginnings(stripped), put))
+    return found
+
+
+def _some_digits(node: Node, reading: Reading, what: str, *, empty: bool = False) -> str:
+    digits = document.text(node, reading.problems, what, empty=empty)
+    if digits is not None and not _NUMBER.fullmatch(digits) and (digits or not empty) and digits != "+":
+        reading.problems.add(node.place, f"{what} should be digits, here is `{digits}`", "not_digits")
+    return digits or ""
 
 
 def _may_change(name: Text, reading: Reading) -> bool:

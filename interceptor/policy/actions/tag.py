@@ -34,6 +34,10 @@ class Tag(Struct, frozen=True):
     def ends(self) -> bool:
         return False
 
+    @property
+    def varies(self) -> bool:
+        return False
+
     def act(self, outcome: Outcome) -> None:
         outcome.tags += (tag for tag in self.tags if tag not in outcome.tags)
 
