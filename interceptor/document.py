@@ -77,7 +77,7 @@ class Problems:
     def add(self, place: Place, message: str, code: str, severity: Severity = Severity.ERROR) -> None:
         """Something at ``place`` is wrong; ``code`` is stable, ``message`` is for the person who wrote the file."""
         if place not in self._told:
-            self._found.append(Problem(place, message, code, severity))
+            self._found.append(Problem(place, _one_line(message), code, severity))
             self._errors = self._errors or severity is Severity.ERROR
 
     def warn(self, place: Place, message: str, code: str) -> None:
@@ -86,11 +86,19 @@ class Problems:
 
     @property
     def found(self) -> tuple[Problem, ...]:
-        """Every problem so far."""
-        return tuple(self._found)
+        """Every problem so far; where there is an error, warnings of the same place are left out."""
+        wrong = {problem.place for problem in self._found if problem.severity is Severity.ERROR}
+        return tuple(each for each in self._found if each.severity is Severity.ERROR or each.place not in wrong)
 
     def __bool__(self) -> bool:
         return self._errors
+
+
+def _one_line(message: str) -> str:
+    """What was written may hold line breaks and control characters: they are told, not obeyed."""
+    if message.isprintable():
+        return message
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in message)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -282,6 +290,42 @@ def text(node: Node, problems: Problems, what: str, *, empty: bool = False) -> s
     return None
 
 
+_NUMBER: Final = re.compile(  # what YAML 1.1 or 1.2 takes for a number
+    r"""[+-]?(?: 0[xX][0-9a-fA-F_]+ | 0o[0-7]+ | 0b[01_]+
+               | [0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?
+               | (?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9_]+)(?:[eE][+-]?[0-9]+)?
+               | \.(?:inf|Inf|INF|nan|NaN|NAN) )""",
+    re.VERBOSE,
+)
+_SAME: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]*[1-9])?")  # the same as a number and as text
+_BOOLEANS: Final = re.compile("yes|no|on|off|true|false")
+
+
+def warn_unquoted(node: Node, problems: Problems) -> None:
+    """Warn of a value without quotes that stays the text it is, where other readers of YAML make something else of it.
+
+    For values that are meant as text: numbers to dial, parameters, headers. Not for what is read as a number or as
+    true and false, and not for `1099`, which is the same to everybody.
+    """
+    if not isinstance(node, Text) or node.quoted:
+        return
+    value = node.value
+    if value[:1] in "+-.0123456789":
+        if not value or _SAME.fullmatch(value) or not _NUMBER.fullmatch(value):
+            return
+        what, code = "a number", "unquoted_number"
+    elif value not in (value.lower(), value.upper(), value.capitalize()):
+        return
+    elif _BOOLEANS.fullmatch(value.lower()):
+        what, code = "true or false", "unquoted_boolean"
+    elif value.lower() == "null":
+        what, code = "nothing", "unquoted_null"
+    else:
+        return
+    message = f"`{value}` is read as the text it is, though YAML takes it for {what}; write it in quotes"
+    problems.warn(node.place, message, code)
+
+
 def whole_number(
     node: Node, problems: Problems, what: str, *, least: int | None = None, most: int | None = None
 ) -> int | None:
@@ -290,6 +334,9 @@ def whole_number(
         problems.add(node.place, f"{what} should be a whole number, here is {describe(node)}", "not_a_number")
         return None
     number = int(node.value)
+    if node.value.lstrip("+-").startswith("0") and number:
+        message = f"`{node.value}` is read as {number}, though YAML takes it for octal; write it without the zero"
+        problems.warn(node.place, message, "leading_zero")
     if least is not None and number < least:
         problems.add(node.place, f"{what} should be at least {least}, here is `{node.value}`", "too_small")
         return None

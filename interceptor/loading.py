@@ -4,16 +4,19 @@ The server and ``interceptor check`` take the same way, so that what passes the 
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from interceptor.config import read_config
+from interceptor.config import read_settings
 from interceptor.policy import Context, Source
-from interceptor.settings import Settings
+from interceptor.policy.tables import is_table
+from interceptor.settings import Ground, Settings
 from interceptor.values import Place, Problem, ProblemsError
 from interceptor.wire import knowledge
+from interceptor.wire.e164 import canonical_test
 from interceptor.wire.numbers import NumberReader
 
+TABLES = "tables"
 _LARGEST_FILE = 64 << 20
 _SECRET_HEADERS = frozenset(("authorization", "proxy-authorization", "cookie"))
 
@@ -23,42 +26,67 @@ def load_settings(config: Path, environment: Mapping[str, str], *, secrets: bool
 
     With ``secrets`` false, passwords that come from elsewhere are not looked up: such settings are for checking only.
     """
+    settings, _, problems = check_settings(config, environment, secrets=secrets)
+    if settings is None:
+        raise ProblemsError(problems)
+    return settings
+
+
+def check_settings(
+    config: Path, environment: Mapping[str, str], *, secrets: bool = True
+) -> tuple[Settings | None, Ground, tuple[Problem, ...]]:
+    """The same with every problem as a value, and what rules need of a configuration even if it has errors."""
     with config.open("rb") as opened:
         data = opened.read(_LARGEST_FILE)
-    return read_config(data, str(config), base=config.parent, environment=environment, secrets=secrets)
+    return read_settings(data, str(config), base=config.parent, environment=environment, secrets=secrets)
 
 
 def rule_sources(path: Path) -> tuple[Source, ...]:
-    """The rules file ``path``, or every ``*.yaml`` below the folder ``path`` but ``*.test.yaml``, in path order.
+    """What the rules in ``path`` are made of: the rules files and the tables, in path order.
 
-    Names begin at the folder, not at the root of the file system: they go into every decision's record, which should
-    not change when the folder moves. Hidden files and folders are passed over (mounted configuration keeps its own
-    books in them). A file that looks like rules but would not be read is a problem: nobody wants a rule that is
-    silently not in force. ``OSError`` where something cannot be read.
+    Rules are the file ``path``, or every ``*.yaml`` below the folder ``path`` but ``*.test.yaml``. Tables are every
+    ``*.csv`` and ``*.txt`` in a folder ``tables`` below it, or beside the file. Names begin at the folder, not at the
+    root of the file system: they go into every decision's record, which should not change when the folder moves. Hidden
+    files and folders are passed over (mounted configuration keeps its own books in them). A file that looks like rules
+    but would not be read is a problem: nobody wants a rule that is silently not in force. ``OSError`` where something
+    cannot be read.
     """
-    if not path.is_dir():
-        return (_source(path, path.name),)
-    folder = path.resolve().name
-    found: list[Path] = []
+    sources, problems = find_sources(path)
+    if problems:
+        raise ProblemsError(problems)
+    return sources
+
+
+def find_sources(path: Path) -> tuple[tuple[Source, ...], tuple[Problem, ...]]:
+    """The sources as :func:`rule_sources` finds them, and what is wrong with the names and sizes of the files."""
     problems: list[Problem] = []
+    if not path.is_dir():
+        beside = [file for file in sorted((path.parent / TABLES).glob("[!.]*")) if is_table(file.name)]
+        named = [(path, path.name), *((file, f"{TABLES}/{file.name}") for file in beside)]
+        return _sources(named, problems), tuple(problems)
+    folder = path.resolve().name
+    named = []
+    for file in sorted(_visible(path), key=lambda file: file.relative_to(path).parts):
+        name = f"{folder}/{file.relative_to(path).as_posix()}"
+        if file.name.endswith(".test.yaml"):
+            continue
+        if file.name.endswith(".yaml") or (is_table(file.name) and file.parent.name == TABLES):
+            named.append((file, name))
+        elif file.name.lower().endswith((".yaml", ".yml")):
+            problems.append(Problem(Place(name, 1, 1), "only files named `*.yaml` are read, rename it", "file_name"))
+        elif file.name.lower().endswith(".csv"):
+            message = f"only tables named `*.csv` in a folder `{TABLES}` are read, move it there"
+            problems.append(Problem(Place(name, 1, 1), message, "file_name"))
+    return _sources(named, problems), tuple(problems)
+
+
+def _visible(path: Path) -> Iterator[Path]:
     for where, folders, files in os.walk(path, onerror=_fail):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            file = Path(where, name)
-            if name.startswith(".") or name.endswith(".test.yaml"):
-                continue
-            if name.endswith(".yaml"):
-                found.append(file)
-            elif name.lower().endswith((".yaml", ".yml")):
-                place = Place(f"{folder}/{file.relative_to(path).as_posix()}", 1, 1)
-                problems.append(Problem(place, "only files named `*.yaml` are read, rename it", "file_name"))
-    if problems:
-        raise ProblemsError(tuple(problems))
-    found.sort(key=lambda file: file.relative_to(path).parts)
-    return tuple(_source(file, f"{folder}/{file.relative_to(path).as_posix()}") for file in found)
+        yield from (Path(where, name) for name in files if not name.startswith("."))
 
 
-def policy_context(settings: Settings) -> Context:
+def policy_context(settings: Settings | Ground) -> Context:
     """What rules may name, with this configuration."""
     return Context(
         commands=knowledge.COMMANDS,
@@ -70,13 +98,22 @@ def policy_context(settings: Settings) -> Context:
         zone=settings.time_zone,
         number=NumberReader(settings.country, settings.extensions).read,
         parameters=frozenset(knowledge.PARAMETER_NAMES.values()),
+        is_canonical=canonical_test(),
         secrets=knowledge.SECRET_NAMES | _SECRET_HEADERS,
     )
 
 
-def _source(file: Path, name: str) -> Source:
-    with file.open("rb") as opened:
-        return Source(name, opened.read(_LARGEST_FILE))
+def _sources(files: Sequence[tuple[Path, str]], problems: list[Problem]) -> tuple[Source, ...]:
+    sources: list[Source] = []
+    for file, name in files:
+        with file.open("rb") as opened:
+            data = opened.read(_LARGEST_FILE + 1)
+        if len(data) > _LARGEST_FILE:
+            message = f"the file is larger than {_LARGEST_FILE >> 20} MiB, divide it"
+            problems.append(Problem(Place(name, 1, 1), message, "file_too_large"))
+        else:
+            sources.append(Source(name, data))
+    return tuple(sources)
 
 
 def _fail(fault: OSError) -> None:

@@ -1,15 +1,37 @@
 """``interceptor check``: every problem of a configuration and its rules, each with its place, before it is used."""
 
 import os
+import sys
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from interceptor.cli.problems import told
+from interceptor.cli.problems import named, named_file, told
+
+if TYPE_CHECKING:
+    from interceptor.reports import Report
+    from interceptor.settings import Ground, Settings
+    from interceptor.values import Problem
 
 _NAMES_OF_CONFIG = ("config.yaml", "config.example.yaml")
 _KEYS_OF_CONFIG = ("country", "time_zone", "listeners", "clusters", "apps")
+
+
+class Format(StrEnum):
+    """How the problems are told; see ``interceptor.reports``."""
+
+    TEXT = "text"
+    JSON = "json"
+    SARIF = "sarif"
+    JUNIT = "junit"
+
+
+FormatOption = Annotated[Format, typer.Option("--format", "-f", help="How to tell what was found.")]
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", "-o", help="A file to write it to, in place of the terminal.")
+]
 
 
 def check(
@@ -25,37 +47,86 @@ def check(
     secrets: Annotated[
         bool, typer.Option("--secrets/--no-secrets", help="Whether the passwords a configuration names must be there.")
     ] = True,
+    form: FormatOption = Format.TEXT,
+    output: OutputOption = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Whether warnings fail as errors do.")] = False,
 ) -> None:
-    """Tell every problem of a configuration or of rules as `file:line:column: message`.
+    """Tell every problem of a configuration and its rules as `file:line:column: message`.
 
-    Exits with 0 when all is well, 1 when there are problems, 2 when a file cannot be read.
+    Exits with 0 when all is well, 1 when there are errors (with `--strict`, or warnings), 2 when a file cannot be read.
     """
-    from interceptor.loading import load_settings
-
     with told():
         rules: Path | None = path
         if path is None or _is_config(path):
             config, rules = path or config or Path(_NAMES_OF_CONFIG[0]), None
         elif config is None:
             config = _beside(path)
-        settings = load_settings(config, os.environ, secrets=secrets and rules is None)
-        rules = rules or settings.rules
-    with told({rules.resolve().name: rules}):
-        _check_rules(rules, config)
+        report = _checked(config, rules, secrets=secrets and rules is None, strict=strict)
+        tell(report, form, output)
+    if not report.ok:
+        raise typer.Exit(1)
 
 
-def _check_rules(rules: Path, config: Path) -> None:
-    from interceptor.loading import load_settings, policy_context, rule_sources
+def tell(report: "Report", form: Format, output: Path | None) -> None:
+    """Write the report where it was asked for, and the end of it for a person."""
+    from interceptor.reports import FORMATS
+
+    written = FORMATS[form.value](report)
+    if output is not None:
+        output.write_text(written, encoding="utf-8")
+    else:
+        sys.stdout.write(written)
+    if report.problems:
+        typer.echo(f"{_counted(report)} found", err=True)
+    elif output is not None and report.summary:
+        typer.echo(report.summary, err=True)
+
+
+def _checked(config: Path, rules: Path | None, *, secrets: bool, strict: bool) -> "Report":
+    """Everything that is wrong with a configuration and its rules, or with other ``rules`` for that configuration."""
+    from interceptor.loading import check_settings
+    from interceptor.reports import Report
+
+    settings, ground, problems = check_settings(config, os.environ, secrets=secrets)
+    rules = rules or ground.rules
+    found, files, facts = _check_rules(rules, settings, ground)
+    names = {rules.resolve().name: rules}
+    shown = (*problems, *(named(problem, names) for problem in found))
+    summary = ""
+    if facts:
+        count = facts["rules"]
+        summary = (
+            f"ok: {count} rule{'' if count == 1 else 's'} in {len(files)} file{'' if len(files) == 1 else 's'}, "
+            f"revision {facts['revision']}, with {config}"
+        )
+    paths = (str(config), *(named_file(file, names) for file in files))
+    return Report(shown, paths, summary, facts, strict)
+
+
+def _check_rules(
+    rules: Path, settings: "Settings | None", ground: "Ground"
+) -> "tuple[tuple[Problem, ...], tuple[str, ...], dict[str, str | int]]":
+    """The problems of the rules, their files, and what is known of them when they can be used."""
+    from interceptor.loading import find_sources, policy_context
     from interceptor.policy import compile_policy
+    from interceptor.values import ProblemsError
 
-    settings = load_settings(config, os.environ, secrets=False)
-    sources = rule_sources(rules)
-    compiled = compile_policy(sources, policy_context(settings))
-    count, files = len(compiled.rules), len(sources)
-    typer.echo(
-        f"ok: {count} rule{'' if count == 1 else 's'} in {files} file{'' if files == 1 else 's'}, "
-        f"revision {compiled.revision}, with {config}"
-    )
+    sources, problems = find_sources(rules)
+    files = tuple(sorted({*(source.file for source in sources), *(problem.place.file for problem in problems)}))
+    try:
+        compiled = compile_policy(sources, policy_context(settings or ground))
+    except ProblemsError as fault:
+        return (*problems, *fault.problems), files, {}
+    facts: dict[str, str | int] = {"rules": len(compiled.rules), "revision": compiled.revision}
+    return (*problems, *compiled.warnings), files, facts if settings and not problems else {}
+
+
+def _counted(report: "Report") -> str:
+    from interceptor.values import Severity
+
+    words = {Severity.ERROR: "problem", Severity.WARNING: "warning", Severity.NOTE: "note"}
+    counts = [(report.count(severity), word) for severity, word in words.items()]
+    return ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for count, word in counts if count)
 
 
 def _is_config(path: Path) -> bool:

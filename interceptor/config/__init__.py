@@ -12,6 +12,6 @@ Secrets never stand in the file: they are named by ``{env: NAME}`` or ``{file: P
 """
 
 from interceptor.config.public import public
-from interceptor.config.sections import KEYS, read_config
+from interceptor.config.sections import KEYS, read_config, read_settings
 
-__all__ = ["KEYS", "public", "read_config"]
+__all__ = ["KEYS", "public", "read_config", "read_settings"]

@@ -30,12 +30,14 @@ class Grammar(Struct, frozen=True):
 
     ``values`` reads one or more plain values into one condition that holds for any of them; ``tests`` reads the value
     of each named test; ``whole`` reads all the test keys of one mapping together, where they belong together.
+    ``plain`` says that the values are texts and not true or false, so that quotes can matter.
     """
 
     what: str
     values: Callable[[tuple[Text, ...], Reading], Condition | None] | None
     tests: Mapping[str, Callable[[Node, Reading], Condition | None]]
     whole: Callable[[Fields, Reading], Condition | None] | None = None
+    plain: bool = True
 
     def read(self, node: Node, reading: Reading) -> Condition | None:
         """The condition that ``node`` writes, or ``None`` after a problem."""
@@ -55,6 +57,9 @@ class Grammar(Struct, frozen=True):
             message = f"{self.what} should be {expected}, here is {document.describe(node)}"
             reading.problems.add(node.place, message, "not_a_condition")
             return None
+        if self.plain:
+            for node in nodes:
+                document.warn_unquoted(node, reading.problems)
         return self.values(nodes, reading)
 
     def _any(self, node: Node, reading: Reading) -> Condition | None:

@@ -320,4 +320,4 @@ def _grammar_of(test: str, field: TextField, what: str) -> Grammar:
         patterns = [read_pattern(node, problems, what) for node in nodes]
         return either(tuple(TextFits(field, pattern) for pattern in patterns if pattern is not None))
 
-    return Grammar(what, values, {})
+    return Grammar(what, values, {}, plain=test != "exists")

@@ -83,6 +83,6 @@ _GRAMMAR: Final = Grammar(
     _values,
     {
         "exact": Grammar("`exact` of `app`", _values, {}).read,
-        "exists": Grammar("`exists` of `app`", _exists, {}).read,
+        "exists": Grammar("`exists` of `app`", _exists, {}, plain=False).read,
     },
 )

@@ -1,0 +1,68 @@
+"""`interceptor check` through its door: all problems at once, in every format, and what it exits with."""
+
+import json
+from xml.etree import ElementTree as ET
+
+import pytest
+
+
+@pytest.fixture
+def bad(place):
+    """A configuration with two faults, and two rules files with one each, one of them not read at all."""
+    config, rules = place / "config.yaml", place / "rules" / "10-look.yaml"
+    config.write_text(config.read_text().replace("HU", "HUN") + "workers: many\n")
+    (place / "rules" / "20-late.yml").write_text(rules.read_text())
+    rules.write_text(rules.read_text().replace("app: crm", "app: crmm"))
+    (place / "rules" / "30-broken.yaml").write_text("rules: [\n")
+    return place
+
+
+def test_the_problems_of_all_files_are_told_at_once(command, bad):
+    done = command("check", cwd=bad)
+    assert done.returncode == 1
+    assert [line.split(": ")[0] for line in done.stdout.splitlines()] == [
+        "config.yaml:1:10",
+        "config.yaml:9:10",
+        "rules/20-late.yml:1:1",
+        "rules/10-look.yaml:4:17",
+        "rules/30-broken.yaml:2:1",
+    ]
+    assert done.stderr == "5 problems found\n"
+
+
+@pytest.mark.parametrize("form", ["json", "sarif", "junit"])
+def test_every_format_can_be_written_to_a_file(command, bad, form):
+    done = command("check", "--format", form, "--output", "out", cwd=bad)
+    assert (done.returncode, done.stdout) == (1, "")
+    written = (bad / "out").read_text(encoding="utf-8")
+    assert written == command("check", "--format", form, cwd=bad).stdout
+    if form == "json":
+        assert len(json.loads(written)["problems"]) == 5
+    elif form == "sarif":
+        assert len(json.loads(written)["runs"][0]["results"]) == 5
+    else:
+        assert ET.fromstring(written).get("failures") == "5"
+
+
+def test_a_good_site_is_ok_in_every_format(command, place):
+    found = json.loads(command("check", "-f", "json", cwd=place).stdout)
+    assert (found["ok"], found["problems"], found["rules"]) == (True, [], 1)
+    assert found["files"] == ["config.yaml", "rules/10-look.yaml"]
+    assert json.loads(command("check", "-f", "sarif", cwd=place).stdout)["runs"][0]["results"] == []
+    assert ET.fromstring(command("check", "-f", "junit", cwd=place).stdout).get("tests") == "2"
+
+
+def test_a_warning_fails_only_when_asked_to(command, place):
+    (place / "rules" / "20-main.yaml").write_text(
+        "rules:\n  - name: it\n    on: Call\n    when: {number: +3612222222}\n    deny: true\n"
+    )
+    done = command("check", cwd=place)
+    assert (done.returncode, done.stderr) == (0, "1 warning found\n")
+    first, last = done.stdout.splitlines()
+    assert first.startswith("rules/20-main.yaml:4:20: warning: `+3612222222` ")
+    assert last.startswith("ok: 2 rules in 2 files")
+    assert command("check", "--strict", cwd=place).returncode == 1
+
+
+def test_what_cannot_be_written_exits_with_2(command, place):
+    assert command("check", "-o", "nowhere/out", cwd=place).returncode == 2
