@@ -319,7 +319,7 @@ def read_number_test(node: Node, reading: Reading, party: Party) -> Condition | 
         "exists": exists,
     }
     tests = {
-        name: Grammar(f"`{name}` of {what}", reader, {}).read
+        name: Grammar(f"`{name}` of {what}", reader, {}, plain=name != "exists").read
         for name, reader in readers.items()
     }
     return Grammar(what, exact, tests).read(node, reading)
