@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from interceptor.audit.masking import HIDDEN, Mask, Masker, Way, mask_text, may_tell, path_alone
 from interceptor.settings import Masking
-from interceptor.values import Decision, Facts, Kind, NumberClass, Verdict
+from interceptor.values import Decision, Facts, Kind, Number, NumberClass, Verdict
 
 SHORTEST_SCRUBBED = 6  # a hidden text shorter than this is not looked for inside others: "1" is everywhere
 
@@ -195,6 +195,8 @@ class Recorder:
         )
         if changes:
             record.changes = tuple(self._hide_change(change, secrets, dtmf, numbers) for change in changes)
+        if masker.hides_numbers and (changes or refusal is not None or "?" in target):
+            hidden += self._canonical_forms(number, caller)  # a rule can have put them there
         for needle, _ in hidden:
             # Once in its own parameter is how it should be; a line break in it could spoil the counting.
             elsewhere = written.count(needle) > 1 or "\n" in needle or needle in record.path or needle in record.target
@@ -251,6 +253,11 @@ class Recorder:
         for name in mask.bodies:
             shown[HIDDEN] = shown.pop(name)
         return shown, tuple(hidden)
+
+    def _canonical_forms(self, *numbers: Number | None) -> tuple[tuple[str, str], ...]:
+        """Each number in canonical form that is to be hidden, and what stands for it."""
+        forms = [(each.canonical.lstrip("+"), self._masker.number(each.canonical)) for each in numbers if each]
+        return tuple(form for form in forms if len(form[0]) >= SHORTEST_SCRUBBED and form[0] not in form[1])
 
     def _hide_change(
         self,

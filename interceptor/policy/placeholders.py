@@ -191,7 +191,7 @@ def _value(word: str, node: Node, reading: Reading, what: str) -> Value | None:
         return Value(word)
     prefix, colon, other = word.partition(":")
     name = (other.strip() if colon and prefix == "other" else word).lower()
-    if name in context.secrets:
+    if any(secret in name for secret in context.secrets):
         problems.add(node.place, f"{what} would show a secret", "secret_placeholder")
         return None
     if colon and prefix == "other" and name:

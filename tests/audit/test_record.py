@@ -349,3 +349,19 @@ def test_what_is_remembered_of_names_is_bounded():
     masks = recorder._masker._masks
     assert len(masks) <= 1024
     assert sum(len(name) for key in masks for name in key[3:]) < 100_000
+
+
+def test_a_number_that_a_rule_puts_into_texts_in_canonical_form_is_hidden_there_too():
+    number = Number("06 20 123 4567", "+36201234567", "HU", NumberClass.MOBILE)
+    refusal = Refusal(306, "Nobody dials +36201234567 here")
+    values = {"dialed": "06 20 123 4567"}
+    denied = Decision(Verdict.DENY, "rule", "abcdef123456", refusal=refusal)
+    record = decided(values, denied, Masking(numbers=3), number=number)
+    assert record.refusal.message == "Nobody dials +********567 here"
+    told = decided(values, masking=Masking(numbers=3), number=number, target="http://crm/?of=%2B36201234567")
+    assert told.target == "http://crm/?of=%2B********567"
+    copied = (ChangedParameter("Message", None, "for +36201234567"),)
+    assert decided(values, masking=Masking(numbers=3), number=number, changes=copied).changes == (
+        ChangedParameter("Message", None, "for +********567"),
+    )
+    assert decided(values, denied, Masking(), number=number).refusal.message == refusal.message
