@@ -85,6 +85,7 @@ def missing(node: Node, reading: Reading, path: str, *keys: str) -> bool:
 def text(node: Node, reading: Reading, path: str) -> str | None:
     """A text that is not empty."""
     found = document.text(node, reading.problems, f"`{path}`")
+    document.warn_unquoted(node, reading.problems)
     if found == "":
         reading.problems.add(node.place, f"`{path}` should not be empty", "empty")
         return None

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import re2
 
-from interceptor.document import Node, Problems, text
+from interceptor.document import Node, Problems, text, warn_unquoted
 
 LONGEST: Final = 2000
 _ESCAPE: Final = re.compile(r"\\(.?)", re.DOTALL)
@@ -101,6 +101,7 @@ def _pieces(replacement: str) -> tuple[bytes | int, ...]:
 def read_replacement(node: Node, pattern: LinearPattern, problems: Problems) -> str | None:
     r"""A replacement: text with ``\0`` for the whole match, ``\1`` to ``\9`` for groups, ``\\`` for a backslash."""
     replacement = text(node, problems, "`with`")
+    warn_unquoted(node, problems)
     if replacement is None:
         return None
     for found in _ESCAPE.finditer(replacement):

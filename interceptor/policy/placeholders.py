@@ -126,6 +126,7 @@ def into_verb(value: str) -> str:
 def read_wording(node: Node, reading: Reading, what: str, *, empty: bool = False) -> Wording | None:
     """A text that may have placeholders, or ``None`` after a problem."""
     text = document.text(node, reading.problems, what, empty=empty)
+    document.warn_unquoted(node, reading.problems)
     return text if text is None or "{{" not in text else _split(text, node, reading, what)
 
 

@@ -59,6 +59,7 @@ def read_verbs(node: Node, known: tuple[str, ...], problems: Problems) -> tuple[
     """The verbs that ``node`` writes, without placeholders; ``known`` are the names that a verb can have."""
 
     def plain(node: Node, what: str, _address: bool) -> str | None:
+        document.warn_unquoted(node, problems)
         return document.text(node, problems, what, empty=True)
 
     return tuple(draft.verb(str) for draft in _Reader(known, problems, plain).drafts(node))

@@ -3,8 +3,12 @@
 import pytest
 
 from interceptor import document
-from interceptor.document import Problems, nearest, read
-from interceptor.values import Place
+from interceptor.document import Problems, nearest, read, warn_unquoted, whole_number
+from interceptor.values import Place, Severity
+
+
+def node(written):
+    return read(f"a: {written}".encode(), "f")[0].get("a")
 
 
 def value(reader, written, *arguments, **keywords):
@@ -117,3 +121,52 @@ def test_what_is_known_already_is_not_told_again():
 )
 def test_the_nearest_spelling(word, expected):
     assert nearest(word, ("number", "caller")) == expected
+
+
+@pytest.mark.parametrize(
+    ("written", "code"),
+    [
+        ("+36201234567", "unquoted_number"),
+        ("0612345", "unquoted_number"),
+        ("00", "unquoted_number"),
+        ("1e5", "unquoted_number"),
+        ("1.50", "unquoted_number"),
+        ("12:30", "unquoted_number"),
+        ("1_000", "unquoted_number"),
+        ("0x1F", "unquoted_number"),
+        ("0o17", "unquoted_number"),
+        (".5", "unquoted_number"),
+        (".inf", "unquoted_number"),
+        ("-01", "unquoted_number"),
+        ("1234567890123456", "unquoted_number"),
+        ("no", "unquoted_boolean"),
+        ("NO", "unquoted_boolean"),
+        ("On", "unquoted_boolean"),
+        ("true", "unquoted_boolean"),
+        ("null", "unquoted_null"),
+    ],
+)
+def test_a_value_that_other_readers_change_wants_quotes(written, code):
+    problems = Problems()
+    warn_unquoted(node(written), problems)
+    assert [(each.code, each.severity) for each in problems.found] == [(code, Severity.WARNING)]
+    assert f"`{written}` is read as the text it is" in problems.found[0].message
+    warn_unquoted(node(f'"{written}"'), quiet := Problems())
+    assert quiet.found == ()
+
+
+@pytest.mark.parametrize(
+    "written", ["1099", "0", "-5", "1.5", "36201234567", "10.0.0.7", "08:00-18:00", "mon-fri", "nO", "north", ""]
+)
+def test_what_everybody_reads_alike_needs_no_quotes(written):
+    problems = Problems()
+    warn_unquoted(node(written), problems)
+    assert problems.found == ()
+
+
+def test_a_whole_number_with_a_zero_before_it_is_told():
+    problems = Problems()
+    assert whole_number(node("0306"), problems, "`code`") == 306
+    assert [(each.code, each.severity) for each in problems.found] == [("leading_zero", Severity.WARNING)]
+    assert whole_number(node("0"), problems, "`code`") == 0
+    assert len(problems.found) == 1

@@ -190,6 +190,7 @@ def _digits(node: Node, reading: Reading) -> list[Change]:
 
 def _some_digits(node: Node, reading: Reading, what: str, *, empty: bool = False) -> str:
     digits = document.text(node, reading.problems, what, empty=empty)
+    document.warn_unquoted(node, reading.problems)
     if digits is not None and not _NUMBER.fullmatch(digits) and (digits or not empty) and digits != "+":
         reading.problems.add(node.place, f"{what} should be digits, here is `{digits}`", "not_digits")
     return digits or ""
