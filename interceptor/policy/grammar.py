@@ -29,7 +29,8 @@ class Grammar(Struct, frozen=True):
     """The values of one dimension.
 
     ``values`` reads one or more plain values into one condition that holds for any of them; ``tests`` reads the value
-    of each named test; ``whole`` reads all the test keys of one mapping together, where they belong together.
+    of each named test; ``whole`` reads those test keys of one mapping that belong ``together``, or where that is empty,
+    all of them.
     ``plain`` says that the values are texts and not true or false, so that quotes can matter.
     """
 
@@ -38,6 +39,7 @@ class Grammar(Struct, frozen=True):
     tests: Mapping[str, Callable[[Node, Reading], Condition | None]]
     whole: Callable[[Fields, Reading], Condition | None] | None = None
     plain: bool = True
+    together: tuple[str, ...] = ()
 
     def read(self, node: Node, reading: Reading) -> Condition | None:
         """The condition that ``node`` writes, or ``None`` after a problem."""
@@ -77,7 +79,8 @@ class Grammar(Struct, frozen=True):
             reading.problems.add(node.place, message, "empty_mapping")
             return None
         parts: list[Condition | None] = []
-        together = tuple(entry for entry in node.entries if entry[0].value in self.tests)
+        keys = () if self.whole is None else self.together or self.tests
+        together = tuple(entry for entry in node.entries if entry[0].value in keys)
         if self.whole is not None and together:
             parts.append(self.whole(Fields(together, node.place), reading))
         for key, value in node.entries:
@@ -88,7 +91,7 @@ class Grammar(Struct, frozen=True):
                 message = f"unknown test `{name}` in {self.what}{document.nearest(name, known) or _known(known)}"
                 reading.problems.add(key.place, message, "unknown_test")
                 parts.append(None)
-            elif self.whole is None:
+            elif name not in keys:
                 parts.append(self.tests[name](value, reading))
         found = tuple(part for part in parts if part is not None)
         return joined(found) if len(found) == len(parts) else None

@@ -11,11 +11,13 @@ and in the message. A plain value or a list means *is this number*, `exact` the 
 | `country` | belongs to this country: `HU`, `DE`, … |
 | `type` | is in the number plan `fixed_line`, `mobile`, `fixed_line_or_mobile` (where the plan cannot tell), `toll_free`, `premium_rate`, `shared_cost`, `voip`, `personal_number`, `pager`, `uan`, `voicemail`; or `short`, `emergency`, `extension`, `unknown` |
 | `length` | has so many digits, the plus aside: `4`, `3..6`, `12..` (at least), `..6` (at most) |
+| `table` | stands in this table, or begins with an entry that stands for beginnings; with `column` and `is`: in a row that has this value, or one of a list, in that column |
 | `exists` | `true`: the message has such a number at all; `false`: it has none |
 | `not`, `any`, `all` | see above |
 
     when:
       number: {class: [mobile, fixed], country: HU, not: {prefix: "+3690"}}
+      caller: {table: customers, column: tier, is: [gold, platinum]}
 """  # noqa: D400, D415, E501 - a page of the manual
 
 import re
@@ -27,9 +29,21 @@ from msgspec import Struct
 from phonenumbers import SUPPORTED_REGIONS
 
 from interceptor import document
-from interceptor.document import Node, Text
-from interceptor.policy.condition import Condition, Not, Offer, Positions, Probe, Test, any_word, membership, quoted
+from interceptor.document import Fields, Node, Text
+from interceptor.policy.condition import (
+    Condition,
+    Not,
+    Offer,
+    Positions,
+    Probe,
+    Test,
+    any_word,
+    either,
+    membership,
+    quoted,
+)
 from interceptor.policy.grammar import Grammar, Reading
+from interceptor.policy.members import KEYS, KeyOf, Rows, read_rows, table_lookup
 from interceptor.policy.readings import Readings
 from interceptor.policy.spans import Span, any_span, read_spans
 from interceptor.policy.texts import by_length, shortest
@@ -248,6 +262,40 @@ class NumberLength(Struct, frozen=True):
         return told_number(facts, self.party, lambda number: f"length {length_of(number)}")
 
 
+class NumberInTable(Struct, frozen=True):
+    """The number leads to one of ``rows`` of a table: itself, or the longest of its beginnings that stands there."""
+
+    party: Party
+    rows: Rows
+
+    def test(self, _readings: Readings) -> Test:
+        hold = self.rows.hold
+        if self.party == "caller":
+            return lambda facts: (number := facts.caller) is not None and hold(number.canonical)
+        return lambda facts: (number := facts.number) is not None and hold(number.canonical)
+
+    def offer(self) -> Offer | None:
+        lookup = table_lookup(self.party, self.rows, _KEYS_OF[self.party])
+        return Offer(tuple((lookup, key) for key in self.rows.found_by()))
+
+    def expects(self) -> str:
+        return f"{self.party} {self.rows.expects()}"
+
+    def sees(self, facts: Facts, _readings: Readings) -> str:
+        return told_number(facts, self.party, lambda number: self.rows.seen(number.canonical))
+
+
+def _canonical_number(facts: Facts) -> str | None:
+    return None if facts.number is None else facts.number.canonical
+
+
+def _canonical_caller(facts: Facts) -> str | None:
+    return None if facts.caller is None else facts.caller.canonical
+
+
+_KEYS_OF: Final[dict[Party, KeyOf]] = {"number": _canonical_number, "caller": _canonical_caller}
+
+
 class NumberExists(Struct, frozen=True):
     """The message has such a number."""
 
@@ -309,6 +357,10 @@ def read_number_test(node: Node, reading: Reading, party: Party) -> Condition | 
         there = document.boolean(nodes[0], reading.problems, f"`exists` of {what}")
         return NumberExists(party) if there else Not(NumberExists(party))
 
+    def table(node: Fields, reading: Reading) -> Condition | None:
+        rows = read_rows(node, reading, what, numbers=True)
+        return either(tuple(NumberInTable(party, each) for each in rows)) if rows else None
+
     readers = {
         "exact": exact,
         "prefix": prefix,
@@ -317,12 +369,13 @@ def read_number_test(node: Node, reading: Reading, party: Party) -> Condition | 
         "type": number_type,
         "length": length,
         "exists": exists,
+        **dict.fromkeys(KEYS, exact),  # read by ``table``, together
     }
     tests = {
         name: Grammar(f"`{name}` of {what}", reader, {}, plain=name != "exists").read
         for name, reader in readers.items()
     }
-    return Grammar(what, exact, tests).read(node, reading)
+    return Grammar(what, exact, tests, table, together=KEYS).read(node, reading)
 
 
 def _number(node: Text, reading: Reading, what: str) -> str | None:

@@ -8,6 +8,9 @@ them*; a mapping may name other tests, and all that it names must hold:
 | `exact` | is this, letter case included |
 | `prefix`, `suffix`, `contains` | begins with, ends with, has inside this |
 | `regex` | has a part that fits ([RE2](https://github.com/google/re2/wiki/Syntax)); `^` and `$` mean begin and end |
+| `range` | is a decimal number in this span: `1..100`, `0.5..` (at least), `..-1` (at most), `7` |
+| `length` | has so many characters: `4`, `3..6`, `12..` (at least), `..6` (at most) |
+| `table` | stands in this table; in a table of numbers, it is a number that stands there or begins with an entry that stands for beginnings; with `column` and `is`: in a row that has this value, or one of a list, in that column |
 | `exists` | `true`: is there, even if empty; `false`: is not there |
 | `not`, `any`, `all` | see above |
 
@@ -16,10 +19,11 @@ Each takes one value or a list, and a list means *any of*. A text that is not th
 
     when:
       Recipient: {prefix: "+3620", not: {suffix: ["00", "99"]}}
-      Message: {regex: "(?i)lottery|you won"}
-"""  # noqa: D400, D415 - a page of the manual
+      Message: {regex: "(?i)lottery|you won", length: 1..160}
+      parameters: {RingTime: {range: 5..60}}
+"""  # noqa: D400, D415, E501 - a page of the manual
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
 from msgspec import Struct
@@ -40,9 +44,11 @@ from interceptor.policy.condition import (
     quoted,
 )
 from interceptor.policy.grammar import Grammar, Reading
+from interceptor.policy.members import KEYS, KeyOf, Rows, read_rows, table_lookup
 from interceptor.policy.patterns import LinearPattern, read_pattern
 from interceptor.policy.readings import Readings
-from interceptor.values import Facts
+from interceptor.policy.spans import Span, any_span, decimal, read_spans
+from interceptor.values import Facts, Number
 
 Part = Literal["values", "headers"]
 
@@ -67,6 +73,13 @@ class TextField(Struct, frozen=True, eq=False):
     def told(self) -> str:
         """What to call it."""
         return f"{'header' if self.part == 'headers' else 'parameter'} {self.written or self.name}"
+
+    def text_of(self) -> KeyOf:
+        """What reads it out of a message."""
+        name = self.name
+        if self.part == "headers":
+            return lambda facts: facts.headers.get(name)
+        return lambda facts: facts.values.get(name)
 
     def wants(self, test: str, values: tuple[str, ...]) -> str:
         """What a test on it expects."""
@@ -241,6 +254,89 @@ class TextFits(Struct, frozen=True):
         return self.field.sees(facts)
 
 
+class TextRange(Struct, frozen=True):
+    """The text is a decimal number that lies in one of ``spans``."""
+
+    field: TextField
+    spans: tuple[Span, ...]
+
+    def test(self, _readings: Readings) -> Test:
+        text_of, spans = self.field.text_of(), self.spans
+
+        def fits(facts: Facts) -> bool:
+            number = decimal(text_of(facts) or "")
+            return number is not None and any(span.holds(number) for span in spans)
+
+        return fits
+
+    def offer(self) -> Offer | None:
+        return None
+
+    def expects(self) -> str:
+        return f"{self.field.told()} range {any_span(self.spans)}"
+
+    def sees(self, facts: Facts, _readings: Readings) -> str:
+        return self.field.sees(facts)
+
+
+class TextLength(Struct, frozen=True):
+    """The length of the text, in characters, lies in one of ``spans``."""
+
+    field: TextField
+    spans: tuple[Span, ...]
+
+    def test(self, _readings: Readings) -> Test:
+        text_of, spans = self.field.text_of(), self.spans
+
+        def fits(facts: Facts) -> bool:
+            text = text_of(facts)
+            return text is not None and any(span.holds(len(text)) for span in spans)
+
+        return fits
+
+    def offer(self) -> Offer | None:
+        return None
+
+    def expects(self) -> str:
+        return f"{self.field.told()} length {any_span(self.spans)}"
+
+    def sees(self, facts: Facts, _readings: Readings) -> str:
+        text = self.field.text_of()(facts)
+        return (
+            self.field.sees(facts) if text is None or self.field.secret else f"{self.field.told()} length {len(text)}"
+        )
+
+
+class TextInTable(Struct, frozen=True):
+    """The text leads to one of ``rows`` of a table; in a table of numbers, the number that it is."""
+
+    field: TextField
+    rows: Rows
+    number: Callable[[str], Number]
+
+    def test(self, _readings: Readings) -> Test:
+        key_of, hold = self._key_of(), self.rows.hold
+        return lambda facts: (key := key_of(facts)) is not None and hold(key)
+
+    def offer(self) -> Offer | None:
+        lookup = table_lookup(self.field, self.rows, self._key_of())
+        return Offer(tuple((lookup, key) for key in self.rows.found_by()))
+
+    def expects(self) -> str:
+        return f"{self.field.told()} {self.rows.expects()}"
+
+    def sees(self, facts: Facts, _readings: Readings) -> str:
+        key = self._key_of()(facts)
+        there = self.field.sees(facts)
+        return there if key is None or self.field.secret else f"{there} ({self.rows.seen(key)})"
+
+    def _key_of(self) -> KeyOf:
+        text_of, number = self.field.text_of(), self.number
+        if not self.rows.table.numbers:
+            return text_of
+        return lambda facts: None if (text := text_of(facts)) is None else number(text).canonical
+
+
 class TextExists(Struct, frozen=True):
     """The text is there."""
 
@@ -281,7 +377,7 @@ def read_fields(node: Node, reading: Reading, part: Part, what: str) -> Conditio
     return joined(found) if found and len(found) == len(parts) else None
 
 
-TESTS: Final = ("exact", "prefix", "suffix", "contains", "regex", "exists")
+TESTS: Final = ("exact", "prefix", "suffix", "contains", "regex", "range", "length", "exists")
 
 
 def read_text_test(node: Node, reading: Reading, field: TextField, what: str) -> Condition | None:
@@ -293,8 +389,13 @@ def read_text_test(node: Node, reading: Reading, field: TextField, what: str) ->
     def named(name: str) -> Grammar:
         return _grammar_of(name, field, f"`{name}` of {what}")
 
-    tests = {name: named(name).read for name in TESTS}
-    return Grammar(what, values, tests).read(node, reading)
+    def table(node: Fields, reading: Reading) -> Condition | None:
+        rows = read_rows(node, reading, what, numbers=False)
+        number = reading.context.number
+        return either(tuple(TextInTable(field, each, number) for each in rows)) if rows else None
+
+    tests = {name: named(name).read for name in (*TESTS, *KEYS)}
+    return Grammar(what, values, tests, table, together=KEYS).read(node, reading)
 
 
 def _grammar_of(test: str, field: TextField, what: str) -> Grammar:
@@ -308,6 +409,9 @@ def _grammar_of(test: str, field: TextField, what: str) -> Grammar:
             if len(there) > 1:
                 problems.add(nodes[1].place, f"{what} takes one value", "one_value")
             return TextExists(field) if there[0] else Not(TextExists(field))
+        if test in ("range", "length"):
+            spans = read_spans(nodes, reading, what, counts=test == "length")
+            return (TextRange if test == "range" else TextLength)(field, spans) if spans else None
         if "" in words:
             problems.add(nodes[words.index("")].place, f"{what} is empty, every text fits that", "empty_test")
             return None

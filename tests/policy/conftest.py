@@ -42,6 +42,19 @@ CONTEXT = Context(
 )
 
 
+TABLES = (
+    Source("tables/customers.csv", b"number,tier\n+36201234567,gold\n+3630*,silver\n+36301*,gold\n1001,\n"),
+    Source("tables/blocked.txt", b"+3690*\n+4915112345678\n1002\n"),
+    Source("tables/tenants.csv", b"tenant,plan\na,gold\nab,silver\n"),
+    Source("tables/words.txt", b"ab\nabc\n"),
+)
+
+
+@pytest.fixture(scope="session")
+def tables():
+    return TABLES
+
+
 @pytest.fixture(scope="session")
 def context():
     return CONTEXT
@@ -53,7 +66,7 @@ def compiled():
 
     def compile_texts(*texts, context=CONTEXT):
         sources = [Source(f"{index}.yaml", text.encode()) for index, text in enumerate(texts)]
-        return compile_policy(sources, context)
+        return compile_policy([*sources, *TABLES], context)
 
     return compile_texts
 

@@ -11,11 +11,11 @@ FILES = sorted((Path(__file__).parent / "bad").glob("*.bad.yaml"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name.removesuffix(".bad.yaml"))
-def test_a_defect_is_told_once_where_it_stands(path, context):
+def test_a_defect_is_told_once_where_it_stands(path, context, tables):
     data = path.read_bytes()
     expected = data.partition(b"\n")[0].decode("utf-8", "replace").removeprefix("# ")
     with pytest.raises(ProblemsError) as caught:
-        compile_policy([Source("", data)], context)
+        compile_policy([Source("", data), *tables], context)
     assert [str(problem).removeprefix(":") for problem in caught.value.problems] == [expected]
 
 

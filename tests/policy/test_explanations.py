@@ -11,12 +11,12 @@ NEW_YEAR = 1704067200.0  # Monday 2024-01-01 00:00 UTC, 01:00 in Budapest
 
 
 @pytest.fixture(scope="module")
-def told(context, facts):
+def told(context, tables, facts):
     """The words of a `when`: what it expects, and what it sees in a message."""
 
     def tell(when, **given):
         text = f"rules: [{{name: it, on: command, when: {when}, tag: seen}}]"
-        rules, problems = read_policy([Source("it.yaml", text.encode())], context)
+        rules, problems = read_policy([Source("it.yaml", text.encode()), *tables], context)
         assert [problem for problem in problems if problem.severity is Severity.ERROR] == []
         condition = rules[0].when
         return condition.expects(), condition.sees(facts(**given), Readings())
@@ -41,6 +41,17 @@ def told(context, facts):
         ("{number: {country: DE}}", {"number": "1001"}, "number country DE", "1001 (no country)"),
         ("{caller: {exists: true}}", {}, "a caller", "no caller"),
         ("{number: {type: [voip, extension]}}", {"number": "1001"}, "number type voip or extension", "1001 (extension)"),
+        ("{number: {table: blocked}}", {"number": "+3690123"}, "number in table blocked", "+3690123 (in table blocked)"),
+        ("{number: {table: blocked}}", {"number": "1001"}, None, "1001 (not in table blocked)"),
+        ("{caller: {table: customers, column: tier, is: [gold, tin]}}", {"caller": "+36302"}, "caller in table customers with tier `gold` or `tin`", "+36302 (in table customers with tier `silver`)"),
+        ("{caller: {table: customers, column: tier, is: gold}}", {}, None, "no caller"),
+        ("{Recipient: {table: words}}", {"values": {"recipient": "a"}}, "parameter Recipient in table words", "parameter Recipient `a` (not in table words)"),
+        ("{Recipient: {table: words}}", {}, None, "no parameter Recipient"),
+        ("{parameters: {password: {table: words}}}", {"values": {"password": "a"}}, None, "parameter password that is not shown"),
+        ("{parameters: {password: {length: 9..}}}", {"values": {"password": "a"}}, None, "parameter password that is not shown"),
+        ("{Message: {range: [1..9, 0.5]}}", {"values": {"message": "x"}}, "parameter Message range 1..9 or 0.5", "parameter Message `x`"),
+        ("{Message: {length: 160..}}", {"values": {"message": "xyz"}}, "parameter Message length 160..", "parameter Message length 3"),
+        ("{Message: {length: 160..}}", {}, None, "no parameter Message"),
         ("{number: {length: [4, 6..]}}", {"number": "+36123"}, "number length 4 or 6..", "+36123 (length 5)"),
         ("{caller: {length: ..6}}", {}, "caller length ..6", "no caller"),
         ("{CallerID: '7'}", {"values": {"callerid": ""}}, "parameter CallerID `7`", "parameter CallerID ``"),

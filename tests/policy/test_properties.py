@@ -18,7 +18,20 @@ from interceptor.values import Facts, Kind, Number, NumberClass, ProblemsError, 
 NUMBERS = ("1001", "1002", "+36201234567", "+36901234567", "+4915112345678", "112", "+36", "")
 APPS = ("", "crm", "marketing", "switchboard")
 SOURCES = ("10.0.0.7", "10.1.0.1", "::ffff:10.0.0.7", "2001:db8::1", "rubbish")
-TEXTS = ("", "a", "ab", "abc", "b")
+TEXTS = ("", "a", "ab", "abc", "b", "7", "-5", "1002")
+ROWS = {
+    "customers": {"+36201234567": "gold", "+3630*": "silver", "+36301*": "gold", "1001": ""},
+    "blocked": {"+3690*": "", "+4915112345678": "", "1002": ""},
+    "tenants": {"a": "gold", "ab": "silver"},
+    "words": {"ab": "", "abc": ""},
+}
+COLUMNS = {"customers": "number,tier", "tenants": "tenant,plan"}
+TABLES = [
+    Source(f"tables/{name}.csv", "\n".join([COLUMNS[name], *(",".join(row) for row in rows.items())]).encode())
+    if name in COLUMNS
+    else Source(f"tables/{name}.txt", "\n".join(rows).encode())
+    for name, rows in ROWS.items()
+]
 HEAD = "rules:\n"
 
 number_tests = st.one_of(
@@ -36,9 +49,18 @@ number_tests = st.one_of(
             "length": st.sampled_from(("4", "3..4", "11..", "..4", "10..13", ["4", "11"])),
             "exists": st.sampled_from(("true", "false")),
             "not": st.sampled_from(NUMBERS[:4]),
+            "table": st.sampled_from(("customers", "blocked", ["customers", "blocked"])),
         },
     ).filter(bool),
 )
+with_column = st.fixed_dictionaries(
+    {
+        "table": st.just("customers"),
+        "column": st.just("tier"),
+        "is": st.one_of(st.sampled_from(("gold", "silver", "tin", "")), st.just(["gold", "silver"])),
+    }
+)
+number_tests = st.one_of(number_tests, number_tests, with_column)
 text_tests = st.one_of(
     st.sampled_from(TEXTS),
     st.fixed_dictionaries(
@@ -50,8 +72,12 @@ text_tests = st.one_of(
             "contains": st.lists(st.sampled_from(TEXTS[1:]), min_size=1, max_size=3),
             "regex": st.sampled_from(("^a", "b$", "[ac]")),
             "exists": st.sampled_from(("true", "false")),
+            "range": st.sampled_from(("1..9", "..0", "7", ["7..", "-5"])),
+            "length": st.sampled_from(("1", "..1", "2..3", ["0", "3.."])),
+            "table": st.sampled_from(("words", "tenants", ["tenants", "blocked"])),
         },
     ).filter(bool),
+    with_column.map(lambda rows: rows | {"table": "tenants", "column": "plan"}),
 )
 DIMENSIONS = {
     "app": st.one_of(
@@ -142,7 +168,8 @@ def messages(context):
 
 def compiled(written, context):
     named = [{"name": f"rule {index}", **rule} for index, rule in enumerate(written)]
-    return compile_policy([Source("p.yaml", json.dumps({"rules": named}).encode() if named else b"")], context)
+    rules = Source("p.yaml", json.dumps({"rules": named}).encode() if named else b"")
+    return compile_policy([rules, *TABLES], context)
 
 
 def naive(written, policy, facts, default):
@@ -199,6 +226,9 @@ def asked(test, value, one):
         return any(asked(inner, value, one) for inner in test)
     if not isinstance(test, dict):
         return one("exact", test, value)
+    if "column" in test:
+        wanted = test["is"] if isinstance(test["is"], list) else [test["is"]]
+        return value is not None and row(test["table"], value) in wanted
     return all(
         not asked(inner, value, one)
         if name == "not"
@@ -209,6 +239,15 @@ def asked(test, value, one):
     )
 
 
+def row(table, value):
+    """The value in the row of a table, `None` where none fits."""
+    key = value.canonical if isinstance(value, Number) else value
+    rows = ROWS[table]
+    fitting = [entry for entry in rows if entry.endswith("*") and key.startswith(entry[:-1])]
+    found = key if key in rows else max(fitting, key=len, default=None)
+    return None if found is None else rows[found]
+
+
 def text_test(name, word, value):
     tests = {
         "exact": lambda: value == word,
@@ -216,6 +255,9 @@ def text_test(name, word, value):
         "suffix": lambda: value.endswith(word),
         "contains": lambda: word in value,
         "regex": lambda: re.search(word, value) is not None,
+        "range": lambda: value.lstrip("-").isdigit() and spanned(word, int(value)),
+        "length": lambda: spanned(word, len(value)),
+        "table": lambda: row(word, value) is not None,
     }
     return value is not None and tests[name]()
 
@@ -228,6 +270,7 @@ def number_test(name, word, value):
         "country": lambda: value.country == word,
         "type": lambda: value.number_type.value == word,
         "length": lambda: spanned(word, len(value.canonical.lstrip("+"))),
+        "table": lambda: row(word, value) is not None,
     }
     return value is not None and tests[name]()
 
