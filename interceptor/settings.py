@@ -109,7 +109,8 @@ class App(Struct, frozen=True):
     """A business application, how we know it, and where it wants its notifications.
 
     With ``sources`` and ``username`` both given, both must hold. ``urls`` maps notification names to addresses of their
-    own; ``url`` takes the rest. ``fallback`` is what a caller hears when the app does not answer.
+    own; ``url`` takes the rest. ``fallback`` is what a caller hears when the app does not answer. ``callbacks`` are the
+    hosts and networks where it may send the PBX; ``None`` means those of its own addresses.
     """
 
     name: str
@@ -120,6 +121,7 @@ class App(Struct, frozen=True):
     urls: dict[str, Url] = field(default_factory=dict)
     cluster: str | None = None
     fallback: tuple[Verb, ...] = ()
+    callbacks: tuple[str, ...] | None = None
 
 
 class Subscription(Struct, frozen=True):
@@ -228,6 +230,17 @@ class PolicySettings(Struct, frozen=True):
     watch: bool = True
 
 
+class ExplainSettings(Struct, frozen=True):
+    """Which exchanges each worker keeps, so that they can be explained: at most ``keep``, the newest.
+
+    ``sample`` is the share of all exchanges, from 0 to 1; ``denied`` says that every denied one is kept beside them.
+    """
+
+    denied: bool = True
+    sample: float = 0.01
+    keep: int = 1000
+
+
 class Ground(Struct, frozen=True):
     """What rules stand on: the names they may use, the number plan, the clock. Settings have all of it, and more."""
 
@@ -262,3 +275,4 @@ class Settings(Struct, frozen=True):
     headers: ForwardHeaders = ForwardHeaders()
     pass_ambiguous: bool = False
     policy: PolicySettings = PolicySettings()
+    explain: ExplainSettings = ExplainSettings()

@@ -1,5 +1,6 @@
 """Readers of values that something else knows: countries, time zones, commands, notifications, certificates, verbs."""
 
+import re
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
@@ -118,6 +119,22 @@ def callback_path(node: Node, read: Reading, path: str) -> str | None:
         return written
     read.problems.add(node.place, f"`{path}` should begin with `/` and have no `?`, here is `{written}`", "bad_path")
     return None
+
+
+_SHARE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*%")
+
+
+def share(node: Node, read: Reading, path: str) -> float | None:
+    """A share of all: ``1%``, ``0.1%``; as a number from 0 to 1."""
+    written = text(node, read, path)
+    if written is None:
+        return None
+    found = _SHARE.fullmatch(written.strip())
+    if found is None or float(found[1]) > 100:
+        message = f"`{path}` should be a share such as `1%`, at most `100%`, here is `{written}`"
+        read.problems.add(node.place, message, "not_a_share")
+        return None
+    return float(found[1]) / 100
 
 
 def fallback(node: Node, read: Reading, path: str) -> tuple[Verb, ...]:

@@ -35,6 +35,7 @@ from interceptor.settings import (
     Cluster,
     ColdStart,
     Durability,
+    ExplainSettings,
     ForwardHeaders,
     Ground,
     JournalSettings,
@@ -131,6 +132,7 @@ def _settings(values: dict[str, Any], base: Path) -> Settings:
         headers=values.get("headers", ForwardHeaders()),
         pass_ambiguous=values.get("pass_ambiguous", False),
         policy=values.get("policy", PolicySettings()),
+        explain=values.get("explain", ExplainSettings()),
     )
 
 
@@ -289,6 +291,7 @@ LIMITS: Table = {
     "xml_depth": whole(4, 1024),
     "outbox": whole(0, 10_000_000),
 }
+EXPLAIN: Table = {"denied": truth, "sample": known.share, "keep": whole(0, 1_000_000)}
 HEADERS: Table = {"via": truth, "forwarded_for": truth, "exchange": truth}
 MASKING: Table = {"numbers": whole(0, 15), "dtmf": truth}
 JOURNAL: Table = {
@@ -323,6 +326,7 @@ SETTINGS: Table = {
     "timeouts": _struct(Timeouts, TIMEOUTS),
     "limits": _struct(Limits, LIMITS),
     "headers": _struct(ForwardHeaders, HEADERS),
+    "explain": _struct(ExplainSettings, EXPLAIN),
     "pass_ambiguous": truth,
     "journal": _journal,
 }
@@ -343,6 +347,7 @@ def _keys() -> Iterator[str]:
         "policy": POLICY,
         "limits": LIMITS,
         "headers": HEADERS,
+        "explain": EXPLAIN,
         "journal": JOURNAL,
         "journal.masking": MASKING,
     }

@@ -8,6 +8,7 @@ A trace is made for people, when they ask. It costs a thousand decisions.
 """
 
 import itertools
+import re
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 
@@ -86,6 +87,7 @@ class HiddenError(Exception):
 Watch = Callable[[Rule, int, bool], None]
 """Told each outcome of a condition: the rule, which of its atoms (in the order of :func:`atoms`), whether it held."""
 
+_SHORTEST_ANYWHERE = 6
 BY_POLICY = frozenset({"rule", "default"})
 
 
@@ -218,7 +220,7 @@ class Tracer:
         expected = condition.expects()
         if shown is not None:
             # A rule that names the very number or word that is hidden must not tell it either.
-            expected = _scrubbed(expected, hidden_texts(facts, shown))
+            expected = scrubbed(expected, facts, shown)
         try:
             return Because(expected, condition.sees(shown or facts, self._readings))
         except HiddenError:
@@ -292,10 +294,15 @@ def hidden_texts(facts: Facts, shown: Facts) -> Mapping[str, str]:
     return found
 
 
-def _scrubbed(text: str, hidden: Mapping[str, str]) -> str:
-    for needle in sorted(hidden, key=len, reverse=True):
-        if needle:
+def scrubbed(text: str, facts: Facts, shown: Facts) -> str:
+    """``text`` with everything replaced that stands in ``facts`` and is not ``shown``."""
+    hidden = hidden_texts(facts, shown)
+    for needle in sorted(filter(None, hidden), key=len, reverse=True):
+        if len(needle) >= _SHORTEST_ANYWHERE:
             text = text.replace(needle, hidden[needle])
+        elif needle in text:  # "1" is everywhere: a short text counts where it stands alone
+            alone = re.compile(rf"(?<!\w){re.escape(needle)}(?!\w)")
+            text = hidden[needle].join(alone.split(text))
     return text
 
 
@@ -332,5 +339,6 @@ __all__ = [
     "action_key",
     "atoms",
     "hidden_texts",
+    "scrubbed",
     "trace",
 ]

@@ -1,0 +1,184 @@
+"""A message that somebody writes down goes the way of a live one: into bytes, and through the pipeline.
+
+For ``interceptor explain`` and for test cases. Nothing here decides: a command and a notification become the request
+that would have come and go through :meth:`Pipeline.begin`; a verb is read as one in an answer is.
+
+Where a message names its app, nobody is asked for a password: it is taken for that app's.
+"""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from interceptor.audit.record import ChangedParameter, DecisionRecord, Recorder
+from interceptor.identity import Identifier
+from interceptor.pipeline import Answer, Arrival, Opened, Pipeline, differences, names_of
+from interceptor.policy import RuleSet
+from interceptor.settings import App, Masking, Settings, Subscription
+from interceptor.values import Decision, Facts, Kind, Verb
+from interceptor.wire import knowledge, ozml
+from interceptor.wire.numbers import NumberReader
+from interceptor.wire.parameters import decode, encode
+
+LISTENER = "rehearsal"
+LOOPBACK = "127.0.0.1"
+_WHOLE = Masking(numbers=None, dtmf=False)
+_KEY = b"rehearsal"  # keys the digests of passwords that are compared here and nowhere else
+_FORM = {"content-type": "application/x-www-form-urlencoded"}
+
+
+class Message(Struct, frozen=True, kw_only=True):
+    """A message as a person writes it. ``at`` is Unix time in seconds.
+
+    ``app`` of ``None`` is found out as for a live message; ``""`` is a sender that no app is. ``source`` of ``None`` is
+    an address of the app, or of this machine. ``target`` is a request target that is sent as it stands.
+    """
+
+    kind: Kind
+    name: str
+    parameters: tuple[tuple[str, str], ...] = ()
+    app: str | None = None
+    source: str | None = None
+    headers: Mapping[str, str] = {}
+    method: str = "GET"
+    path: str = "/"
+    target: bytes | None = None
+    body: bytes = b""
+    at: float = 0.0
+
+
+class Rehearsed(Struct, frozen=True):
+    """What a message came to: the decision, what the rules changed, what the sender hears from us (if it does)."""
+
+    facts: Facts
+    decision: Decision
+    changes: tuple[ChangedParameter, ...]
+    answer: bytes | None
+    record: DecisionRecord
+
+    def values(self) -> dict[str, str]:
+        """The parameters as they leave, their names in lower case."""
+        values = dict(self.facts.values)
+        for change in self.changes:
+            name = change.name.lower()
+            if change.after is None:
+                values.pop(name, None)
+            else:
+                values[name] = change.after
+        return values
+
+
+class Rehearsal:
+    """Puts messages through the pipeline of these settings and rules. Belongs to one thread."""
+
+    def __init__(self, settings: Settings, rules: RuleSet, masking: Masking = _WHOLE) -> None:
+        self._settings = settings
+        self._rules = rules
+        self._recorder = Recorder(LISTENER, masking)
+        self._numbers = NumberReader(settings.country, settings.extensions)
+        self._pipelines: dict[str | None, Pipeline] = {}
+
+    def begin_anew(self) -> None:
+        """Forget what was sent before: limits count from here."""
+        self._pipelines.clear()
+
+    def send(self, message: Message, exchange: str = "") -> Rehearsed:
+        """What becomes of one message."""
+        if message.kind is Kind.VERB:
+            return self._judge(message, exchange)
+        return of_opened(self._pipeline(message.app).begin(self._arrival(message, exchange)))
+
+    def _judge(self, message: Message, exchange: str) -> Rehearsed:
+        """A verb, read as one in the answer of its app."""
+        written = Verb(message.name, message.parameters)
+        verb = (ozml.decode_verbs(ozml.encode_verbs((written,))) or (written,))[0]
+        values, _ = ozml.values_of(verb)
+        known = knowledge.verb(verb.name)
+        reads = known or knowledge.unknown(Kind.VERB)
+        facts = Facts(
+            Kind.VERB,
+            known.name if known is not None else verb.name,
+            message.app or "",
+            message.source or self.source_of(message.app),
+            self._numbers.dialled(reads, values),
+            self._numbers.calling(reads, values),
+            values,
+            {},
+            message.at,
+        )
+        decision = self._rules.decide(facts)
+        changes: tuple[ChangedParameter, ...] = ()
+        if decision.changes:
+            after = decode(_form(tuple(values.items()))).changed(decision.changes).values
+            changes = differences(decision, values, after)
+        names = names_of(known)
+        record = self._recorder.decision(
+            exchange,
+            message.at,
+            LISTENER,
+            facts,
+            decision,
+            secrets=names.secrets,
+            dtmf=names.dtmf,
+            numbers=names.numbers,
+            changes=changes,
+        )
+        return Rehearsed(facts, decision, changes, None, record)
+
+    def _pipeline(self, app: str | None) -> Pipeline:
+        pipeline = self._pipelines.get(app)
+        if pipeline is None:
+            settings = self._settings
+            if app is None:
+                identifier = Identifier(settings.apps.values(), _KEY)
+            else:
+                identifier = _Known(app)
+                subscriptions = (Subscription(app),) if app else ()
+                settings = replace(settings, subscriptions=subscriptions)
+            pipeline = self._pipelines[app] = Pipeline(settings, self._rules, self._recorder, identifier)
+        return pipeline
+
+    def _arrival(self, message: Message, exchange: str) -> Arrival:
+        headers = {name.lower(): value for name, value in message.headers.items()}
+        method, body, target = message.method, message.body, message.target
+        if target is None:
+            naming = "command" if message.kind is Kind.COMMAND else "NotificationName"
+            form = _form(((naming, message.name), *message.parameters))
+            path = message.path.encode("utf-8", "surrogateescape")
+            if message.kind is Kind.COMMAND and method == "GET":
+                target = path + b"?" + form
+            else:
+                method, target, body = "POST", path, form
+                headers = _FORM | headers
+        source = message.source or self.source_of(message.app)
+        return Arrival(exchange, LISTENER, message.kind, source, method, target, headers, body, message.at)
+
+    def source_of(self, app: str | None) -> str:
+        """An address that the app may come from."""
+        known: App | None = self._settings.apps.get(app or "")
+        if known is None or not known.sources:
+            return LOOPBACK
+        return str(known.sources[0].network_address)
+
+
+class _Known(Identifier):
+    """Knows the sender already."""
+
+    def __init__(self, app: str) -> None:
+        super().__init__((), _KEY)
+        self._app = app
+
+    def identify(self, source: str, username: str | None, password: str | None, now: float) -> str:
+        del source, username, password, now
+        return self._app
+
+
+def of_opened(opened: Opened) -> Rehearsed:
+    """What a message came to, of an exchange that the pipeline has opened."""
+    answer = opened.plan.body if isinstance(opened.plan, Answer) else None
+    return Rehearsed(opened.facts, opened.decision, opened.changes, answer, opened.record)
+
+
+def _form(pairs: tuple[tuple[str, str], ...]) -> bytes:
+    return b"&".join(encode(name) + b"=" + encode(value) for name, value in pairs)
