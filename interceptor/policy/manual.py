@@ -7,7 +7,7 @@ import sys
 from types import ModuleType
 from typing import Final
 
-from interceptor.policy import actions, matchers, names, numbers, placeholders, rules, texts, verbs, when
+from interceptor.policy import actions, columns, matchers, names, numbers, placeholders, rules, texts, verbs, when
 
 _HEAD: Final = """# Writing rules
 
@@ -28,7 +28,7 @@ def manual() -> str:
         *_pages(rules, names, when),
         *_pages(*matchers.LIST, numbers, texts),
         _ACTIONS,
-        *_pages(*actions.LIST, verbs, placeholders),
+        *_pages(*actions.LIST, verbs, placeholders, columns),
     ]
     return "\n\n".join(page.strip() for page in pages) + "\n"
 

@@ -96,6 +96,10 @@ class Pattern(Struct, frozen=True):
     pieces: tuple[str | Gap, ...]
     address: bool = False
 
+    def whole(self, instead: str) -> str:
+        """The text with ``instead`` in place of every value: what it is for every message."""
+        return "".join(piece if isinstance(piece, str) else instead or piece.instead for piece in self.pieces)
+
     def fill(self, facts: Facts, write: Callable[[str], str] = str) -> str:
         """The text for one message; ``write`` makes a message's value harmless for where it goes."""
         write = into_url if self.address else write

@@ -7,8 +7,13 @@ nothing.
 | written | goes to |
 | --- | --- |
 | `pbx-marketing` or `{cluster: pbx-marketing}` | this cluster of `config.yaml` |
+| `{table: lcr, column: cluster}` | the cluster that a [table](#values-out-of-tables) names for the number dialled |
 | `{app: crm}` | this app of `config.yaml`, at the URL it has there |
 | `{url: "http://10.0.0.9:8001/pbx"}` | this address |
+
+`{cluster: {table: …, column: …, by: …}}` and `{app: {table: …, column: …, by: …}}` look clusters and apps up by
+something else. Every name in such a column is checked when the rules are loaded; where the table has no row for a
+message, the message is not rerouted by this rule. The query of a `url` may hold placeholders.
 
     - name: marketing-has-its-own-pbx
       on: command
@@ -25,22 +30,61 @@ from msgspec import Struct
 from interceptor import document
 from interceptor.document import Fields, Node, Text
 from interceptor.policy.actions.outcome import Outcome
+from interceptor.policy.columns import KEYS, Column, check_column, read_column
 from interceptor.policy.grammar import Reading
-from interceptor.values import Kind, Target, ToApp, ToCluster, ToUrl
+from interceptor.policy.placeholders import Pattern, read_address
+from interceptor.values import Facts, Kind, Target, ToApp, ToCluster, ToUrl
 
 KEY: Final = "reroute"
 _COMMANDS: Final = frozenset((Kind.COMMAND,))
 _NOTIFICATIONS: Final = frozenset((Kind.NOTIFICATION,))
 
 
+class ClusterColumn(Struct, frozen=True):
+    """The cluster that a table names."""
+
+    column: Column
+
+    def target(self, facts: Facts) -> Target | None:
+        """Where one message goes."""
+        name = self.column.of(facts)
+        return ToCluster(name) if name else None
+
+
+class AppColumn(Struct, frozen=True):
+    """The app that a table names."""
+
+    column: Column
+
+    def target(self, facts: Facts) -> Target | None:
+        """Where one message goes."""
+        name = self.column.of(facts)
+        return ToApp(name) if name else None
+
+
+class UrlPattern(Struct, frozen=True):
+    """An address with values of the message in its query."""
+
+    pattern: Pattern
+
+    def target(self, facts: Facts) -> Target | None:
+        """Where one message goes."""
+        return ToUrl(self.pattern.fill(facts))
+
+
+Written = Target | ClusterColumn | AppColumn | UrlPattern
+"""Where a rule sends messages: always to the same target, or to one that depends on the message."""
+_FIXED: Final = (ToCluster, ToApp, ToUrl)
+
+
 class Reroute(Struct, frozen=True):
     """Send the message to this target."""
 
-    target: Target
+    target: Written
 
     @property
     def kinds(self) -> frozenset[Kind]:
-        return _COMMANDS if isinstance(self.target, ToCluster) else _NOTIFICATIONS
+        return _COMMANDS if isinstance(self.target, ToCluster | ClusterColumn) else _NOTIFICATIONS
 
     @property
     def ends(self) -> bool:
@@ -48,52 +92,79 @@ class Reroute(Struct, frozen=True):
 
     @property
     def varies(self) -> bool:
-        return False
+        return not isinstance(self.target, _FIXED)
 
     def act(self, outcome: Outcome) -> None:
         if outcome.target is None:
-            outcome.target = self.target
+            target = self.target
+            outcome.target = target if isinstance(target, _FIXED) else target.target(outcome.facts)
 
 
 def read(node: Node, reading: Reading) -> Reroute | None:
     """The action under ``reroute``."""
-    problems, context = reading.problems, reading.context
+    target = read_target(node, reading, f"`{KEY}`")
+    return None if target is None else Reroute(target)
+
+
+def read_target(node: Node, reading: Reading, what: str) -> Written | None:
+    """Where ``node`` sends messages, or ``None`` after a problem; a word alone is a cluster."""
+    problems = reading.problems
     if isinstance(node, Text):
-        return _to_cluster(node, reading)
-    entries = document.fields(node, ("cluster", "app", "url"), problems, "`reroute`").entries
+        return _to_cluster(node, reading, what)
+    if isinstance(node, Fields) and any(key.value in KEYS for key, _ in node.entries):
+        return _to_cluster(node, reading, what)
+    entries = document.fields(node, ("cluster", "app", "url"), problems, what).entries
     if not isinstance(node, Fields):
         return None
     if len(entries) != 1:
-        problems.add(node.place, "`reroute` should have one of `cluster`, `app`, `url`", "bad_reroute")
+        problems.add(node.place, f"{what} should have one of `cluster`, `app`, `url`, or a `table`", "bad_reroute")
         return None
     key, value = entries[0]
     if key.value == "cluster":
-        return _to_cluster(value, reading)
+        return _to_cluster(value, reading, what)
     if key.value == "app":
-        app = _known(value, context.apps, reading, "app")
-        return None if app is None else Reroute(ToApp(app))
-    if key.value == "url":
-        return _to_url(value, reading)
-    return None
+        return _to_app(value, reading, what)
+    return _to_url(value, reading, what) if key.value == "url" else None
 
 
-def _to_cluster(node: Node, reading: Reading) -> Reroute | None:
-    cluster = _known(node, reading.context.clusters, reading, "cluster")
-    return None if cluster is None else Reroute(ToCluster(cluster))
+def _to_cluster(node: Node, reading: Reading, what: str) -> ToCluster | ClusterColumn | None:
+    clusters = reading.context.clusters
+    if isinstance(node, Fields):
+        column = _column(node, clusters, reading, what, "cluster")
+        return None if column is None else ClusterColumn(column)
+    cluster = _known(node, clusters, reading, what, "cluster")
+    return None if cluster is None else ToCluster(cluster)
 
 
-def _known(node: Node, names: Iterable[str], reading: Reading, what: str) -> str | None:
-    name = document.text(node, reading.problems, f"`{what}` of `reroute`")
+def _to_app(node: Node, reading: Reading, what: str) -> ToApp | AppColumn | None:
+    apps = reading.context.apps
+    if isinstance(node, Fields):
+        column = _column(node, apps, reading, what, "app")
+        return None if column is None else AppColumn(column)
+    app = _known(node, apps, reading, what, "app")
+    return None if app is None else ToApp(app)
+
+
+def _column(node: Fields, names: frozenset[str], reading: Reading, what: str, named: str) -> Column | None:
+    column = read_column(node, reading, what, "number")
+    if column is not None:
+        check_column(column, names, node.get("column") or node, reading, named)
+    return column
+
+
+def _known(node: Node, names: Iterable[str], reading: Reading, where: str, what: str) -> str | None:
+    name = document.text(node, reading.problems, f"`{what}` of {where}")
     if name is None or name in names:
         return name
     reading.problems.add(node.place, f"unknown {what} `{name}`{document.nearest(name, names)}", f"unknown_{what}")
     return None
 
 
-def _to_url(node: Node, reading: Reading) -> Reroute | None:
-    url = document.text(node, reading.problems, "`url` of `reroute`")
-    if url is None:
+def _to_url(node: Node, reading: Reading, what: str) -> ToUrl | UrlPattern | None:
+    wording = read_address(node, reading, f"`url` of {what}")
+    if wording is None:
         return None
+    url = wording if isinstance(wording, str) else wording.whole("")
     try:
         parts = urlsplit(url)
         good = parts.scheme == "http" and bool(parts.hostname) and parts.port != 0 and "@" not in parts.netloc
@@ -103,4 +174,4 @@ def _to_url(node: Node, reading: Reading) -> Reroute | None:
         message = f"`url` should be an address such as `http://10.0.0.9:8001/pbx`, here is `{url}`"
         reading.problems.add(node.place, message, "bad_url")
         return None
-    return Reroute(ToUrl(url))
+    return ToUrl(wording) if isinstance(wording, str) else UrlPattern(wording)

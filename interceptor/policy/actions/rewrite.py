@@ -4,11 +4,15 @@ Changes parameters of the message, and goes on reading. What no change names sta
 
 | key | value | does |
 | --- | --- | --- |
-| `set` | `{Name: value}` | gives a parameter this value, adding it where it is missing; it may hold placeholders |
+| `set` | `{Name: value}` | gives a parameter this value, adding it where it is missing |
 | `remove` | `Name` or a list | takes parameters out |
 | `rename` | `{Name: NewName}` | keeps the value, changes the name |
 | `replace` | `{Name: {regex: …, with: …}}` | puts `with` for every match; `\1` is the first group, `\0` the match |
 | `digits` | `{Name: {strip: "06", prefix: "+36"}}` | takes digits off the front of a number, puts others there |
+
+A value of `set` may hold placeholders, and it may come out of a [table](#values-out-of-tables):
+`set: {CallerId: {table: callers, column: shown}}`. It is looked up by the caller where no `by` says otherwise. Where
+the table has none for the message, the parameter stays as it is.
 
 `digits` takes off `strip` (the longest that fits, if it is a list) and puts `prefix` in its place. A number that begins
 with none of them stays as it is, prefix and all; without `strip`, every number gets the prefix. Blanks, dashes, dots,
@@ -36,6 +40,7 @@ from msgspec import Struct
 from interceptor import document
 from interceptor.document import Fields, Node, Text
 from interceptor.policy.actions.outcome import EVERY_KIND, Outcome
+from interceptor.policy.columns import Column, read_column
 from interceptor.policy.grammar import Reading
 from interceptor.policy.patterns import read_pattern, read_replacement
 from interceptor.policy.placeholders import Pattern, read_wording
@@ -58,6 +63,22 @@ class SetPattern(Struct, frozen=True):
         return SetParameter(self.name, self.pattern.fill(facts))
 
 
+class SetColumn(Struct, frozen=True):
+    """Give a parameter the value that a table has for the message, if it has one."""
+
+    name: str
+    column: Column
+
+    def change(self, facts: Facts) -> Change | None:
+        """The change for one message."""
+        value = self.column.of(facts)
+        return SetParameter(self.name, value) if value else None
+
+
+Varying = SetPattern | SetColumn
+"""Changes that depend on the message."""
+
+
 class Beginnings(Struct, frozen=True):
     """The pattern behind ``digits``: fits a number that begins with one of ``digits``, the longest of them."""
 
@@ -75,7 +96,7 @@ class Beginnings(Struct, frozen=True):
 class Rewrite(Struct, frozen=True):
     """Change parameters, in order."""
 
-    changes: tuple[Change | SetPattern, ...]
+    changes: tuple[Change | Varying, ...]
 
     @property
     def kinds(self) -> frozenset[Kind]:
@@ -87,20 +108,20 @@ class Rewrite(Struct, frozen=True):
 
     @property
     def varies(self) -> bool:
-        return any(isinstance(change, SetPattern) for change in self.changes)
+        return any(isinstance(change, Varying) for change in self.changes)
 
     def act(self, outcome: Outcome) -> None:
         for change in self.changes:
-            made = change.change(outcome.facts) if isinstance(change, SetPattern) else change
+            made = change.change(outcome.facts) if isinstance(change, Varying) else change
             if made is not None:
                 outcome.changes.append(made)
 
 
 def read(node: Node, reading: Reading) -> Rewrite | None:
     """The action under ``rewrite``."""
-    readers: dict[str, Callable[[Node, Reading], Sequence[Change | SetPattern]]]
+    readers: dict[str, Callable[[Node, Reading], Sequence[Change | Varying]]]
     readers = {"set": _set, "remove": _remove, "rename": _rename, "replace": _replace, "digits": _digits}
-    changes: list[Change | SetPattern] = []
+    changes: list[Change | Varying] = []
     for part in document.items(node, reading.problems, "`rewrite`"):
         entries = document.fields(part, readers, reading.problems, "`rewrite`").entries
         if isinstance(part, Fields) and not entries:
@@ -112,9 +133,14 @@ def read(node: Node, reading: Reading) -> Rewrite | None:
     return Rewrite(tuple(changes)) if changes else None
 
 
-def _set(node: Node, reading: Reading) -> list[Change | SetPattern]:
-    found: list[Change | SetPattern] = []
+def _set(node: Node, reading: Reading) -> list[Change | Varying]:
+    found: list[Change | Varying] = []
     for key, value in document.fields(node, None, reading.problems, "`set`").entries:
+        if isinstance(value, Fields):
+            column = read_column(value, reading, f"`{key.value}`", "caller")
+            if _may_change(key, reading) and column is not None:
+                found.append(SetColumn(key.value, column))
+            continue
         word = read_wording(value, reading, f"`{key.value}`", empty=True)
         if _may_change(key, reading) and word is not None:
             found.append(SetParameter(key.value, word) if isinstance(word, str) else SetPattern(key.value, word))
