@@ -1,13 +1,15 @@
 """From the bytes of all rules files to the set that runs, or to every problem in them."""
 
+from collections import deque
 from collections.abc import Sequence
 from hashlib import sha256
 
 import msgspec
 
 from interceptor import document
-from interceptor.document import Problems
+from interceptor.document import Node, Problems
 from interceptor.policy.context import Context, Source
+from interceptor.policy.dates import HolidayReader
 from interceptor.policy.grammar import Reading
 from interceptor.policy.rules import Rule, RuleReader
 from interceptor.policy.ruleset import RuleSet
@@ -25,14 +27,19 @@ def _read(
     sources: Sequence[Source], context: Context
 ) -> tuple[tuple[Rule, ...], dict[str, Table], tuple[Problem, ...]]:
     tables, found = read_tables([source for source in sources if is_table(source.file)], context)
-    reader = RuleReader()
+    reader, holidays = RuleReader(), HolidayReader(tables)
+    files: deque[tuple[Node | None, Problems]] = deque()
     for source in sources:
-        if is_table(source.file):
-            continue
-        root, problems_of_form = document.read(source.data, source.file)
-        problems = Problems(problems_of_form)
+        if not is_table(source.file):
+            root, problems_of_form = document.read(source.data, source.file)
+            files.append((root, Problems(problems_of_form)))
+    for root, problems in files:
         if root is not None:
-            reader.read_file(root, Reading(context, problems, tables))
+            holidays.read_file(root, problems)
+    while files:  # each tree is let go when its rules are read
+        root, problems = files.popleft()
+        if root is not None:
+            reader.read_file(root, Reading(context, problems, tables, holidays.sets))
         found += sorted(problems.found, key=lambda problem: (problem.place.line, problem.place.column))
     return tuple(reader.rules), tables, tuple(found)
 

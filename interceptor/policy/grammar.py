@@ -12,6 +12,7 @@ from interceptor import document
 from interceptor.document import Fields, Items, Node, Problems, Text
 from interceptor.policy.condition import AllOf, AnyOf, Condition, Not, either, joined
 from interceptor.policy.context import Context
+from interceptor.policy.dates import Holidays
 from interceptor.policy.tables import Table
 
 NESTING = ("any", "all", "not")
@@ -23,6 +24,7 @@ class Reading(Struct, frozen=True):
     context: Context
     problems: Problems
     tables: Mapping[str, Table]
+    holidays: Mapping[str, Holidays] = {}
 
 
 class Grammar(Struct, frozen=True):

@@ -7,7 +7,19 @@ import sys
 from types import ModuleType
 from typing import Final
 
-from interceptor.policy import actions, columns, matchers, names, numbers, placeholders, rules, texts, verbs, when
+from interceptor.policy import (
+    actions,
+    columns,
+    dates,
+    matchers,
+    names,
+    numbers,
+    placeholders,
+    rules,
+    texts,
+    verbs,
+    when,
+)
 
 _HEAD: Final = """# Writing rules
 
@@ -26,7 +38,7 @@ def manual() -> str:
     pages = [
         _HEAD,
         *_pages(rules, names, when),
-        *_pages(*matchers.LIST, numbers, texts),
+        *_pages(*matchers.LIST, numbers, texts, dates),
         _ACTIONS,
         *_pages(*actions.LIST, verbs, placeholders, columns),
     ]

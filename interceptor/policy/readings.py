@@ -26,11 +26,12 @@ def address_bits(text: str) -> int:
 class Readings:
     """Remembers the addresses that were seen and, per time zone, the minute that is."""
 
-    __slots__ = ("_addresses", "_clocks")
+    __slots__ = ("_addresses", "_calendars", "_clocks")
 
     def __init__(self) -> None:
         self._addresses: dict[str, int] = {}
         self._clocks: dict[str, Callable[[float], int]] = {}
+        self._calendars: dict[str, Callable[[float], tuple[int, int]]] = {}
 
     def address(self, text: str) -> int:
         """See :func:`address_bits`."""
@@ -46,6 +47,12 @@ class Readings:
         if zone not in self._clocks:
             self._clocks[zone] = _clock(ZoneInfo(zone))
         return self._clocks[zone]
+
+    def calendar(self, zone: str) -> Callable[[float], tuple[int, int]]:
+        """A function from Unix time to the local day, as an ordinal of :class:`datetime.date`, and the minute of it."""
+        if zone not in self._calendars:
+            self._calendars[zone] = _calendar(ZoneInfo(zone))
+        return self._calendars[zone]
 
     def moment(self, zone: str, at: float) -> datetime:
         """The local time in a zone."""
@@ -70,3 +77,17 @@ def _clock(zone: ZoneInfo) -> Callable[[float], int]:
         return seen
 
     return minute_of_week
+
+
+def _calendar(zone: ZoneInfo) -> Callable[[float], tuple[int, int]]:
+    seen_at, seen = -1, (0, 0)
+
+    def day_and_minute(at: float) -> tuple[int, int]:
+        nonlocal seen_at, seen
+        minute = int(at // 60)
+        if minute != seen_at:
+            local = local_time(zone, at)
+            seen_at, seen = minute, (local.toordinal(), local.hour * 60 + local.minute)
+        return seen
+
+    return day_and_minute

@@ -1,8 +1,8 @@
 """## Files
 
-Every `*.yaml` file below the rules folder is read, in the order of their paths. A file has a list of `rules` and may
-have a `mode`. A rule has a `name`, which no other rule of any file has, `on`, perhaps `when` and `mode`, and its
-actions.
+Every `*.yaml` file below the rules folder is read, in the order of their paths. A file has a list of `rules`, or
+[`holidays`](#holidays) that rules use, or both, and may have a `mode`. A rule has a `name`, which no other rule of any
+file has, `on`, perhaps `when` and `mode`, and its actions.
 
     mode: enforce
     rules:
@@ -40,6 +40,7 @@ from interceptor.policy.when import read_when
 from interceptor.values import Kind, Place
 
 LONGEST_NAME: Final = 120
+DECLARATIONS: Final = ("holidays",)  # what a rules file may have beside rules; read before any rule
 
 
 class Mode(Enum):
@@ -85,11 +86,11 @@ class RuleReader:
     def read_file(self, root: Node, reading: Reading) -> None:
         """Take in the rules of one file."""
         problems = reading.problems
-        top = document.fields(root, ("rules", "mode"), problems, "a rules file")
+        top = document.fields(root, ("rules", "mode", *DECLARATIONS), problems, "a rules file")
         mode = _mode(top, reading)
         rules = top.get("rules")
         if rules is None:
-            if not problems:
+            if not problems and not any(key.value in DECLARATIONS for key, _ in top.entries):
                 problems.add(root.place, "a rules file should have a list of `rules`", "missing_key")
             return
         if isinstance(rules, Text) and not rules.value:

@@ -46,6 +46,7 @@ TABLES = (
     Source("tables/customers.csv", b"number,tier\n+36201234567,gold\n+3630*,silver\n+36301*,gold\n1001,\n"),
     Source("tables/blocked.txt", b"+3690*\n+4915112345678\n1002\n"),
     Source("tables/tenants.csv", b"tenant,plan\na,gold\nab,silver\n"),
+    Source("tables/days.csv", b"date,name\n05-01,Labour Day\n2024-01-02..2024-01-03,Closed\n"),
     Source("tables/words.txt", b"ab\nabc\n"),
 )
 

@@ -19,8 +19,8 @@ def test_a_defect_is_told_once_where_it_stands(path, context, tables):
     assert [str(problem).removeprefix(":") for problem in caught.value.problems] == [expected]
 
 
-def test_problems_of_all_files_are_told_at_once(context):
-    sources = [Source(path.name, path.read_bytes()) for path in FILES]
+def test_problems_of_all_files_are_told_at_once(context, tables):
+    sources = [*tables, *(Source(path.name, path.read_bytes()) for path in FILES)]
     with pytest.raises(ProblemsError) as caught:
         compile_policy(sources, context)
     assert {path.name for path in FILES} <= {problem.place.file for problem in caught.value.problems}

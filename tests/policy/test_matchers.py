@@ -240,10 +240,78 @@ def test_a_parameter_far_from_all_known_ones_needs_no_escape(matches):
         ("{any: [{days: sat}, {hours: '08:00-09:00'}]}", "2024-01-05T07:30", True),
         ("{days: mon, not: {hours: '12:00-13:00'}}", "2024-01-01T11:30", False),
         ("{hours: ['20:00-23:00', '22:00-02:00']}", "2024-01-03T00:30", True),
+        ("{dates: 2024-01-05}", "2024-01-04T23:00", True),
+        ("{dates: 2024-01-05}", "2024-01-04T22:59", False),
+        ("{dates: 2024-01-05}", "2024-01-05T22:59", True),
+        ("{dates: 2024-01-05}", "2023-01-05T12:00", False),
+        ("{dates: 2024-01-05, zone: UTC}", "2024-01-04T23:00", False),
+        ("{dates: 01-05}", "2023-01-05T12:00", True),
+        ("{dates: [01-05, 2024-02-01..2024-02-03]}", "2024-02-03T12:00", True),
+        ("{dates: [01-05, 2024-02-01..2024-02-03]}", "2024-02-04T12:00", False),
+        ("{dates: 12-24..01-06}", "2024-01-06T12:00", True),
+        ("{dates: 12-24..01-06}", "2024-12-24T12:00", True),
+        ("{dates: 12-24..01-06}", "2024-01-07T12:00", False),
+        ("{dates: 02-29}", "2024-02-29T12:00", True),
+        ("{dates: 02-28..03-01}", "2024-02-29T12:00", True),
+        ("{dates: 2024-01-05..}", "2030-01-05T12:00", True),
+        ("{dates: 2024-01-05..}", "2024-01-04T12:00", False),
+        ("{dates: '.. 2024-01-05'}", "2024-01-05T12:00", True),
+        ("{dates: '.. 2024-01-05'}", "2024-01-06T12:00", False),
+        ("{dates: 2024-01-05, hours: '22:00-06:00'}", "2024-01-06T04:59", True),
+        ("{dates: 2024-01-05, hours: '22:00-06:00'}", "2024-01-05T04:59", False),
+        ("{dates: 2024-01-05, hours: '22:00-06:00'}", "2024-01-05T21:00", True),
+        ("{dates: 01-01..01-31, days: fri}", "2024-01-12T12:00", True),
+        ("{dates: 01-01..01-31, days: fri}", "2024-01-13T12:00", False),
+        ("{not: {dates: 01-05}}", "2024-01-05T12:00", False),
+        ("{holidays: days}", "2024-05-01T12:00", True),
+        ("{holidays: days}", "2024-01-03T12:00", True),
+        ("{holidays: days}", "2024-01-04T12:00", False),
+        ("{holidays: days, hours: '10:00-12:00'}", "2024-01-03T12:00", False),
+        ("{days: mon-fri, not: {holidays: days}}", "2024-01-03T12:00", False),
     ],
 )
 def test_time(matches, when, moment, expected):
     assert matches(f"{{time: {when}}}", at=at(moment)) is expected
+
+
+HOLIDAYS = """
+rules: [{name: it, on: command, when: {time: {holidays: [hungary, house]}}, tag: closed}]
+holidays:
+  hungary:
+    01-01: New Year
+    12-24..12-26: Christmas
+    2026-04-06:
+  house: [2026-08-10..2026-08-14, 12-31..01-01]
+"""
+
+
+@pytest.mark.parametrize(
+    ("moment", "closed"),
+    [
+        ("2024-01-01T12:00", True),
+        ("2024-01-02T12:00", False),
+        ("2024-12-25T12:00", True),
+        ("2026-04-06T12:00", True),
+        ("2027-04-06T12:00", False),
+        ("2026-08-14T12:00", True),
+        ("2026-08-15T12:00", False),
+        ("2025-12-31T12:00", True),
+    ],
+)
+def test_holidays_stand_in_rules_files(compiled, facts, moment, closed):
+    assert (compiled(HOLIDAYS).decide(facts(at=at(moment))).tags == ("closed",)) is closed
+
+
+def test_holidays_may_stand_in_a_later_file_without_rules(compiled, facts):
+    first, _, second = HOLIDAYS.partition("holidays:\n")
+    rules = compiled(first, "holidays:\n" + second)
+    assert rules.decide(facts(at=at("2026-04-06T12:00"))).tags == ("closed",)
+
+
+def test_more_days_than_are_remembered_are_still_read_right(compiled, facts):
+    rules = compiled(HOLIDAYS)
+    closed = [day for day in range(366) if rules.decide(facts(at=at("2024-01-01T12:00") + day * 86400)).tags]
+    assert closed == [0, 358, 359, 360, 365]
 
 
 def test_the_clock_follows_time_in_both_directions(rule, facts):

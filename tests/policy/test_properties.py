@@ -24,8 +24,9 @@ ROWS = {
     "blocked": {"+3690*": "", "+4915112345678": "", "1002": ""},
     "tenants": {"a": "gold", "ab": "silver"},
     "words": {"ab": "", "abc": ""},
+    "days": {"11-15": "", "2023-11-21": ""},
 }
-COLUMNS = {"customers": "number,tier", "tenants": "tenant,plan"}
+COLUMNS = {"customers": "number,tier", "tenants": "tenant,plan", "days": "date,name"}
 TABLES = [
     Source(f"tables/{name}.csv", "\n".join([COLUMNS[name], *(",".join(row) for row in rows.items())]).encode())
     if name in COLUMNS
@@ -92,7 +93,17 @@ DIMENSIONS = {
     ),
     "number": number_tests,
     "caller": number_tests,
-    "time": st.sampled_from(({"days": "mon-fri"}, {"hours": "22:00-06:00"}, {"not": {"days": "sun"}})),
+    "time": st.sampled_from(
+        (
+            {"days": "mon-fri"},
+            {"hours": "22:00-06:00"},
+            {"not": {"days": "sun"}},
+            {"dates": "2023-11-20"},
+            {"dates": ["11-16..11-17", "2023-11-22.."]},
+            {"holidays": "days"},
+            {"not": {"holidays": "days"}},
+        )
+    ),
     "header": st.fixed_dictionaries({"X-Tenant": text_tests}),
     "Foo": text_tests,
     "Bar": text_tests,
@@ -291,6 +302,9 @@ def source_test(_name, word, value):
 
 
 def time_test(name, word, value):
+    if name in ("dates", "holidays"):
+        days = {"2023-11-20": (20,), "11-16..11-17": (16, 17), "2023-11-22..": range(22, 32), "days": (15, 21)}
+        return value.day in days[word]
     if name == "days":
         return value.strftime("%a").lower() in (["sun"] if word == "sun" else ["mon", "tue", "wed", "thu", "fri"])
     return value.hour >= 22 or value.hour < 6

@@ -6,17 +6,22 @@ When the message arrives, on the clock of `zone` (without it: `time_zone` of `co
 | --- | --- | --- |
 | `days` | `mon`, `tue`, `wed`, `thu`, `fri`, `sat`, `sun`, a span of them (`mon-fri`), or a list | every day |
 | `hours` | a span (`"08:00-18:00"`) or a list; the end is outside, `24:00` is the end of the day | all day |
+| `dates` | a day (`2026-12-24`), one of every year (`12-24`), a span (`2026-12-24..2027-01-02`, `12-24..01-06`, `2026-12-24..`, `..2026-12-24`), or a list | every day |
+| `holidays` | the name of a set of [holidays](#holidays), or a list of names | every day |
 | `zone` | such as `Europe/Budapest` | as above |
 
-A span that ends before it begins goes over midnight and belongs to the day on which it begins:
-`{days: fri, hours: "22:00-06:00"}` lasts until Saturday at six. `not`, `any` and `all` nest as everywhere.
+What stands together must hold together. A span of `hours` that ends before it begins goes over midnight and belongs to
+the day on which it begins: `{days: fri, hours: "22:00-06:00"}` lasts until Saturday at six. `not`, `any` and `all` nest
+as everywhere.
 
     when: {time: {days: mon-fri, hours: "08:00-18:00"}}
     when: {time: {not: {days: mon-fri, hours: ["08:00-12:00", "13:00-18:00"]}}}
-"""  # noqa: D400, D415 - a page of the manual
+    when: {time: {days: mon-fri, hours: "08:00-18:00", not: [{holidays: hungary}, {dates: 12-24}]}}
+"""  # noqa: D400, D415, E501 - a page of the manual
 
 import re
 from bisect import bisect_right
+from datetime import date
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -24,7 +29,8 @@ from msgspec import Struct
 
 from interceptor import document
 from interceptor.document import Fields, Node, Text
-from interceptor.policy.condition import Condition, Offer, Test
+from interceptor.policy.condition import Condition, Offer, Test, any_word
+from interceptor.policy.dates import Days, Holidays, any_days, read_days, read_holidays
 from interceptor.policy.grammar import Grammar, Reading
 from interceptor.policy.readings import WEEK_MINUTES, Readings
 from interceptor.values import Facts
@@ -32,6 +38,7 @@ from interceptor.values import Facts
 KEY: Final = "time"
 _DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _DAY: Final = 24 * 60
+_REMEMBERED: Final = 64  # days
 _SPAN: Final = re.compile(r"([0-9]{1,2}):([0-5][0-9])\s*-\s*([0-9]{1,2}):([0-5][0-9])")
 
 
@@ -78,6 +85,63 @@ def _clock(minute: int) -> str:
     return f"{minute // 60:02}:{minute % 60:02}"
 
 
+class Dated(Struct, frozen=True):
+    """The local time lies in one of the ``spans`` of minutes that belong to a day which is one of all that is given.
+
+    ``days`` are days of the week, Monday is 0; no ``dates`` and no ``holidays`` mean every day.
+    """
+
+    zone: str
+    days: tuple[int, ...]
+    spans: tuple[tuple[int, int], ...]
+    dates: tuple[Days, ...]
+    holidays: tuple[Holidays, ...]
+
+    def test(self, readings: Readings) -> Test:
+        calendar, spans, known = readings.calendar(self.zone), self.spans, dict[int, bool]()
+
+        def counts(ordinal: int) -> bool:
+            found = known.get(ordinal)
+            if found is None:
+                if len(known) >= _REMEMBERED:
+                    known.clear()
+                found = known[ordinal] = self.counts(date.fromordinal(ordinal))
+            return found
+
+        def fits(facts: Facts) -> bool:
+            ordinal, minute = calendar(facts.at)
+            return any(
+                (begin <= minute < end and counts(ordinal)) or (minute < end - _DAY and counts(ordinal - 1))
+                for begin, end in spans
+            )
+
+        return fits
+
+    def offer(self) -> Offer | None:
+        return None
+
+    def counts(self, day: date) -> bool:
+        """The day is one of those that are meant."""
+        return (
+            day.weekday() in self.days
+            and (not self.dates or any(dates.hold(day) for dates in self.dates))
+            and (not self.holidays or any(each.name_of(day) is not None for each in self.holidays))
+        )
+
+    def expects(self) -> str:
+        dates = f" on {any_days(self.dates)}" if self.dates else ""
+        holidays = f" on holidays {any_word([each.name for each in self.holidays])}" if self.holidays else ""
+        week = _edges([(day * _DAY + begin, day * _DAY + end) for day in self.days for begin, end in self.spans])
+        hours = "" if week == (0, WEEK_MINUTES) else f" {_told(week)}"
+        return f"time{dates}{holidays}{hours} {self.zone}"
+
+    def sees(self, facts: Facts, readings: Readings) -> str:
+        moment = readings.moment(self.zone, facts.at)
+        names = [name for each in self.holidays if (name := each.name_of(moment.date()))]
+        holiday = f" ({', '.join(names)})" if names else ""
+        return f"time {_DAYS[moment.weekday()]} {moment:%Y-%m-%d %H:%M}{holiday} {self.zone}"
+
+
 def read(node: Node, reading: Reading) -> Condition | None:
     """The condition under ``time``."""
     return _GRAMMAR.read(node, reading)
@@ -88,6 +152,13 @@ def _whole(node: Fields, reading: Reading) -> Condition | None:
     on = range(7) if days is None else _days(days, reading)
     spans = ((0, _DAY),) if hours is None else _hours(hours, reading)
     name = reading.context.zone if zone is None else _zone(zone, reading)
+    dates, holidays = node.get("dates"), node.get("holidays")
+    if dates is not None or holidays is not None:
+        found_dates = () if dates is None else _dates(dates, reading)
+        found_holidays = () if holidays is None else _holidays(holidays, reading)
+        if (dates is not None and not found_dates) or (holidays is not None and not found_holidays):
+            return None  # told already; without them it would hold on every day
+        return Dated(name, tuple(sorted(on)), tuple(spans), found_dates, found_holidays)
     return Weekly(name, _edges([(day * _DAY + begin, day * _DAY + end) for day in on for begin, end in spans]))
 
 
@@ -138,6 +209,21 @@ def _span(node: Node, reading: Reading) -> tuple[int, int] | None:
     return None
 
 
+def _dates(node: Node, reading: Reading) -> tuple[Days, ...]:
+    problems = reading.problems
+    found = (read_days(entry, problems, "`dates`") for entry in document.items(node, problems, "`dates`"))
+    return tuple(dict.fromkeys(days for days in found if days is not None))
+
+
+def _holidays(node: Node, reading: Reading) -> tuple[Holidays, ...]:
+    problems = reading.problems
+    found = (
+        read_holidays(entry, reading.holidays, reading.tables, problems, "`holidays`")
+        for entry in document.items(node, problems, "`holidays`")
+    )
+    return tuple(holidays for holidays in found if holidays is not None)
+
+
 def _zone(node: Node, reading: Reading) -> str:
     name = document.text(node, reading.problems, "`zone`")
     if name is not None:
@@ -150,4 +236,4 @@ def _zone(node: Node, reading: Reading) -> str:
     return "UTC"
 
 
-_GRAMMAR: Final = Grammar("`time`", None, dict.fromkeys(("days", "hours", "zone"), read), _whole)
+_GRAMMAR: Final = Grammar("`time`", None, dict.fromkeys(("days", "hours", "dates", "holidays", "zone"), read), _whole)
