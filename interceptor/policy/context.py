@@ -1,6 +1,6 @@
 """What the policy is told about the house around it, so that it can be compiled without knowing it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
@@ -18,6 +18,10 @@ class Context(Struct, frozen=True):
     is one already (where it does not hold, nothing is known). ``parameters`` are the parameter names that the wire
     knows; where it is empty, the spelling of parameter names is not checked. ``secrets`` are parameters and headers, in
     lower case, whose values nothing may tell.
+
+    What only the analysis of a policy asks: the ``country`` that numbers are read for, the plan of ``extensions``, the
+    country's ``emergency`` numbers in canonical form (``None`` where these are not known), and per kind the names of
+    the messages that ``dial`` a number, each with the parameters, in lower case, that may carry it.
     """
 
     commands: tuple[str, ...]
@@ -31,6 +35,10 @@ class Context(Struct, frozen=True):
     parameters: frozenset[str] = frozenset()
     secrets: frozenset[str] = frozenset(("password",))
     is_canonical: Callable[[str], object] = _not_known
+    country: str = ""
+    extensions: tuple[str, ...] | None = None
+    emergency: tuple[str, ...] | None = None
+    dial: Mapping[Kind, Mapping[str, tuple[str, ...]]] = {}
 
     def names(self, kind: Kind) -> tuple[str, ...]:
         """The message names of one kind that are known."""

@@ -1,0 +1,87 @@
+"""The names of messages, each with its kind, as far as rules tell them apart.
+
+Beside the names that some rule is for there are, of each kind, one that stands for the rest of those that are known, and
+one for all that are not.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from interceptor.policy.analysis.regions import bits
+from interceptor.policy.context import Context
+from interceptor.policy.names import ANY, Names
+from interceptor.values import Kind
+
+
+class MessageNames:
+    """The names that some rules are for, and their rest."""
+
+    def __init__(self, names: Iterable[Names], context: Context) -> None:
+        self._spelled: Final = {kind: {name.lower(): name for name in context.names(kind)} for kind in Kind}
+        named = {
+            (kind, name.lower()) for each in names for kind, found in each.items() for name in found if name != ANY
+        }
+        self._at: dict[tuple[Kind, str], int] = {}
+        self._rest: dict[Kind, int] = {}
+        self._unknown: dict[Kind, int] = {}
+        self._examples: list[tuple[Kind, str]] = []
+        for kind in Kind:
+            spelled = self._spelled[kind]
+            mine = sorted(name for of, name in named if of is kind)
+            for name in mine:
+                self._at[kind, name] = len(self._examples)
+                self._examples.append((kind, spelled.get(name, name)))
+            rest = next((written for lower, written in spelled.items() if lower not in mine), None)
+            if rest is not None:
+                self._rest[kind] = len(self._examples)
+                self._examples.append((kind, rest))
+            self._unknown[kind] = len(self._examples)
+            self._examples.append((kind, "Unheard" + "OfX" * sum(name.startswith("unheard") for name in mine)))
+        self.size: Final = len(self._examples)
+
+    def of(self, kind: Kind, name: str) -> int:
+        """The value of a message."""
+        lower = name.lower()
+        found = self._at.get((kind, lower))
+        if found is not None:
+            return found
+        return self._rest[kind] if lower in self._spelled[kind] else self._unknown[kind]
+
+    def mask(self, names: Names, kind: Kind) -> int:
+        """The values of the messages of one kind that a rule's ``on`` names."""
+        mine = names.get(kind, frozenset())
+        if ANY in mine:
+            return self.all_of(kind)
+        found = 0
+        for name in mine:
+            found |= 1 << self._at[kind, name.lower()]
+        return found
+
+    def all_of(self, kind: Kind) -> int:
+        """The values of all messages of one kind."""
+        return sum(1 << index for index, (of, _) in enumerate(self._examples) if of is kind)
+
+    def example(self, values: int) -> tuple[Kind, str]:
+        """One of these messages, rather one that a rule is for, or at least one that is known."""
+        unknown = set(self._unknown.values())
+        rest = set(self._rest.values())
+        return self._examples[min(bits(values), key=lambda value: (value in unknown, value in rest, value))]
+
+    def told(self, values: int) -> tuple[tuple[Kind, str], ...]:
+        """These messages; a name in brackets stands for several: ``(any other)``, ``(unknown)``."""
+        found: list[tuple[Kind, str]] = []
+        for kind in Kind:
+            here = values & self.all_of(kind)
+            if not here:
+                continue
+            if here == self.all_of(kind):
+                found.append((kind, f"any {kind.value}"))
+                continue
+            for value in bits(here):
+                name = self._examples[value][1]
+                if value == self._unknown[kind]:
+                    name = f"any unknown {kind.value}"
+                elif value == self._rest.get(kind):
+                    name = f"any other {kind.value}"
+                found.append((kind, name))
+        return tuple(found)

@@ -1,0 +1,69 @@
+"""Texts and numbers as far as exact values and beginnings tell them apart.
+
+The values and prefixes that a policy names cut all texts into finitely many regions: each value is one, and each prefix
+is one without the values and longer prefixes in it. No region is empty, since texts are longer than any prefix and what
+follows it is free. Regions are numbered in the order of their texts, so all that begins alike lies together. Region 0
+is "there is none".
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+ABSENT: Final = 1  # the bit of region 0
+
+
+class Regions:
+    """The regions that some values and prefixes make."""
+
+    def __init__(self, values: Iterable[str], prefixes: Iterable[str]) -> None:
+        keys = {(prefix, False) for prefix in prefixes} | {(value, True) for value in values} | {("", False)}
+        self.keys: Final = sorted(keys)
+        self.size: Final = len(self.keys) + 1
+        self._at: Final = {key: index + 1 for index, key in enumerate(self.keys)}
+        self._lengths: Final = sorted({len(text) for text, exact in self.keys if not exact}, reverse=True)
+
+    def key(self, region: int) -> tuple[str, bool]:
+        """The text of a region other than 0, and whether it is that text alone."""
+        return self.keys[region - 1]
+
+    def equal(self, values: Iterable[str]) -> int:
+        """The regions of these values."""
+        found = 0
+        for value in values:
+            found |= 1 << self._at[value, True]
+        return found
+
+    def beginning(self, prefixes: Iterable[str]) -> int:
+        """The regions of all that begins with one of these."""
+        found = 0
+        for prefix in prefixes:
+            first = self._at[prefix, False]
+            found |= (1 << self._end(prefix)) - (1 << first)
+        return found
+
+    def _end(self, prefix: str) -> int:
+        if not prefix:
+            return self.size
+        return bisect_left(self.keys, True, key=lambda key: key[0] >= prefix and not key[0].startswith(prefix)) + 1
+
+    def of(self, text: str | None) -> int:
+        """The region that a text lies in."""
+        if text is None:
+            return 0
+        found = self._at.get((text, True))
+        if found is not None:
+            return found
+        return next(
+            self._at[text[:length], False]
+            for length in self._lengths
+            if length <= len(text) and (text[:length], False) in self._at
+        )
+
+
+def bits(mask: int) -> Iterator[int]:
+    """The numbers of the bits that are set, lowest first."""
+    while mask:
+        low = mask & -mask
+        yield low.bit_length() - 1
+        mask ^= low

@@ -1,0 +1,313 @@
+"""The space of all messages, as far as the conditions of some rules tell them apart.
+
+Dimensions in order: name (with the kind), app, number and caller (region, then features), source, time, each parameter
+and header that is asked for, and last the tests that look inside a text or that nothing is known of, each true or
+false. :meth:`Space.set_of` turns a condition into the set of the messages it holds for.
+
+Laws: a message has one point in the space, and a condition holds for it exactly if the point is in the condition's set.
+A point may have no message: some are known to have none and lie outside of ``universe``; what may be among the others is
+settled by :meth:`Space.messages`, which makes real ones. So *never* is said of an empty set, *happens* of a message.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any, Final
+
+from interceptor.policy.analysis.diagrams import ALL, NONE, Diagrams
+from interceptor.policy.analysis.names import MessageNames
+from interceptor.policy.analysis.parties import PartyValues
+from interceptor.policy.analysis.regions import Regions, bits
+from interceptor.policy.analysis.samples import continued
+from interceptor.policy.analysis.sources import Places
+from interceptor.policy.analysis.times import Moments
+from interceptor.policy.condition import AllOf, AnyOf, Condition, Not, Test
+from interceptor.policy.context import Context
+from interceptor.policy.matchers.app import AppIn
+from interceptor.policy.matchers.source import SourceIn
+from interceptor.policy.matchers.time import Weekly
+from interceptor.policy.names import Names
+from interceptor.policy.numbers import (
+    NumberClassIn,
+    NumberCountryIn,
+    NumberExists,
+    NumberIn,
+    NumberLength,
+    NumberStarts,
+    NumberTypeIn,
+    Party,
+)
+from interceptor.policy.readings import Readings
+from interceptor.policy.texts import TextExists, TextField, TextIn, TextStarts
+from interceptor.values import Facts, Kind, Number
+
+_NUMBER_TESTS: Final = (
+    NumberClassIn,
+    NumberCountryIn,
+    NumberExists,
+    NumberIn,
+    NumberLength,
+    NumberStarts,
+    NumberTypeIn,
+)
+_TEXT_TESTS: Final = (TextIn, TextStarts, TextExists)
+_MOST_BOXES: Final = 60
+_MOST_REGIONS: Final = 20
+_PARTIES: Final[tuple[Party, ...]] = ("number", "caller")
+_TIMES: Final = (Weekly,)
+
+Box = dict[int, int]
+"""Per dimension that matters the values in it."""
+
+
+def atoms(condition: Condition | None) -> Iterator[Any]:
+    """The conditions that a condition is made of, without what joins them."""
+    match condition:
+        case None:
+            return
+        case AllOf() | AnyOf():
+            for part in condition.parts:
+                yield from atoms(part)
+        case Not():
+            yield from atoms(condition.part)
+        case _:
+            yield condition
+
+
+class Space:
+    """Everything that ``conditions`` and ``names`` can tell apart."""
+
+    def __init__(
+        self, conditions: Iterable[Condition | None], names: Iterable[Names], context: Context, steps: int
+    ) -> None:
+        self.context: Final = context
+        found = list(dict.fromkeys(atom for condition in conditions for atom in atoms(condition)))
+        self._readings: Final = Readings()
+        self._names: Final = MessageNames(names, context)
+        self._apps: Final = (*sorted(context.apps), "")
+        sizes = [self._names.size, len(self._apps)]
+        self._party_levels: dict[Party, int] = {}
+        self._parties: dict[Party, PartyValues] = {}
+        for party in _PARTIES:
+            mine = [each for each in found if isinstance(each, _NUMBER_TESTS) and each.party == party]
+            if mine:
+                values = PartyValues(party, mine, context)
+                self._party_levels[party], self._parties[party] = len(sizes), values
+                sizes += [values.regions.size, *(feature.size for feature in values.features.values())]
+        self._places: Final = Places(
+            network for each in found if isinstance(each, SourceIn) for network in each.networks
+        )
+        self._source_level: Final = len(sizes)
+        self._moments: Final = Moments([each for each in found if isinstance(each, _TIMES)], context.zone)
+        self._time_level: Final = len(sizes) + 1
+        sizes += [self._places.size, max(self._moments.size, 1)]
+        self._fields: dict[TextField, tuple[int, Regions]] = {}
+        opaque: list[Any] = []
+        for each in found:
+            if (isinstance(each, _TIMES) and not self._moments.known) or not isinstance(each, (*_NUMBER_TESTS, *_TEXT_TESTS, *_TIMES, AppIn, SourceIn)):
+                opaque.append(each)
+        for field in dict.fromkeys(each.field for each in found if hasattr(each, "field")):
+            of_field = [each for each in found if getattr(each, "field", None) == field]
+            texts = (text for each in of_field if isinstance(each, TextIn) for text in each.values)
+            prefixes = (prefix for each in of_field if isinstance(each, TextStarts) for prefix in each.prefixes)
+            regions = Regions(texts, prefixes)
+            self._fields[field] = len(sizes), regions
+            sizes.append(regions.size)
+        self._opaque: Final = {each: len(sizes) + index for index, each in enumerate(opaque)}
+        self._tests: Final[dict[Any, Test]] = {each: each.test(self._readings) for each in opaque}
+        sizes += [2] * len(opaque)
+        self.diagrams: Final = Diagrams(tuple(sizes), steps)
+        self.universe: Final = self._universe()
+
+    # conditions as sets
+
+    def set_of(self, condition: Condition | None) -> int:
+        """The messages that a condition holds for; ``None`` holds for all."""
+        diagrams = self.diagrams
+        match condition:
+            case None:
+                return ALL
+            case AllOf():
+                found = ALL
+                for part in reversed(condition.parts):
+                    found = diagrams.both(self.set_of(part), found)
+                return found
+            case AnyOf():
+                found = NONE
+                for part in condition.parts:
+                    found = diagrams.either(found, self.set_of(part))
+                return found
+            case Not():
+                return diagrams.other(self.set_of(condition.part))
+            case AppIn():
+                return diagrams.only(
+                    1, sum(1 << index for index, app in enumerate(self._apps) if app in condition.apps)
+                )
+            case SourceIn():
+                return diagrams.only(self._source_level, self._places.inside(condition.networks))
+            case Weekly() if self._moments.known:
+                return diagrams.only(self._time_level, self._moments.holds(condition))
+            case TextIn():
+                level, regions = self._fields[condition.field]
+                return diagrams.only(level, regions.equal(condition.values))
+            case TextStarts():
+                level, regions = self._fields[condition.field]
+                return diagrams.only(level, regions.beginning(condition.prefixes))
+            case TextExists():
+                level, regions = self._fields[condition.field]
+                return diagrams.only(level, diagrams.full[level] & ~1)
+            case _:
+                number_test = isinstance(condition, _NUMBER_TESTS)
+                return self._number_set(condition) if number_test else self._opaque_set(condition)
+
+    def _number_set(self, condition: Any) -> int:
+        party = self._parties[condition.party]
+        level = self._party_levels[condition.party]
+        only = self.diagrams.only
+        match condition:
+            case NumberIn():
+                return only(level, party.regions.equal(condition.numbers))
+            case NumberStarts():
+                return only(level, party.regions.beginning(condition.prefixes))
+            case NumberClassIn():
+                return self._feature_set(party, level, "class", party.features["class"].mask(condition.classes))
+            case NumberCountryIn():
+                return self._feature_set(party, level, "country", party.features["country"].mask(condition.countries))
+            case NumberTypeIn():
+                return self._feature_set(party, level, "type", party.features["type"].mask(condition.types))
+            case NumberLength():
+                return self._feature_set(party, level, "length", party.lengths(condition))
+            case _:
+                return only(level, self.diagrams.full[level] & ~1)
+
+    def _feature_set(self, party: PartyValues, level: int, feature: str, values: int) -> int:
+        return self.diagrams.only(level + 1 + tuple(party.features).index(feature), values)
+
+    def _opaque_set(self, condition: Any) -> int:
+        """A test that looks inside a text: known for the texts that are named, free for all others."""
+        diagrams, level = self.diagrams, self._opaque[condition]
+        free = diagrams.only(level, 2)
+        field = getattr(condition, "field", None)
+        if not isinstance(field, TextField):
+            return free
+        at, regions = self._fields[field]
+        test = self._tests[condition]
+        yes = no = 0
+        for region in range(regions.size):
+            text, exact = ("", True) if region == 0 else regions.key(region)
+            if exact and test(_with_text(field, None if region == 0 else text)):
+                yes |= 1 << region
+            elif exact:
+                no |= 1 << region
+        return diagrams.branch(at, ((yes, ALL), (no, NONE), (diagrams.full[at] & ~yes & ~no, free)))
+
+    def names(self, names: Names, kind: Kind) -> int:
+        """The messages of one kind that a rule's ``on`` names."""
+        return self.diagrams.only(0, self._names.mask(names, kind))
+
+    def kind(self, kind: Kind) -> int:
+        """All messages of one kind."""
+        return self.diagrams.only(0, self._names.all_of(kind))
+
+    def known_apps(self) -> int:
+        """The messages of apps that we know."""
+        return self.diagrams.only(1, self.diagrams.full[1] >> 1)
+
+    def _universe(self) -> int:
+        found = ALL
+        for party in reversed(self._parties):
+            possible = self._parties[party].universe(self.diagrams, self._party_levels[party])
+            found = self.diagrams.both(possible, found)
+        return found
+
+    # messages as points
+
+    def point(self, facts: Facts) -> dict[int, int] | None:
+        """The point of a message, a single bit per dimension; ``None`` for a time outside of those looked at."""
+        moment = self._moments.of(facts.at) if self._moments.known else 0
+        if moment is None:
+            return None
+        point = {
+            0: 1 << self._names.of(facts.kind, facts.name),
+            1: 1 << self._apps.index(facts.app if facts.app in self._apps else ""),
+            self._source_level: 1 << self._places.of(self._readings.address(facts.source)),
+            self._time_level: 1 << moment,
+        }
+        for party, values in self._parties.items():
+            level = self._party_levels[party]
+            region, features = values.position(facts.number if party == "number" else facts.caller)
+            point[level] = region
+            point.update({level + 1 + index: feature for index, feature in enumerate(features)})
+        for field, (level, regions) in self._fields.items():
+            point[level] = 1 << regions.of(_text_of(field, facts))
+        for condition, level in self._opaque.items():
+            point[level] = 2 if self._tests[condition](facts) else 1
+        return point
+
+    def messages(self, node: int) -> Iterator[Facts]:
+        """Real messages in a set, at most one from each of its first boxes; ``None`` may be found where there are."""
+        for box in islice(self.diagrams.boxes(self.diagrams.both(node, self.universe)), _MOST_BOXES):
+            facts = self._message(box)
+            if facts is not None:
+                yield facts
+
+    def _message(self, box: Box) -> Facts | None:
+        full = self.diagrams.full
+        kind, name = self._names.example(box.get(0, full[0]))
+        app = self._apps[next(bits(box.get(1, full[1])))]
+        source = self._places.example(next(bits(box.get(self._source_level, full[self._source_level]))))
+        at = 1_704_186_000.0
+        if self._moments.known and self._moments.size:
+            at = self._moments.example(next(bits(box.get(self._time_level, full[self._time_level]))))
+        parties: dict[Party, Number | None] = {"number": None, "caller": None}
+        for party, values in self._parties.items():
+            level = self._party_levels[party]
+            features = tuple(
+                box.get(level + 1 + index, full[level + 1 + index]) for index in range(len(values.features))
+            )
+            try:
+                parties[party] = values.find(box.get(level, full[level]), features)
+            except LookupError:
+                return None
+        facts = Facts(kind, name, app, source, parties["number"], parties["caller"], {}, {}, at)
+        for field, (level, regions) in self._fields.items():
+            asked = [
+                (test, self._tests[test], box[at_level] == 2)
+                for test, at_level in self._opaque.items()
+                if getattr(test, "field", None) == field and at_level in box
+            ]
+            try:
+                text = _find_text(field, regions, box.get(level, full[level]), asked)
+            except LookupError:
+                return None
+            if text is not None:
+                (facts.headers if field.part == "headers" else facts.values)[field.name] = text  # type: ignore[index]
+        point = self.point(facts)
+        return facts if point is not None and all(point[level] & values for level, values in box.items()) else None
+
+
+def _text_of(field: TextField, facts: Facts) -> str | None:
+    return (facts.headers if field.part == "headers" else facts.values).get(field.name)
+
+
+def _with_text(field: TextField, text: str | None) -> Facts:
+    texts = {} if text is None else {field.name: text}
+    values, headers = ({}, texts) if field.part == "headers" else (texts, {})
+    return Facts(Kind.COMMAND, "", "", "", None, None, values, headers, 0.0)
+
+
+def _find_text(field: TextField, regions: Regions, wanted: int, asked: list[tuple[Any, Test, bool]]) -> str | None:
+    """A text of a field in one of these regions for which each test comes out as asked; ``LookupError``: none found."""
+
+    def good(text: str | None) -> bool:
+        facts = _with_text(field, text)
+        return bool(wanted >> regions.of(text) & 1) and all(test(facts) is outcome for _, test, outcome in asked)
+
+    if good(None):
+        return None
+    tests = [condition for condition, _, outcome in asked if outcome]
+    for region in islice(bits(wanted & ~1), _MOST_REGIONS):
+        text, exact = regions.key(region)
+        for candidate in (text,) if exact else continued(text, tests):
+            if good(candidate):
+                return candidate
+    raise LookupError
