@@ -223,6 +223,10 @@ class Kept:
             return lambda: explain(rehearsed, Tracer(then or rules))
         return lambda: explain_record(rehearsed.record, rules)
 
+    def messages(self) -> tuple[Rehearsed, ...]:
+        """What was kept, oldest first."""
+        return tuple(rehearsed for rehearsed, _ in self._messages.values())
+
     def records(self) -> list[DecisionRecord]:
         """What was kept, newest first."""
         return [rehearsed.record for rehearsed, _ in reversed(self._messages.values())]

@@ -17,6 +17,7 @@ from interceptor.wire.e164 import canonical_test
 from interceptor.wire.numbers import NumberReader
 
 TABLES = "tables"
+CASES = ".test.yaml"
 _LARGEST_FILE = 64 << 20
 _SECRET_HEADERS = frozenset(("authorization", "proxy-authorization", "cookie"))
 
@@ -68,7 +69,7 @@ def find_sources(path: Path) -> tuple[tuple[Source, ...], tuple[Problem, ...]]:
     named = []
     for file in sorted(_visible(path), key=lambda file: file.relative_to(path).parts):
         name = f"{folder}/{file.relative_to(path).as_posix()}"
-        if file.name.endswith(".test.yaml"):
+        if file.name.endswith(CASES):
             continue
         if file.name.endswith(".yaml") or (is_table(file.name) and file.parent.name == TABLES):
             named.append((file, name))
@@ -78,6 +79,26 @@ def find_sources(path: Path) -> tuple[tuple[Source, ...], tuple[Problem, ...]]:
             message = f"only tables named `*.csv` in a folder `{TABLES}` are read, move it there"
             problems.append(Problem(Place(name, 1, 1), message, "file_name"))
     return _sources(named, problems), tuple(problems)
+
+
+def case_sources(path: Path) -> tuple[Source, ...]:
+    """The cases beside the rules in ``path``: every ``*.test.yaml`` below the folder, in path order.
+
+    For a rules file ``night.yaml`` that is ``night.test.yaml``, if it is there; a file of cases is itself. ``OSError``
+    where something cannot be read, :class:`ProblemsError` where a file is too large.
+    """
+    problems: list[Problem] = []
+    if not path.is_dir():
+        file = path if path.name.endswith(CASES) else path.with_name(path.name.removesuffix(".yaml") + CASES)
+        sources = _sources([(file, file.name)] if file == path or file.is_file() else [], problems)
+    else:
+        found = sorted(_visible(path), key=lambda file: file.relative_to(path).parts)
+        folder = path.resolve().name
+        named = [(file, f"{folder}/{file.relative_to(path).as_posix()}") for file in found if file.name.endswith(CASES)]
+        sources = _sources(named, problems)
+    if problems:
+        raise ProblemsError(tuple(problems))
+    return sources
 
 
 def _visible(path: Path) -> Iterator[Path]:

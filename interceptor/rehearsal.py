@@ -159,7 +159,7 @@ class Rehearsal:
         known: App | None = self._settings.apps.get(app or "")
         if known is None or not known.sources:
             return LOOPBACK
-        return str(known.sources[0].network_address)
+        return str(next(iter(known.sources[0].hosts())))
 
 
 class _Known(Identifier):

@@ -7,12 +7,14 @@ Stop: listeners, what is in flight, outbox, upstream connections, journal.
 import asyncio
 import gc
 import logging
+import random
 import secrets
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from interceptor.audit.record import Record, Recorder
+from interceptor.explanation import Explanation, Kept
 from interceptor.gateway.clusters import ClusterRoute, Endpoint
 from interceptor.gateway.connection import Door
 from interceptor.gateway.deadlines import Sweeper
@@ -78,6 +80,7 @@ class Worker:
             self._patiences[Patience.REPORT],
             self.metrics,
         )
+        self.kept = Kept(settings.explain, random.random)
         boot = secrets.token_hex(4)
         self._carrier = Carrier(
             self._pipeline,
@@ -92,6 +95,7 @@ class Worker:
             headers=settings.headers,
             most_connections=settings.limits.connections,
             observe=observe,
+            over=lambda opened: self.kept.saw(opened, self._pipeline.rules),
         )
         listeners = [each for each in settings.listeners if first or each.mode is Mode.GATEWAY]
         self._doors = {
@@ -200,6 +204,10 @@ class Worker:
             ],
             "defaults": {kind.value: self._settings.defaults[kind].value for kind in Kind},
         }
+
+    def explain(self, exchange: str) -> Callable[[], Explanation] | None:
+        """What explains an exchange, if it was kept; for another thread, because it may take long."""
+        return self.kept.find(exchange, self._pipeline.rules)
 
     # upstreams
 

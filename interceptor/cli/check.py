@@ -57,10 +57,10 @@ def check(
     """
     with told():
         rules: Path | None = path
-        if path is None or _is_config(path):
+        if path is None or is_config(path):
             config, rules = path or config or Path(_NAMES_OF_CONFIG[0]), None
         elif config is None:
-            config = _beside(path)
+            config = config_beside(path)
         report = _checked(config, rules, secrets=secrets and rules is None, strict=strict)
         tell(report, form, output)
     if not report.ok:
@@ -129,7 +129,7 @@ def _counted(report: "Report") -> str:
     return ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for count, word in counts if count)
 
 
-def _is_config(path: Path) -> bool:
+def is_config(path: Path) -> bool:
     """Whether a file is a configuration and not rules: told by its keys, so that its name is free."""
     from interceptor.document import Fields, read
 
@@ -141,7 +141,8 @@ def _is_config(path: Path) -> bool:
     return root is None and path.name in _NAMES_OF_CONFIG
 
 
-def _beside(rules: Path) -> Path:
+def config_beside(rules: Path) -> Path:
+    """The configuration that the rules are for: here, or beside them; without one this ends with 2."""
     for folder in (Path(), *rules.absolute().parents[:2]):
         for name in _NAMES_OF_CONFIG:
             if (folder / name).is_file():

@@ -11,6 +11,7 @@ from interceptor.cli.check import check
 from interceptor.cli.health import health
 from interceptor.cli.password import hash_password
 from interceptor.cli.run import run
+from interceptor.cli.testing import run_cases
 
 app = typer.Typer(
     name="interceptor",
@@ -40,6 +41,7 @@ def _options(
 
 app.command("run")(run)
 app.command("check")(check)
+app.command("test")(run_cases)
 
 
 @app.command("demo", add_help_option=False, context_settings=_HANDED_ON)

@@ -19,7 +19,8 @@ from msgspec.structs import replace
 from interceptor.app import Interceptor
 from interceptor.audit.record import Record
 from interceptor.loading import load_settings, rule_sources
-from interceptor.settings import Address, App, Cluster, Listener, Mode, Url
+from interceptor.rehearsal import Rehearsed
+from interceptor.settings import Address, App, Cluster, ExplainSettings, Listener, Mode, Url
 from interceptor.simulator import SimulatedApp, SimulatedPbx
 from interceptor.simulator.clock import Clock
 from interceptor.simulator.scenario import Between, Scenario, World
@@ -56,10 +57,13 @@ class Stage:
     ``observe`` is called with every record that Interceptor makes; it may be set at any time.
     """
 
-    def __init__(self, config: Path, rules: Path | None, *, clock: Clock) -> None:
+    def __init__(
+        self, config: Path, rules: Path | None, *, clock: Clock, explain: ExplainSettings | None = None
+    ) -> None:
         self._written = load_settings(config, MadeUp())
         self._sources = rule_sources(rules or self._written.rules)
         self._clock = clock
+        self._explain = explain or self._written.explain
         self.observe: Callable[[Record], None] = _look_away
         self._stack = AsyncExitStack()
         self.pbxs: dict[str, SimulatedPbx] = {}
@@ -96,8 +100,10 @@ class Stage:
             state=folder,
             journal=replace(self._written.journal, directory=folder / "journal"),
             timeouts=replace(self._written.timeouts, shutdown=SHUTDOWN_SECONDS),
+            explain=self._explain,
         )
         proxy = Interceptor(self.settings, self._sources, observe=self._observed)
+        self._kept = proxy.worker.kept
         await proxy.start()
         self._stack.push_async_callback(proxy.stop)
         self.addresses = dict(proxy.addresses)
@@ -144,6 +150,10 @@ class Stage:
         self.apps[written.name] = await self._stack.enter_async_context(app)
         urls = {name: Url(LOOPBACK, app.port, url.path) for name, url in written.urls.items()}
         return replace(written, url=written.url and Url(LOOPBACK, app.port, written.url.path), urls=urls)
+
+    def kept(self) -> tuple[Rehearsed, ...]:
+        """The messages that Interceptor has kept to explain them, oldest first."""
+        return self._kept.messages()
 
     def missing(self, scenario: Scenario) -> list[str]:
         """Who plays in the scenario and is not in the configuration."""

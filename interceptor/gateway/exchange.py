@@ -72,6 +72,7 @@ class Carrier:
         headers: ForwardHeaders,
         most_connections: int,
         observe: Callable[[Record], None] | None = None,
+        over: Callable[[Opened], None] | None = None,
     ) -> None:
         self.pipeline = pipeline
         self.recorder = recorder
@@ -83,6 +84,7 @@ class Carrier:
         self.patiences = patiences
         self.headers = headers
         self.observe = observe
+        self.over = over  # told when the answer has left
         self.in_flight = 0
         self._connections = 0
         self._most_connections = most_connections
@@ -398,6 +400,8 @@ class Exchange:
         except Exception:
             log.exception("how exchange %s ended is neither recorded nor counted", self._arrival.exchange)
         self._end(self._response(settlement, reply))
+        if self._carrier.over is not None:
+            self._carrier.over(self._opened)
 
     def _end(self, response: Response) -> None:
         """Let go of the exchange: the one way out of it."""
