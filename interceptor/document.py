@@ -25,6 +25,7 @@ except ImportError:  # pragma: no cover - PyYAML without libyaml
     from yaml import SafeLoader as _Loader  # type: ignore[assignment]
 
 DEEPEST: Final = 64
+_MOST_NAMED: Final = 16
 _UNPRINTABLE: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -106,6 +107,17 @@ def nearest(word: str, known: Iterable[str]) -> str:
     spelled = {name.lower(): name for name in sorted(known, reverse=True)}
     close = get_close_matches(word.lower(), spelled, n=1, cutoff=0.6)
     return f", did you mean `{spelled[close[0]]}`?" if close else ""
+
+
+def expected(word: str, known: Iterable[str], such_as: str = "") -> str:
+    """What could have stood in place of ``word``: the nearest spelling, else all that is known, else an example."""
+    names = sorted(known)
+    hint = nearest(word, names)
+    if hint or not names:
+        return hint
+    if len(names) <= _MOST_NAMED:
+        return ", known are " + ", ".join(f"`{name}`" for name in names)
+    return f", write one such as `{such_as or names[0]}`"
 
 
 # --- reading bytes ------------------------------------------------------------------------------------------------
@@ -399,9 +411,8 @@ def fields(node: Node, known_keys: Iterable[str] | None, problems: Problems, wha
         known = tuple(known_keys)
         for key, _ in node.entries:
             if key.value not in known:
-                problems.add(
-                    key.place, f"unknown key `{key.value}` in {what}{nearest(key.value, known)}", "unknown_key"
-                )
+                message = f"unknown key `{key.value}` in {what}{expected(key.value, known)}"
+                problems.add(key.place, message, "unknown_key")
     return node
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Final
 
-from interceptor.document import Fields, Node, Problems, nearest
+from interceptor.document import Fields, Node, Problems, expected
 from interceptor.settings import Address, App, Listener, Subscription
 
 DEFAULT_ADMIN: Final = Address("127.0.0.1", 7790)
@@ -51,14 +51,14 @@ def _clusters(root: Fields, values: dict[str, Any], problems: Problems) -> None:
     chosen = values.get("default_cluster")
     if chosen is not None and chosen not in known:
         place = _at(root, "default_cluster").place
-        problems.add(place, f"unknown cluster `{chosen}`{nearest(chosen, known)}", "unknown_cluster")
+        problems.add(place, f"unknown cluster `{chosen}`{expected(chosen, known)}", "unknown_cluster")
     elif root.get("default_cluster") is None and len(known) > 1:
         problems.add(written.place, "with several clusters, `default_cluster` says which is meant", "missing_key")
     apps: dict[str, App] = values.get("apps", {})
     for name, app in apps.items():
         if app.cluster is not None and app.cluster not in known:
             place = _at(root, "apps", name, "cluster").place
-            problems.add(place, f"unknown cluster `{app.cluster}`{nearest(app.cluster, known)}", "unknown_cluster")
+            problems.add(place, f"unknown cluster `{app.cluster}`{expected(app.cluster, known)}", "unknown_cluster")
         if name in known:
             place = _key(root, "apps", name).place
             message = f"`{name}` names a cluster and an app; a rule that reroutes to it could mean either"
@@ -103,7 +103,7 @@ def _subscriptions(root: Fields, values: dict[str, Any], problems: Problems) -> 
         place = _at(node, "app").place
         app = apps.get(subscription.app)
         if subscription.app not in known:
-            message = f"unknown app `{subscription.app}`{nearest(subscription.app, known)}"
+            message = f"unknown app `{subscription.app}`{expected(subscription.app, known)}"
             problems.add(place, message, "unknown_app")
         elif app is not None and app.url is None and (subscription.name is None or subscription.name not in app.urls):
             problems.add(place, f"the app `{app.name}` has no `url` for these notifications", "no_url")

@@ -105,7 +105,11 @@ def size(least: int, most: int = 1 << 40) -> Read:
     def read(node: Node, reading: Reading, path: str) -> int | None:
         found = document.byte_size(node, reading.problems, f"`{path}`")
         if found is not None and not least <= found <= most:
-            reading.problems.add(node.place, f"`{path}` should be from {least} to {most} bytes", "out_of_bounds")
+            reading.problems.add(
+                node.place,
+                f"`{path}` should be from {least} to {most} bytes, here is {document.describe(node)}",
+                "out_of_bounds",
+            )
             return None
         return found
 
@@ -116,7 +120,11 @@ def duration(node: Node, reading: Reading, path: str) -> float | None:
     """A span of time above zero and below ten days, in seconds."""
     found = document.duration_seconds(node, reading.problems, f"`{path}`")
     if found is not None and not 0 < found <= 864_000:
-        reading.problems.add(node.place, f"`{path}` should be more than 0 and at most 10 days", "out_of_bounds")
+        reading.problems.add(
+            node.place,
+            f"`{path}` should be more than 0 and at most 10 days, here is {document.describe(node)}",
+            "out_of_bounds",
+        )
         return None
     return found
 

@@ -157,12 +157,13 @@ def _listener(node: Node, read: Reading, path: str, name: str) -> Listener | Non
         read.problems.add(given.place, f"`{path}.certificate` is used only with mode `tls`", "unused_key")
     if not {"kind", "address"} <= values.keys():
         return None
+    certificate = node.get("certificate") if tls and isinstance(node, Fields) else None
     return Listener(
         name,
         Kind(values["kind"]),
         values["address"],
         Mode(values.get("mode", "gateway")),
-        values.get("certificate"),
+        None if certificate is None else known.certificate(certificate, read, f"{path}.certificate"),
     )
 
 
@@ -249,7 +250,7 @@ LISTENER: Table = {
     "kind": choice("command", "notification"),
     "mode": choice(*(mode.value for mode in Mode)),
     "address": reading.address,
-    "certificate": known.certificate,
+    "certificate": path_below_base,
 }
 CLUSTER: Table = {
     "endpoints": urls,

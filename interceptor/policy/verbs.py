@@ -125,7 +125,7 @@ class _Reader:
 
     def _name(self, node: Text) -> str:
         if node.value not in self._names:
-            message = f"unknown verb `{node.value}`{document.nearest(node.value, self._names)}"
+            message = f"unknown verb `{node.value}`{document.expected(node.value, self._names, "Speak")}"
             self._problems.add(node.place, message, "unknown_verb")
         return node.value
 

@@ -95,7 +95,7 @@ def test_fields():
     assert document.fields(root, None, problems, "it") is root
     assert [str(problem) for problem in problems.found] == [
         "f:2:1: unknown key `twoo` in it, did you mean `two`?",
-        "f:3:1: unknown key `xyz` in it",
+        "f:3:1: unknown key `xyz` in it, known are `one`, `two`",
     ]
     assert problems
     assert not Problems()

@@ -156,7 +156,7 @@ def _known(node: Node, names: Iterable[str], reading: Reading, where: str, what:
     name = document.text(node, reading.problems, f"`{what}` of {where}")
     if name is None or name in names:
         return name
-    reading.problems.add(node.place, f"unknown {what} `{name}`{document.nearest(name, names)}", f"unknown_{what}")
+    reading.problems.add(node.place, f"unknown {what} `{name}`{document.expected(name, names)}", f"unknown_{what}")
     return None
 
 

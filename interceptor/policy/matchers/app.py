@@ -68,7 +68,7 @@ def read(node: Node, reading: Reading) -> Condition | None:
 def _values(nodes: tuple[Text, ...], reading: Reading) -> Condition | None:
     for node in nodes:
         if node.value not in reading.context.apps:
-            hint = document.nearest(node.value, reading.context.apps)
+            hint = document.expected(node.value, reading.context.apps)
             reading.problems.add(node.place, f"unknown app `{node.value}`{hint}", "unknown_app")
     return AppIn(tuple(dict.fromkeys(node.value for node in nodes)))
 

@@ -230,7 +230,9 @@ def _zone(node: Node, reading: Reading) -> str:
         try:
             ZoneInfo(name)
         except (ValueError, OSError, KeyError):
-            reading.problems.add(node.place, f"unknown time zone `{name}`", "unknown_zone")
+            reading.problems.add(
+                node.place, f"unknown time zone `{name}`, write one such as `Europe/Budapest`", "unknown_zone"
+            )
         else:
             return name
     return "UTC"
