@@ -16,6 +16,7 @@ from interceptor.policy import (
     numbers,
     placeholders,
     rules,
+    tables,
     texts,
     verbs,
     when,
@@ -41,6 +42,7 @@ def manual() -> str:
         *_pages(*matchers.LIST, numbers, texts, dates),
         _ACTIONS,
         *_pages(*actions.LIST, verbs, placeholders, columns),
+        *_pages(tables),
     ]
     return "\n\n".join(page.strip() for page in pages) + "\n"
 

@@ -24,15 +24,16 @@ counts, else the longest. Texts are compared as they are, letter case included. 
 """  # noqa: D400, D415 - a page of the manual
 
 import csv
+import operator
 import re
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from io import BytesIO, TextIOWrapper
+from itertools import islice
 from typing import Final
 
 from interceptor import document
-from interceptor.document import Problems
 from interceptor.policy.context import Context, Source
 from interceptor.values import Place, Problem
 
@@ -40,11 +41,14 @@ ENDINGS: Final = (".csv", ".txt")
 MOST_TOLD: Final = 20
 _LONGEST: Final = 15  # digits that an entry of the index has room for; E.164 has no more
 _INTERNATIONAL: Final = 10**_LONGEST  # numbers with a plus are below it, those without one above
+_PAST_ALL: Final = 100 * _INTERNATIONAL
+_BEHIND_ALL: Final = (1 << 64) - 1
 _SPANS: Final[tuple[int, ...]] = tuple(10 ** (_LONGEST - length) for length in range(_LONGEST + 1))
 _SEPARATORS: Final = re.compile(r"[\s()/.-]+")
 _NUMBER: Final = re.compile(r"\+?[0-9*#]*[0-9][0-9*#]*")
 _COMMENT: Final = re.compile(r"(?:^|\s)#")
 _PREFIX: Final = re.compile(r"\+?[0-9*#]*")
+_is_plain_prefix: Final = re.compile(rf"\+[0-9]{{1,{_LONGEST}}}\Z").match
 _WORDS_REMEMBERED: Final = 1 << 16
 
 
@@ -85,10 +89,9 @@ class Table:
 
     @property
     def size(self) -> int:
-        arrays = (self._keys, self._around, *(column.codes for column in self._values.values()))
-        return sum(each.itemsize * len(each) for each in arrays) + sum(
-            column.size for column in self._values.values()
-        ) + 150 * len(self._others)  # fmt: skip
+        arrays = sum(each.itemsize * len(each) for each in (self._keys, self._around))
+        others = sum(200 + len(key) for key, _ in self._others)  # about what Python takes for each
+        return arrays + others + sum(column.size for column in self._values.values())
 
     def find(self, key: str) -> int:
         """The row of the entry that is ``key``, else of the longest that it begins with, else -1."""
@@ -159,6 +162,12 @@ def _packed(number: str, exact: bool) -> int:
     return (int(digits) * _SPANS[length] + begin) << 5 | length << 1 | exact
 
 
+def _packed_plain(number: str) -> int:
+    """A prefix as one integer, if it is known to be a plus and one to fifteen digits."""
+    length = len(number) - 1
+    return int(number) * _SPANS[length] << 5 | length << 1
+
+
 def _unpacked(entry: int) -> tuple[str, bool]:
     """The number, and whether it stands for all that begin with it."""
     digits, length = entry >> 5, entry >> 1 & 15
@@ -171,51 +180,57 @@ def _enclosing(keys: "array[int]") -> "array[int]":
     around = array("i")
     if all(entry & 1 for entry in keys):
         return around
-    open_rows: list[tuple[int, int]] = []  # the intervals around the next row, each with its end
+    rows, ends = [-1], [_PAST_ALL]  # the intervals around the next row, from the outermost in
     for row, entry in enumerate(keys):
         low = entry >> 5
-        while open_rows and open_rows[-1][1] <= low:
-            open_rows.pop()
-        around.append(open_rows[-1][0] if open_rows else -1)
+        while ends[-1] <= low:
+            ends.pop()
+            rows.pop()
+        around.append(rows[-1])
         if not entry & 1:
-            open_rows.append((row, low + _SPANS[entry >> 1 & 15]))
+            rows.append(row)
+            ends.append(low + _SPANS[entry >> 1 & 15])
     return around
 
 
-class _Column:
-    """The values of one column: a code for each row, and the words that the codes stand for, one after the other."""
+class _Words(dict[str, int]):
+    """Gives every word a code; the words stand one after the other in ``text``.
 
-    __slots__ = ("_begins", "_known", "_words", "codes")
+    Only so many are remembered: where nearly every word is new, a later one may get a second code, and no harm done.
+    """
 
     def __init__(self) -> None:
-        self.codes = array("I")
-        self._words = bytearray()
-        self._begins = array("I", (0,))
-        self._known: dict[str, int] = {}
+        super().__init__()
+        self.text = bytearray()
+        self.begins = array("I", (0,))
 
-    def append(self, word: str) -> None:
-        code = self._known.get(word)
-        if code is None:
-            if len(self._known) >= _WORDS_REMEMBERED:
-                self._known.clear()
-            code = self._known[word] = len(self._begins) - 1
-            self._words += word.encode()
-            self._begins.append(len(self._words))
-        self.codes.append(code)
+    def __missing__(self, word: str) -> int:
+        if len(self) >= _WORDS_REMEMBERED:
+            self.clear()
+        code = self[word] = len(self.begins) - 1
+        self.text += word.strip().encode()
+        self.begins.append(len(self.text))
+        return code
 
-    def arrange(self, order: Iterable[int]) -> None:
-        """Put the rows into this order; none comes after it."""
-        kind = "B" if len(self._begins) <= 1 << 8 else "H" if len(self._begins) <= 1 << 16 else "I"
-        self.codes = array(kind, map(self.codes.__getitem__, order))
-        self._known.clear()
+
+class _Column:
+    """The values of one column: a code for each row, and the words that the codes stand for."""
+
+    __slots__ = ("_begins", "_codes", "_text")
+
+    def __init__(self, codes: Iterable[int], words: _Words) -> None:
+        count = len(words.begins)
+        self._codes = array("B" if count <= 1 << 8 else "H" if count <= 1 << 16 else "I", codes)
+        self._text = bytes(words.text)
+        self._begins = words.begins
 
     def at(self, row: int) -> str:
-        code = self.codes[row]
-        return self._words[self._begins[code] : self._begins[code + 1]].decode()
+        code = self._codes[row]
+        return self._text[self._begins[code] : self._begins[code + 1]].decode()
 
     @property
     def size(self) -> int:
-        return len(self._words) + self._begins.itemsize * len(self._begins)
+        return len(self._text) + sum(len(each) * each.itemsize for each in (self._begins, self._codes))
 
 
 def read_tables(sources: Iterable[Source], context: Context) -> tuple[dict[str, Table], list[Problem]]:
@@ -239,76 +254,47 @@ def read_tables(sources: Iterable[Source], context: Context) -> tuple[dict[str, 
 
 def read_table(source: Source, context: Context) -> tuple[Table | None, tuple[Problem, ...]]:
     """The table in a file, ``None`` after a problem, and its problems: the first of them, and how many more."""
-    reader = _Reader(source, context)
-    table = reader.read()
-    return table, reader.problems()
+    return _Reader(source, context).read()
 
 
 class _Reader:
-    """Reads one table, entry by entry."""
+    """Reads one table, entry by entry.
+
+    Every entry has a key, those that stand in ``_others`` one that sorts behind all; so entries, lines and the codes of
+    the columns are numbered alike.
+    """
 
     def __init__(self, source: Source, context: Context) -> None:
         self._source = source
         self._number = context.number
-        self._as_it_is = context.is_canonical
-        self._lines = array("I")  # of every entry
+        self._is_canonical = context.is_canonical
         self._keys = array("Q")
-        self._entries = array("I")  # which entry a key is
-        self._others: dict[tuple[str, bool], int] = {}  # the same of the others
-        self._values: dict[str, _Column] = {}
+        self._lines = array("I")
+        self._others: dict[tuple[str, bool], int] = {}  # each with its line
+        self._words: dict[str, _Words] = {}
+        self._codes: dict[str, array[int]] = {}
         self._separator = ""
-        self._told: list[tuple[int, int, str, str]] = []
-        self._untold = 0
-        self._broken: tuple[Problem, ...] = ()
+        self._faults: list[tuple[int, int, str, str]] = []  # line, field, message, code
+        self._untold: list[int] = []  # lines of the faults that are only counted
 
-    def read(self) -> Table | None:
-        """The table, ``None`` after a problem."""
-        lines = TextIOWrapper(BytesIO(self._source.data), encoding="utf-8-sig")
+    def read(self) -> tuple[Table | None, tuple[Problem, ...]]:
+        """The table, ``None`` after a problem; and the problems."""
         try:
-            numbers = self._csv(lines) if self._source.file.endswith(".csv") else self._texts(lines)
+            numbers = self._csv() if self._source.file.endswith(".csv") else self._texts()
         except UnicodeDecodeError:
-            _, self._broken = document.decoded(self._source.data, self._source.file)
-            return None
+            return None, document.decoded(self._source.data, self._source.file)[1]
         table = self._arranged(numbers)
-        return None if self._told else table
+        return (None, self._problems()) if self._faults else (table, ())
 
-    def problems(self) -> tuple[Problem, ...]:
-        """What is wrong with it."""
-        problems = Problems(self._broken)
-        told = sorted(self._told)
-        for line, field, message, code in told:
-            problems.add(self._place(line, field), message, code)
-        if self._untold:
-            last = Place(self._source.file, told[-1][0] + 1, 1)
-            problems.add(last, f"and {self._untold} more problems in this table", "more_problems")
-        return problems.found
-
-    def _place(self, line: int, field: int) -> Place:
-        """Where a field begins."""
-        lines = TextIOWrapper(BytesIO(self._source.data), encoding="utf-8-sig")
-        written = next((text for number, text in enumerate(lines, 1) if number == line), "")
-        column, quoted = 0, False
-        for at, character in enumerate(written):
-            if field == 0:
-                break
-            quoted ^= character == '"'
-            if character == self._separator and not quoted:
-                field, column = field - 1, at + 1
-        rest = written[column:]
-        return Place(self._source.file, line, column + len(rest) - len(rest.lstrip()) + 1)
-
-    def _tell(self, line: int, field: int, message: str, code: str) -> None:
-        if len(self._told) < MOST_TOLD:
-            self._told.append((line, field, message, code))
-        else:
-            self._untold += 1
+    def _open(self) -> TextIOWrapper:
+        return TextIOWrapper(BytesIO(self._source.data), encoding="utf-8-sig")
 
     # --- the two forms ---
 
-    def _texts(self, lines: Iterable[str]) -> bool:
+    def _texts(self) -> bool:
         add: Callable[[str, int], bool] | None = None
         numbers = False
-        for line, written in enumerate(lines, 1):
+        for line, written in enumerate(self._open(), 1):
             entry = written.strip()
             if "#" in entry:
                 entry = _without_comment(entry)
@@ -320,43 +306,50 @@ class _Reader:
             add(entry, line)
         return numbers
 
-    def _csv(self, lines: Iterable[str]) -> bool:
-        head = next((line for line in lines), "")
-        self._separator = ";" if ";" in head and "," not in head else ","
-        names = next(csv.reader([head], delimiter=self._separator), [])
-        names = [name.strip() for name in names]
-        if not names or not all(names):
-            self._tell(1, 0, "the first line should name the columns, such as `number,cluster`", "no_columns")
+    def _csv(self) -> bool:
+        lines = self._open()
+        names = self._head(next(iter(lines), ""))
+        if not names:
             return False
-        for field, name in enumerate(names[1:], 1):
-            if name in names[:field]:
-                self._tell(1, field, f"a column `{name}` stands here a second time", "duplicate_column")
-            self._values[name] = _Column()
-        numbers = names[0] in ("number", "prefix")
+        numbers, width = names[0] in ("number", "prefix"), len(names)
         add = self._add_prefix if names[0] == "prefix" else self._add_number if numbers else self._add_text
-        columns = tuple(self._values.values())
-        width = len(names)
+        columns = tuple(
+            (field, self._codes[names[field]].append, self._words[names[field]]) for field in range(1, width)
+        )
         rows = csv.reader(lines, delimiter=self._separator, strict=True)
         try:
             for fields in rows:
                 line = rows.line_num + 1
                 if len(fields) != width:
                     if fields:
-                        message = f"{len(fields)} fields, the first line has {width}"
+                        message = f"the first line names {width} columns, here are {len(fields)}"
                         self._tell(line, 0, message, "wrong_number_of_fields")
-                    continue
-                if add(fields[0].strip(), line):
-                    for column, value in zip(columns, fields[1:], strict=True):
-                        column.append(value.strip())
+                elif add(fields[0].strip(), line):
+                    for field, append, words in columns:
+                        append(words[fields[field]])
         except csv.Error as fault:
             self._tell(rows.line_num + 1, 0, f"not CSV: {fault}", "syntax")
         return numbers
 
+    def _head(self, line: str) -> list[str]:
+        """The names in the first line, none after a problem."""
+        self._separator = ";" if ";" in line and "," not in line else ","
+        names = [name.strip() for name in next(csv.reader([line], delimiter=self._separator), ())]
+        if not all(names) or not names:
+            self._tell(1, 0, "the first line should name the columns, such as `number,cluster`", "no_columns")
+            return []
+        for field, name in enumerate(names[1:], 1):
+            if name in names[:field]:
+                self._tell(1, field, f"a column `{name}` stands here a second time", "duplicate_column")
+            self._words[name] = _Words()
+            self._codes[name] = array("I")
+        return [] if self._faults else names
+
     # --- entries ---
 
     def _add_number(self, entry: str, line: int) -> bool:
-        if self._as_it_is(entry):
-            return self._add(entry, False, line)
+        if self._is_canonical(entry):
+            return self._add_packed(_packed_plain(entry) | 1, line)
         if entry[-1:] == "*":
             return self._add_prefix(entry, line)
         if not _NUMBER.fullmatch(_SEPARATORS.sub("", entry)):
@@ -365,6 +358,8 @@ class _Reader:
         return self._add(self._number(entry).canonical, False, line)
 
     def _add_prefix(self, entry: str, line: int) -> bool:
+        if _is_plain_prefix(entry):
+            return self._add_packed(_packed_plain(entry), line)
         prefix = _SEPARATORS.sub("", entry.removesuffix("*"))
         if not entry or not _PREFIX.fullmatch(prefix):
             self._tell(line, 0, f"this should be the begin of a number, here is `{entry}`", "not_a_prefix")
@@ -383,40 +378,85 @@ class _Reader:
 
     def _add(self, number: str, prefix: bool, line: int) -> bool:
         packed = _packed(number, not prefix)
-        if packed < 0:
-            return self._add_other(number, prefix, line)
+        return self._add_other(number, prefix, line) if packed < 0 else self._add_packed(packed, line)
+
+    def _add_packed(self, packed: int, line: int) -> bool:
         self._keys.append(packed)
-        self._entries.append(len(self._lines))
         self._lines.append(line)
         return True
 
     def _add_other(self, key: str, prefix: bool, line: int) -> bool:
-        entry = len(self._lines)
-        first = self._others.setdefault((key, prefix), entry)
-        if first < entry:
-            self._duplicate(key, prefix, line, self._lines[first])
+        first = self._others.setdefault((key, prefix), line)
+        if first < line:
+            self._tell_duplicate(key, prefix, line, first)
             return False
+        self._keys.append(_BEHIND_ALL)
         self._lines.append(line)
         return True
 
-    def _arranged(self, numbers: bool) -> Table:
-        """The table with its rows in order."""
-        order = sorted(range(len(self._keys)), key=self._keys.__getitem__)
-        keys = array("Q", map(self._keys.__getitem__, order))
-        entries = array("I", map(self._entries.__getitem__, order))
-        for row in range(1, len(keys)):
-            if keys[row] == keys[row - 1]:
-                line, first = self._lines[entries[row]], self._lines[entries[row - 1]]
-                self._duplicate(*_unpacked(keys[row]), line, first)
-        entries.extend(self._others.values())
-        for column in self._values.values():
-            column.arrange(entries)
-        others = {key: len(keys) + row for row, key in enumerate(self._others)}
-        return Table(self._source, keys, others, self._values, numbers)
+    # --- the end ---
 
-    def _duplicate(self, key: str, prefix: bool, line: int, first: int) -> None:
+    def _arranged(self, numbers: bool) -> Table:
+        """The table with its rows in order; what can be seen only now is told."""
+        order = sorted(range(len(self._keys)), key=self._keys.__getitem__)
+        keys = array("Q", map(self._keys.__getitem__, order[: len(order) - len(self._others)]))
+        for row in _repeated(keys):
+            line, first = self._lines[order[row]], self._lines[order[row - 1]]
+            self._tell_duplicate(*_unpacked(keys[row]), line, first)
+        values: dict[str, _Column] = {}
+        for field, (name, codes) in enumerate(self._codes.items(), 1):
+            words = self._words[name]
+            self._look_at(words, codes, field)
+            values[name] = _Column(map(codes.__getitem__, order), words)
+        others = {key: len(keys) + row for row, key in enumerate(self._others)}
+        return Table(self._source, keys, others, values, numbers)
+
+    def _look_at(self, words: _Words, codes: "array[int]", field: int) -> None:
+        if words.text.decode().isprintable():
+            return
+        for code in range(len(words.begins) - 1):
+            if not words.text[words.begins[code] : words.begins[code + 1]].decode().isprintable():
+                message = "a value should be printable text on one line"
+                self._tell(self._lines[codes.index(code)], field, message, "not_text")
+
+    # --- problems ---
+
+    def _tell(self, line: int, field: int, message: str, code: str) -> None:
+        if len(self._faults) < MOST_TOLD:
+            self._faults.append((line, field, message, code))
+        else:
+            self._untold.append(line)
+
+    def _tell_duplicate(self, key: str, prefix: bool, line: int, first: int) -> None:
         entry = key + "*" * prefix
         self._tell(line, 0, f"`{entry}` stands here a second time, the first is in line {first}", "duplicate_entry")
+
+    def _problems(self) -> tuple[Problem, ...]:
+        found = sorted(self._faults)
+        problems = [Problem(self._place(line, field), message, code) for line, field, message, code in found]
+        if self._untold:
+            message = f"and {len(self._untold):,} more problems in this table"
+            problems.append(Problem(self._place(self._untold[0], 0), message, "more_problems"))
+        return tuple(problems)
+
+    def _place(self, line: int, field: int) -> Place:
+        """Where a field begins."""
+        written = next(islice(self._open(), line - 1, None), "")
+        begin, quoted = 0, False
+        for at, character in enumerate(written if field else ""):
+            quoted ^= character == '"'
+            if character == self._separator and not quoted:
+                field, begin = field - 1, at + 1
+                if not field:
+                    break
+        rest = written[begin:]
+        return Place(self._source.file, line, begin + len(rest) - len(rest.lstrip()) + 1)
+
+
+def _repeated(keys: "array[int]") -> Iterator[int]:
+    """The rows whose key is that of the row before."""
+    same = map(operator.eq, keys, islice(keys, 1, None))
+    return (row for row, repeated in enumerate(same, 1) if repeated)
 
 
 def _without_comment(entry: str) -> str:
