@@ -78,7 +78,7 @@ class Problems:
     def add(self, place: Place, message: str, code: str, severity: Severity = Severity.ERROR) -> None:
         """Something at ``place`` is wrong; ``code`` is stable, ``message`` is for the person who wrote the file."""
         if place not in self._told:
-            self._found.append(Problem(place, _one_line(message), code, severity))
+            self._found.append(Problem(place, message, code, severity))
             self._errors = self._errors or severity is Severity.ERROR
 
     def warn(self, place: Place, message: str, code: str) -> None:
@@ -93,13 +93,6 @@ class Problems:
 
     def __bool__(self) -> bool:
         return self._errors
-
-
-def _one_line(message: str) -> str:
-    """What was written may hold line breaks and control characters: they are told, not obeyed."""
-    if message.isprintable():
-        return message
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in message)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

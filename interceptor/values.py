@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Any, Protocol
 
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
 
 class Kind(Enum):
@@ -80,7 +81,7 @@ class Facts(Struct, frozen=True):
 
     ``values`` maps parameter names in lower case to their decoded text; ``headers`` maps header names in lower case to
     theirs; ``source`` is the peer's address without its port; ``app`` is ``""`` for a sender we do not know; ``at`` is
-    Unix time in seconds.
+    Unix time in seconds; ``exchange`` is the id of the exchange it came in.
     """
 
     kind: Kind
@@ -92,6 +93,7 @@ class Facts(Struct, frozen=True):
     values: Mapping[str, str]
     headers: Mapping[str, str]
     at: float
+    exchange: str = ""
 
 
 class Verdict(Enum):
@@ -234,7 +236,10 @@ class Severity(Enum):
 
 
 class Problem(Struct, frozen=True, gc=False):
-    """One thing wrong with a file that a person wrote. ``code`` is stable, ``message`` is for the person."""
+    """One thing wrong with a file that a person wrote. ``code`` is stable, ``message`` is one line for the person.
+
+    What was written may hold line breaks and control characters; the message tells them and does not obey them.
+    """
 
     place: Place
     message: str
@@ -245,6 +250,11 @@ class Problem(Struct, frozen=True, gc=False):
         if self.severity is Severity.ERROR:
             return f"{self.place}: {self.message}"
         return f"{self.place}: {self.severity.value}: {self.message}"
+    def __post_init__(self) -> None:
+        if not self.message.isprintable():
+            written = (each if each.isprintable() else each.encode("unicode_escape").decode() for each in self.message)
+            force_setattr(self, "message", "".join(written))
+
 
 
 class ProblemsError(Exception):
