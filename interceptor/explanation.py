@@ -227,6 +227,18 @@ class Kept:
         """What was kept, oldest first."""
         return tuple(rehearsed for rehearsed, _ in self._messages.values())
 
-    def records(self) -> list[DecisionRecord]:
-        """What was kept, newest first."""
-        return [rehearsed.record for rehearsed, _ in reversed(self._messages.values())]
+    def summaries(self) -> list[dict[str, str]]:
+        """A few words of each that was kept, newest first."""
+        records = [readable(rehearsed.record) for rehearsed, _ in reversed(self._messages.values())]
+        return [
+            {
+                "exchange": record.exchange,
+                "at": record.at,
+                "message": f"{record.kind.value} {record.name}",
+                "app": record.app,
+                "verdict": record.verdict.value,
+                "by": record.rule or record.reason,
+            }
+            for record in records
+            if isinstance(record, DecisionRecord)
+        ]

@@ -25,7 +25,7 @@ LISTENER = "rehearsal"
 LOOPBACK = "127.0.0.1"
 _WHOLE = Masking(numbers=None, dtmf=False)
 _KEY = b"rehearsal"  # keys the digests of passwords that are compared here and nowhere else
-_FORM = {"content-type": "application/x-www-form-urlencoded"}
+FORM = {"content-type": "application/x-www-form-urlencoded"}
 
 
 class Message(Struct, frozen=True, kw_only=True):
@@ -150,7 +150,7 @@ class Rehearsal:
                 target = path + b"?" + form
             else:
                 method, target, body = "POST", path, form
-                headers = _FORM | headers
+                headers = FORM | headers
         source = message.source or self.source_of(message.app)
         return Arrival(exchange, LISTENER, message.kind, source, method, target, headers, body, message.at)
 

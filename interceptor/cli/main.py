@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from interceptor.cli.check import check
+from interceptor.cli.explain import explain
 from interceptor.cli.health import health
 from interceptor.cli.password import hash_password
 from interceptor.cli.run import run
@@ -42,6 +43,7 @@ def _options(
 app.command("run")(run)
 app.command("check")(check)
 app.command("test")(run_cases)
+app.command("explain")(explain)
 
 
 @app.command("demo", add_help_option=False, context_settings=_HANDED_ON)

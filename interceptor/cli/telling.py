@@ -21,7 +21,7 @@ _MARKS = {
     Standing.UNKNOWN: ("?", "magenta", "cannot be told"),
 }
 _COLOURS = {Verdict.ALLOW: "bold green", Verdict.DENY: "bold red", Verdict.ANSWER: "bold cyan"}
-_WORDS = {Verdict.ALLOW: "allowed", Verdict.DENY: "denied", Verdict.ANSWER: "answered by us"}
+_WORDS = {Verdict.ALLOW: "allowed", Verdict.DENY: "denied", Verdict.ANSWER: "answered"}
 
 
 def console(*, error: bool = False) -> Console:
@@ -99,6 +99,8 @@ def _outcome(explanation: Explanation) -> Iterator[Text]:
     line = Text(_WORDS[trace.verdict], style=_COLOURS[trace.verdict])
     by = trace.rule or ("the default" if trace.reason == "default" else trace.reason)
     line.append(f" by {by}", style="")
+    if trace.verdict is Verdict.DENY and record.kind is Kind.VERB:
+        line.append(", taken out of the answer", style="")
     if record.tags:
         line.append(f", tagged {', '.join(record.tags)}", style="")
     yield line
