@@ -194,11 +194,13 @@ Target = ToCluster | ToApp | ToUrl
 class Decision(Struct, frozen=True):
     """The whole answer of the policy to one message.
 
-    ``reason`` is a stable code: ``rule`` (a rule ended the reading) or ``default`` (none did), and those that the
-    pipeline adds before the policy is asked. ``rule`` is the name of the rule that ended the reading, ``""`` for a
-    default. ``rules`` are the rules that acted, in order, each as ``file:line name``; ``shadow`` those that would
-    have. Where the verdict is ``deny``, ``refusal`` says what the asker is told; where it is ``answer``, ``reply`` is
-    the answer.
+    ``reason`` is a stable code: ``rule`` (a rule ended the reading), ``limit`` (what a rule does with messages over its
+    limit ended it) or ``default`` (none did), and those that the pipeline adds before the policy is asked. ``rule`` is
+    the name of the rule that ended the reading, ``""`` for a default. ``rules`` are the rules that acted, in order,
+    each as ``file:line name``; ``shadow`` those that would have. Where the verdict is ``deny``, ``refusal`` says what
+    the asker is told; where it is ``answer``, ``reply`` is the answer. ``limited`` are those of ``rules`` and
+    ``shadow`` whose limit was reached, ``places`` the numbers of what limits took and is to be given back when the
+    exchange has ended.
     """
 
     verdict: Verdict
@@ -212,6 +214,8 @@ class Decision(Struct, frozen=True):
     refusal: Refusal | None = None
     reply: Reply | None = None
     tags: tuple[str, ...] = ()
+    limited: tuple[str, ...] = ()
+    places: tuple[int, ...] = ()
 
 
 class Place(Struct, frozen=True, gc=False):
@@ -246,15 +250,15 @@ class Problem(Struct, frozen=True, gc=False):
     code: str
     severity: Severity = Severity.ERROR
 
-    def __str__(self) -> str:
-        if self.severity is Severity.ERROR:
-            return f"{self.place}: {self.message}"
-        return f"{self.place}: {self.severity.value}: {self.message}"
     def __post_init__(self) -> None:
         if not self.message.isprintable():
             written = (each if each.isprintable() else each.encode("unicode_escape").decode() for each in self.message)
             force_setattr(self, "message", "".join(written))
 
+    def __str__(self) -> str:
+        if self.severity is Severity.ERROR:
+            return f"{self.place}: {self.message}"
+        return f"{self.place}: {self.severity.value}: {self.message}"
 
 
 class ProblemsError(Exception):

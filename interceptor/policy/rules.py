@@ -32,6 +32,8 @@ from msgspec import Struct
 from interceptor import document
 from interceptor.document import Fields, Items, Node, Text
 from interceptor.policy.actions import ACTIONS
+from interceptor.policy.actions.deny import Deny
+from interceptor.policy.actions.limit import Limit
 from interceptor.policy.actions.outcome import Action
 from interceptor.policy.condition import Condition
 from interceptor.policy.grammar import Reading
@@ -176,8 +178,14 @@ def _actions(entries: Fields, reading: Reading) -> tuple[tuple[Action, ...], fro
             problems.add(key.place, message, "two_endings")
         elif action.ends:
             ending = key.value
+        if isinstance(action, Deny) and entries.get("limit") is not None:
+            message = "`deny` beside `limit` would deny what is within the limit; what is over it stands in `otherwise`"
+            problems.add(key.place, message, "deny_beside_limit")
     if len(actions) < len(written) or not actions:
         return tuple(actions), frozenset(Kind), ""
     ends = [action.kinds for action in actions if action.ends]
     allowed = ends[0] if ends else frozenset[Kind]().union(*(action.kinds for action in actions))
+    for action in actions:
+        if isinstance(action, Limit):
+            allowed &= action.kinds  # nothing passes a limit because of what happens beyond it
     return tuple(actions), allowed, " and ".join(f"`{key.value}`" for key, _ in written) + " as written here"

@@ -3,16 +3,20 @@
 Laws: rules act in the order of reading; an enforced ``allow``, ``deny`` or ``answer`` ends it; conditions see the facts
 and nothing else; shadowed rules change nothing but the list of those that would have acted. A decision is the same
 value every time the same rules act, so it is made once and remembered; where an action puts values of the message into
-it, it is made for each message.
+it, it is made for each message. Limits alone have a memory, which lies outside: in the meters that are handed in.
 """
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
+from msgspec.structs import replace
+
+from interceptor.policy.actions.limit import Limit
 from interceptor.policy.actions.outcome import Action, Outcome
 from interceptor.policy.condition import Test
 from interceptor.policy.index import Filed, Filing, build
+from interceptor.policy.meters import GRANTED, REFUSED, Meters
 from interceptor.policy.readings import Readings
 from interceptor.policy.rules import Mode, Rule
 from interceptor.policy.tables import Table
@@ -24,16 +28,32 @@ _COMMAND: Final = Kind.COMMAND
 _NOTIFICATION: Final = Kind.NOTIFICATION
 
 
+class Metered:
+    """What a rule with a limit has beside other rules: what it counts with, and whether it ends the reading."""
+
+    __slots__ = ("ends_beyond", "ends_within", "key_of", "meter", "otherwise")
+
+    def __init__(self, rule: Rule, actions: tuple[Action, ...], limit: Limit) -> None:
+        enforced = rule.mode is Mode.ENFORCE
+        self.meter = limit.meter(rule.name)
+        self.key_of = limit.key_of
+        self.otherwise = limit.otherwise
+        self.ends_within = enforced and any(action.ends for action in actions)
+        self.ends_beyond = enforced and any(action.ends for action in limit.otherwise)
+
+
 class Step:
     """One rule, for one kind of message, as it runs."""
 
-    __slots__ = ("actions", "alone", "ends", "rule", "test", "varies")
+    __slots__ = ("actions", "alone", "ends", "limit", "rule", "test", "varies")
 
     def __init__(self, rule: Rule, actions: tuple[Action, ...], test: Test | None) -> None:
         self.rule = rule
         self.actions = actions
         self.test = test
-        self.ends = rule.mode is Mode.ENFORCE and any(action.ends for action in actions)
+        limit = next((action for action in actions if isinstance(action, Limit)), None)
+        self.limit = None if limit is None else Metered(rule, actions, limit)
+        self.ends = limit is None and rule.mode is Mode.ENFORCE and any(action.ends for action in actions)
         self.varies = rule.mode is Mode.ENFORCE and any(action.varies for action in actions)
         self.alone: Decision | None = None  # the decision when this rule ends the reading and no other acted
 
@@ -62,7 +82,7 @@ class KindRules:
         self._remembered: dict[tuple[int, ...], Decision] = {}
         self._untouched = self._compose(())
 
-    def decide(self, facts: Facts) -> Decision:
+    def decide(self, facts: Facts, meters: Meters | None) -> Decision:
         """The decision for one message of this kind."""
         index = self._indexes.get(facts.name) or self._indexes.get(facts.name.lower(), self._others)
         hits: list[int] = []
@@ -92,17 +112,45 @@ class KindRules:
                     return step.alone
                 acted.append(position)
                 break
+            if step.limit is not None:
+                return self._metered(facts, meters, hits, position, acted or [])
             if acted is None:
                 acted = [position]
             else:
                 acted.append(position)
         return self._untouched if acted is None else self._remember(tuple(acted), facts)
 
+    def _metered(self, facts: Facts, meters: Meters | None, hits: list[int], first: int, acted: list[int]) -> Decision:
+        """Go on reading at the position ``first``, whose rule matches and has a limit.
+
+        In ``acted``, a rule whose limit was reached stands with the complement of its position.
+        """
+        places: list[int] = []
+        last = -1
+        for position in hits:
+            if position < first or position == last:
+                continue
+            last = position
+            step = self._steps[position]
+            if position > first and step.test is not None and not step.test(facts):
+                continue
+            ends, limit = step.ends, step.limit
+            if limit is not None:
+                taken = GRANTED if meters is None else meters.take(limit.meter, limit.key_of(facts), facts.at)
+                ends = limit.ends_beyond if taken == REFUSED else limit.ends_within
+                if taken > GRANTED:
+                    places.append(taken)
+            acted.append(~position if limit is not None and taken == REFUSED else position)
+            if ends:
+                break
+        decision = self._remember(tuple(acted), facts)
+        return replace(decision, places=tuple(places)) if places else decision
+
     def _remember(self, acted: tuple[int, ...], facts: Facts) -> Decision:
         decision = self._remembered.get(acted)
         if decision is None:
             steps = self._steps
-            if any(steps[position].varies for position in acted):
+            if any(steps[max(position, ~position)].varies for position in acted):
                 return self._compose(acted, facts)
             if len(self._remembered) >= _REMEMBERED:
                 self._remembered.clear()
@@ -114,26 +162,33 @@ class KindRules:
         outcome = Outcome(self._kind, facts)
         rules: list[str] = []
         shadow: list[str] = []
+        limited: list[str] = []
         for position in acted:
-            step = self._steps[position]
+            step = self._steps[max(position, ~position)]
+            over = position < 0
+            if over:
+                limited.append(step.rule.label)
             if step.rule.mode is Mode.SHADOW:
                 shadow.append(step.rule.label)
                 continue
             rules.append(step.rule.label)
             outcome.rule = step.rule.name
-            for action in step.actions:
-                action.act(outcome)
-        return self._finish(outcome, tuple(rules), tuple(shadow))
+            for action in step.limit.otherwise if step.limit is not None and over else step.actions:
+                if self._kind in action.kinds:
+                    action.act(outcome)
+        reason = "default" if outcome.verdict is None else "limit" if acted[-1] < 0 else "rule"
+        return self._finish(outcome, reason, tuple(rules), tuple(shadow), tuple(limited))
 
-    def _finish(self, outcome: Outcome, rules: tuple[str, ...], shadow: tuple[str, ...]) -> Decision:
-        ended = outcome.verdict is not None
+    def _finish(
+        self, outcome: Outcome, reason: str, rules: tuple[str, ...], shadow: tuple[str, ...], limited: tuple[str, ...]
+    ) -> Decision:
         verdict = outcome.verdict or self._default
         leaves = verdict is Verdict.ALLOW  # what goes nowhere is neither changed nor rerouted
         return Decision(
             verdict=verdict,
-            reason="rule" if ended else "default",
+            reason=reason,
             revision=self._revision,
-            rule=outcome.rule if ended else "",
+            rule="" if outcome.verdict is None else outcome.rule,
             rules=rules,
             shadow=shadow,
             changes=tuple(outcome.changes) if leaves else (),
@@ -141,6 +196,7 @@ class KindRules:
             refusal=(outcome.refusal or _REFUSED) if verdict is Verdict.DENY else None,
             reply=(outcome.reply or Reply()) if verdict is Verdict.ANSWER else None,
             tags=tuple(outcome.tags),
+            limited=limited,
         )
 
 
@@ -166,9 +222,13 @@ class RuleSet:
             KindRules(kind, rules, names[kind], defaults[kind], revision) for kind in Kind
         )
 
-    def decide(self, facts: Facts) -> Decision:
-        """The decision for one message. The same facts always get the same."""
+    def decide(self, facts: Facts, meters: Meters | None = None) -> Decision:
+        """The decision for one message. The same facts always get the same, as far as no limit stands against it.
+
+        Limits count with ``meters``; without them every message is within its limits.
+        """
         kind = facts.kind  # compared by identity: hashing an Enum costs as much as a table
         if kind is _COMMAND:
-            return self._commands.decide(facts)
-        return self._notifications.decide(facts) if kind is _NOTIFICATION else self._verbs.decide(facts)
+            return self._commands.decide(facts, meters)
+        rules = self._notifications if kind is _NOTIFICATION else self._verbs
+        return rules.decide(facts, meters)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Final, Protocol
 
 from interceptor.document import Node
-from interceptor.policy.actions import allow, answer, deny, reroute, rewrite, tag
+from interceptor.policy.actions import allow, answer, deny, limit, reroute, rewrite, tag
 from interceptor.policy.actions.outcome import Action
 from interceptor.policy.grammar import Reading
 
@@ -26,5 +26,5 @@ class ActionModule(Protocol):
         ...
 
 
-LIST: Final[tuple[ActionModule, ...]] = (allow, deny, answer, rewrite, reroute, tag)
+LIST: Final[tuple[ActionModule, ...]] = (allow, deny, answer, rewrite, reroute, limit, tag)
 ACTIONS: Final[Mapping[str, ActionModule]] = {action.KEY: action for action in LIST}
