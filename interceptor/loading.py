@@ -121,6 +121,7 @@ def policy_context(settings: Settings | Ground) -> Context:
         parameters=frozenset(knowledge.PARAMETER_NAMES.values()),
         is_canonical=canonical_test(),
         secrets=knowledge.SECRET_NAMES | _SECRET_HEADERS,
+        calls=knowledge.CALL_IDS,
     )
 
 

@@ -429,7 +429,9 @@ class Pipeline:
         reads = kind_of or knowledge.unknown(arrival.kind)
         number = self._numbers.dialled(reads, values)
         caller = self._numbers.calling(reads, values)
-        return Facts(arrival.kind, name, app, arrival.source, number, caller, values, arrival.headers, arrival.at)
+        return Facts(
+            arrival.kind, name, app, arrival.source, number, caller, values, arrival.headers, arrival.at, arrival.exchange
+        )
 
     def _names_of(self, kind_of: MessageType | None) -> Names:
         names = self._names.get(id(kind_of))  # the table of knowledge is never freed, so an id stands for its entry

@@ -6,6 +6,8 @@ passes to the rules as what it is, and :func:`unknown` says which of its paramet
 The rows stand in ``table.py``, their types in ``vocabulary.py``; this is the door to both.
 """
 
+from collections import Counter
+
 from interceptor.values import Kind
 from interceptor.wire.table import (
     ALIASES,
@@ -29,6 +31,7 @@ from interceptor.wire.vocabulary import (
 __all__ = [
     "ALIASES",
     "CALLBACK_PLACES",
+    "CALL_IDS",
     "COMMANDS",
     "COMMAND_TYPES",
     "NOTIFICATIONS",
@@ -128,6 +131,10 @@ _ROLES = _roles_elsewhere(_ALL)
 COMMANDS: tuple[str, ...] = tuple(each.name for each in COMMAND_TYPES)
 NOTIFICATIONS: tuple[str, ...] = tuple(each.name for each in NOTIFICATION_TYPES)
 VERBS: tuple[str, ...] = tuple(each.name for each in VERB_TYPES)
+_CALL_ID_USES = Counter(
+    name for each in _ALL for name, parameter in each.parameters.items() if parameter.role is Role.CALL_ID
+)
+CALL_IDS: tuple[str, ...] = tuple(name for name, _ in _CALL_ID_USES.most_common())  # in lower case
 CALLBACK_PLACES: tuple[CallbackPlace, ...] = tuple(place for each in _ALL for place in each.callbacks)
 
 # every spelling of a parameter's name in the reference, and its lower case, to its lower case

@@ -39,6 +39,7 @@ CONTEXT = Context(
     number=plain_number,
     parameters=frozenset(("Dialed", "CallerId", "CallerID", "Message", "ApiExtension", "Recipient", "Url")),
     secrets=frozenset(("password", "cookie")),
+    calls=("callid", "targetcallid"),
 )
 
 

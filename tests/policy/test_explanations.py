@@ -73,6 +73,8 @@ def told(context, tables, facts):
         ("{time: {dates: [12-24, 2026-01-01..2026-01-03]}}", {"at": NEW_YEAR}, "time on 12-24 or 2026-01-01..2026-01-03 Europe/Budapest", "time mon 2024-01-01 01:00 Europe/Budapest"),
         ("{time: {dates: 2026-01-01.., days: fri, hours: '22:00-06:00'}}", {}, "time on 2026-01-01.. fri 22:00-24:00, sat 00:00-06:00 Europe/Budapest", None),
         ("{time: {holidays: days, zone: UTC}}", {"at": NEW_YEAR + 86400}, "time on holidays days UTC", "time tue 2024-01-02 00:00 (Closed) UTC"),
+        ("{sample: 2.5%}", {"values": {"CallId": "7"}}, "sample 2.5%", "`7` at 90.356587%"),
+        ("{sample: 100%}", {}, "sample 100%", "no call and no exchange, at 89.316752%"),
         ("{not: {app: crm}}", {}, "not app crm", "app crm"),
         ("{app: crm, number: '1001'}", {}, "app crm and number 1001", "app crm, no number"),
         ("{app: crm, any: [{number: '1001'}, {number: {prefix: '2'}}]}", {}, "app crm and (number 1001 or number prefix 2)", "app crm, no number"),

@@ -343,6 +343,35 @@ def test_conditions_nest(matches, when, given, expected):
     assert matches(when, **given) is expected
 
 
+def sampled(rule, facts, percent, messages):
+    rules = rule(f"on: command\n    when: {{sample: {percent}}}\n    tag: seen")
+    return {key for key, given in messages.items() if rules.decide(facts(**given)).tags}
+
+
+def test_a_sample_has_its_part_of_all_calls_and_the_smaller_samples(rule, facts):
+    messages = {call: {"values": {"CallId": f"call-{call}"}} for call in range(4000)}
+    tenth, half = sampled(rule, facts, "10%", messages), sampled(rule, facts, "50 %", messages)
+    assert 320 <= len(tenth) <= 480
+    assert 1880 <= len(half) <= 2120
+    assert tenth <= half
+    assert sampled(rule, facts, "100%", messages) == set(messages)
+    assert len(sampled(rule, facts, "0.5%", messages)) <= 40
+
+
+def test_a_sample_is_by_the_call_where_there_is_one_else_by_the_exchange(rule, facts):
+    exchanges = range(300)
+    one_call = {at: {"values": {"CallId": "7"}, "exchange": f"x{at}"} for at in exchanges}
+    assert sampled(rule, facts, "50%", one_call) in (set(exchanges), set())
+    no_call = {at: {"values": {"CallId": ""}, "exchange": f"x{at}"} for at in exchanges}
+    other_call = {at: {"values": {"TargetCallId": f"x{at}"}, "exchange": "7"} for at in exchanges}
+    assert sampled(rule, facts, "50%", no_call) == sampled(rule, facts, "50%", other_call)
+    assert 100 < len(sampled(rule, facts, "50%", no_call)) < 200
+
+
+def test_a_sample_takes_any_text_for_a_call(rule, facts):
+    assert sampled(rule, facts, "100%", {1: {"values": {"CallId": "\udcff\ud800é"}}}) == {1}
+
+
 def test_conditions_hold_for_notifications_and_verbs_too(matches):
     assert matches("{number: {class: internal}}", kind=Kind.VERB, name="Route", number="1001")
     assert matches("{caller: {country: HU}}", kind=Kind.NOTIFICATION, name="IncomingCall", caller="06201234567")

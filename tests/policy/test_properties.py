@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import datetime
+from hashlib import blake2b
 from ipaddress import ip_address, ip_network
 from zoneinfo import ZoneInfo
 
@@ -105,6 +106,7 @@ DIMENSIONS = {
         )
     ),
     "header": st.fixed_dictionaries({"X-Tenant": text_tests}),
+    "sample": st.sampled_from(("0.01%", "50%", "100%")),
     "Foo": text_tests,
     "Bar": text_tests,
 }
@@ -173,6 +175,7 @@ def messages(context):
         caller=st.sampled_from(NUMBERS).map(number),
         values=st.dictionaries(st.sampled_from(("foo", "bar")), st.sampled_from(TEXTS)),
         headers=st.dictionaries(st.just("x-tenant"), st.sampled_from(TEXTS)),
+        exchange=st.sampled_from(("e1", "e2", "e3", "")),
         at=st.integers(0, 14 * 24).map(lambda hours: 1_700_000_000.0 + hours * 3600),
     )
 
@@ -218,6 +221,10 @@ def dimension(key, test, facts):
             return all(holds(part, facts) for part in test)
         case "not":
             return not holds(test, facts)
+        case "sample":
+            # Said once more; the calls of the context are in no message here.
+            place = int(blake2b(facts.exchange.encode(), digest_size=8).hexdigest(), 16)
+            return place < float(test.rstrip("%")) / 100 * 2**64
         case "app":
             return asked(test, facts.app or None, text_test)
         case "source":

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from interceptor.document import Node
 from interceptor.policy.condition import Condition
 from interceptor.policy.grammar import Reading
-from interceptor.policy.matchers import app, caller, header, number, parameters, source, time
+from interceptor.policy.matchers import app, caller, header, number, parameters, sample, source, time
 
 
 class Matcher(Protocol):
@@ -26,5 +26,5 @@ class Matcher(Protocol):
         ...
 
 
-LIST: Final[tuple[Matcher, ...]] = (app, source, number, caller, time, header, parameters)
+LIST: Final[tuple[Matcher, ...]] = (app, source, number, caller, time, header, sample, parameters)
 MATCHERS: Final[Mapping[str, Matcher]] = {matcher.KEY: matcher for matcher in LIST}
