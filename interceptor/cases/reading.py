@@ -244,7 +244,9 @@ class _Reader:
         if "app" not in given:
             return None
         node = given["app"][1]
-        name = document.text(node, self._problems, "`app`")
+        if isinstance(node, Text) and not node.quoted and not node.value:
+            return None  # `app: ~` takes back what is given around it
+        name = document.text(node, self._problems, "`app`", empty=True)
         if name and name not in self._ground.apps:
             hint = document.nearest(name, self._ground.apps)
             self._problems.add(node.place, f"unknown app `{name}`{hint}", "unknown_app")

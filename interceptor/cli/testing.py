@@ -163,6 +163,10 @@ def _tell(report: "Report", plan: _Plan, settings: "Settings", *, verbose: bool)
         if verbose or not result.passed:
             for line in _result(result, plan, settings):
                 out.print(line)
+    if report.problems and not report.ok and not report.results:
+        count = len(report.problems)
+        out.print(Text(f"{count} problem{'' if count == 1 else 's'} found, no case was run", style="bold red"))
+        return
     passed = sum(result.passed for result in report.results)
     left_out = sum(bool(result.left_out) for result in report.results)
     counts = [f"{passed} passed"]
