@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Sequence
 from hashlib import sha256
+from typing import NamedTuple
 
 import msgspec
 
@@ -11,6 +12,7 @@ from interceptor.document import Node, Problems
 from interceptor.policy.context import Context, Source
 from interceptor.policy.dates import HolidayReader
 from interceptor.policy.grammar import Reading
+from interceptor.policy.invariants import Invariant, InvariantReader
 from interceptor.policy.rules import Rule, RuleReader
 from interceptor.policy.ruleset import RuleSet
 from interceptor.policy.tables import Table, is_table, read_tables
@@ -19,15 +21,19 @@ from interceptor.values import Kind, Problem, ProblemsError, Severity
 
 def read_policy(sources: Sequence[Source], context: Context) -> tuple[tuple[Rule, ...], tuple[Problem, ...]]:
     """Every rule of every file in order, and every problem: those of the tables, then by file in order, by place."""
-    rules, _, problems = _read(sources, context)
-    return rules, problems
+    read, problems = _read(sources, context)
+    return read.rules, problems
 
 
-def _read(
-    sources: Sequence[Source], context: Context
-) -> tuple[tuple[Rule, ...], dict[str, Table], tuple[Problem, ...]]:
+class _Read(NamedTuple):
+    rules: tuple[Rule, ...]
+    tables: dict[str, Table]
+    invariants: tuple[Invariant, ...]
+
+
+def _read(sources: Sequence[Source], context: Context) -> tuple[_Read, tuple[Problem, ...]]:
     tables, found = read_tables([source for source in sources if is_table(source.file)], context)
-    reader, holidays = RuleReader(), HolidayReader(tables)
+    reader, holidays, invariants = RuleReader(), HolidayReader(tables), InvariantReader()
     files: deque[tuple[Node | None, Problems]] = deque()
     for source in sources:
         if not is_table(source.file):
@@ -39,9 +45,11 @@ def _read(
     while files:  # each tree is let go when its rules are read
         root, problems = files.popleft()
         if root is not None:
-            reader.read_file(root, Reading(context, problems, tables, holidays.sets))
+            reading = Reading(context, problems, tables, holidays.sets)
+            reader.read_file(root, reading)
+            invariants.read_file(root, reading)
         found += sorted(problems.found, key=lambda problem: (problem.place.line, problem.place.column))
-    return tuple(reader.rules), tables, tuple(found)
+    return _Read(tuple(reader.rules), tables, tuple(invariants.invariants)), tuple(found)
 
 
 def compile_policy(sources: Sequence[Source], context: Context) -> RuleSet:
@@ -50,11 +58,12 @@ def compile_policy(sources: Sequence[Source], context: Context) -> RuleSet:
     Where one of them has an error, :class:`ProblemsError` tells every problem there is; else what is left (warnings and
     notes) is in the set's ``warnings``.
     """
-    rules, tables, problems = _read(sources, context)
+    read, problems = _read(sources, context)
     if any(problem.severity is Severity.ERROR for problem in problems):
         raise ProblemsError(problems)
     names = {kind: context.names(kind) for kind in Kind}
-    return RuleSet(rules, names, context.defaults, revision_of(sources, context), problems, tables)
+    revision = revision_of(sources, context)
+    return RuleSet(read.rules, names, context.defaults, revision, problems, read.tables, read.invariants)
 
 
 def revision_of(sources: Sequence[Source], context: Context) -> str:

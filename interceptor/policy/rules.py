@@ -1,8 +1,8 @@
 """## Files
 
 Every `*.yaml` file below the rules folder is read, in the order of their paths. A file has a list of `rules`, or
-[`holidays`](#holidays) that rules use, or both, and may have a `mode`. A rule has a `name`, which no other rule of any
-file has, `on`, perhaps `when` and `mode`, and its actions.
+[`holidays`](#holidays) that rules use, or [`invariants`](#invariants), or several of these, and may have a `mode`. A
+rule has a `name`, which no other rule of any file has, `on`, perhaps `when` and `mode`, and its actions.
 
     mode: enforce
     rules:
@@ -16,15 +16,16 @@ and a rule has at most one of them; the others act and go on. The first `reroute
 reading, the default for the kind of message decides, which is written in `config.yaml` (shipped: commands `deny`,
 notifications `allow`, verbs `deny`).
 
-**`mode`** of a rule or of a whole file: `enforce` (as without it); `shadow`: the rule is read and the audit record says
-that it would have acted, but it does nothing; `off`: it is checked but not read. Of a file's and a rule's mode the
-weaker one counts, so a whole file can be tried or switched off in one place.
+**`mode`** of a rule, of a whole file, or (`policy.mode` in `config.yaml`) of everything: `enforce` (as without it);
+`shadow`: the rule is read and the audit record says that it would have acted, but it does nothing; `off`: it is checked
+but not read. Of these modes the weakest counts, so a whole file can be tried or switched off in one place. Where
+everything is in shadow or off, the defaults are not enforced either: every message of a known app passes. In shadow the
+record then says `default: deny` of a message that nothing would have allowed.
 
 **Text.** Everything is text as it was written, quoted or not: `+36201234567` keeps its plus, `0612345` its zero, `no`
 is a word. Equal keys, aliases, anchors and tags are problems. So is every word that is not known.
 """  # noqa: D400, D415 - a page of the manual
 
-from enum import Enum
 from typing import Final
 
 from msgspec import Struct
@@ -39,18 +40,12 @@ from interceptor.policy.condition import Condition
 from interceptor.policy.grammar import Reading
 from interceptor.policy.names import Names, read_names
 from interceptor.policy.when import read_when
-from interceptor.values import Kind, Place
+from interceptor.values import Kind, Mode, Place
+
+__all__ = ["DECLARATIONS", "LONGEST_NAME", "Mode", "Rule", "RuleReader"]
 
 LONGEST_NAME: Final = 120
-DECLARATIONS: Final = ("holidays",)  # what a rules file may have beside rules; read before any rule
-
-
-class Mode(Enum):
-    """How far a rule goes: it acts, it only says that it would have, or it is not read."""
-
-    ENFORCE = "enforce"
-    SHADOW = "shadow"
-    OFF = "off"
+DECLARATIONS: Final = ("holidays", "invariants")  # what a rules file may have beside rules
 
 
 _MODES: Final = tuple(mode.value for mode in Mode)
@@ -78,9 +73,13 @@ class Rule(Struct, frozen=True):
 
 
 class RuleReader:
-    """Reads the rules of one file after another, and sees to it that their names differ."""
+    """Reads the rules of one file after another, and sees to it that their names differ.
 
-    def __init__(self) -> None:
+    ``mode`` is that of everything: no file and no rule goes further.
+    """
+
+    def __init__(self, mode: Mode = Mode.ENFORCE) -> None:
+        self._mode = mode
         self.rules: list[Rule] = []
         self._named: dict[str, Place] = {}
         self._names: dict[tuple[tuple[str, ...], frozenset[Kind]], Names] = {}  # many rules write the same `on`
@@ -89,7 +88,7 @@ class RuleReader:
         """Take in the rules of one file."""
         problems = reading.problems
         top = document.fields(root, ("rules", "mode", *DECLARATIONS), problems, "a rules file")
-        mode = _mode(top, reading)
+        mode = weaker(self._mode, _mode(top, reading))
         rules = top.get("rules")
         if rules is None:
             if not problems and not any(key.value in DECLARATIONS for key, _ in top.entries):
@@ -108,7 +107,7 @@ class RuleReader:
         if not isinstance(node, Fields):
             return None
         name = self._name(entries, reading)
-        mode = max(file_mode, _mode(entries, reading), key=tuple(Mode).index)
+        mode = weaker(file_mode, _mode(entries, reading))
         actions, allowed, who = _actions(entries, reading)
         on, when = entries.get("on"), entries.get("when")
         names: Names = {}
@@ -150,6 +149,11 @@ class RuleReader:
         else:
             self._named[name] = node.place
         return name
+
+
+def weaker(one: Mode, other: Mode) -> Mode:
+    """Of two modes the one that goes less far."""
+    return max(one, other, key=tuple(Mode).index)
 
 
 def _mode(entries: Fields, reading: Reading) -> Mode:

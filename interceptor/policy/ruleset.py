@@ -16,6 +16,7 @@ from interceptor.policy.actions.limit import Limit
 from interceptor.policy.actions.outcome import Action, Outcome
 from interceptor.policy.condition import Test
 from interceptor.policy.index import Filed, Filing, build
+from interceptor.policy.invariants import Invariant
 from interceptor.policy.meters import GRANTED, REFUSED, Meters
 from interceptor.policy.readings import Readings
 from interceptor.policy.rules import Mode, Rule
@@ -203,7 +204,7 @@ class KindRules:
 class RuleSet:
     """All rules in force. Immutable in what it decides, and swapped whole."""
 
-    __slots__ = ("_commands", "_notifications", "_verbs", "revision", "rules", "tables", "warnings")
+    __slots__ = ("_commands", "_notifications", "_verbs", "invariants", "revision", "rules", "tables", "warnings")
 
     def __init__(
         self,
@@ -213,9 +214,11 @@ class RuleSet:
         revision: str,
         warnings: Sequence[Problem] = (),
         tables: Mapping[str, Table] = MappingProxyType({}),
+        invariants: Sequence[Invariant] = (),
     ) -> None:
         self.revision = revision
         self.rules = tuple(rules)
+        self.invariants = tuple(invariants)
         self.warnings = tuple(warnings)
         self.tables = MappingProxyType(dict(tables))
         self._commands, self._notifications, self._verbs = (

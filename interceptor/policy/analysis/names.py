@@ -1,7 +1,7 @@
 """The names of messages, each with its kind, as far as rules tell them apart.
 
-Beside the names that some rule is for there are, of each kind, one that stands for the rest of those that are known, and
-one for all that are not.
+Beside the names that some rule is for there are, of each kind, one that stands for the rest of those that are known,
+and one for all that are not.
 """
 
 from collections.abc import Iterable

@@ -195,7 +195,10 @@ class PartyValues:
         return 1 << self.regions.of(number.canonical), features
 
     def find(self, regions: int, features: tuple[int, ...]) -> Number | None:
-        """A number in one of these regions with these features, or ``None`` where none will do. ``LookupError``: not found."""
+        """A number in one of these regions with these features; ``None`` where none will do.
+
+        ``LookupError`` where none was found.
+        """
         for number in self._candidates(regions):
             region, here = self.position(number)
             if region & regions and all(one & two for one, two in zip(here, features, strict=True)):

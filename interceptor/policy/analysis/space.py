@@ -4,9 +4,10 @@ Dimensions in order: name (with the kind), app, number and caller (region, then 
 and header that is asked for, and last the tests that look inside a text or that nothing is known of, each true or
 false. :meth:`Space.set_of` turns a condition into the set of the messages it holds for.
 
-Laws: a message has one point in the space, and a condition holds for it exactly if the point is in the condition's set.
-A point may have no message: some are known to have none and lie outside of ``universe``; what may be among the others is
-settled by :meth:`Space.messages`, which makes real ones. So *never* is said of an empty set, *happens* of a message.
+Laws: a message has one point in the space, and a condition holds for it exactly if the point is in the condition's
+set. A point may have no message: some are known to have none and lie outside of ``universe``; what may be among the
+others is settled by :meth:`Space.messages`, which makes real ones. So *never* is said of an empty set, *happens* of a
+message.
 """
 
 from collections.abc import Iterable, Iterator
@@ -101,10 +102,12 @@ class Space:
         self._time_level: Final = len(sizes) + 1
         sizes += [self._places.size, max(self._moments.size, 1)]
         self._fields: dict[TextField, tuple[int, Regions]] = {}
-        opaque: list[Any] = []
-        for each in found:
-            if (isinstance(each, _TIMES) and not self._moments.known) or not isinstance(each, (*_NUMBER_TESTS, *_TEXT_TESTS, *_TIMES, AppIn, SourceIn)):
-                opaque.append(each)
+        exact = (*_NUMBER_TESTS, *_TEXT_TESTS, *_TIMES, AppIn, SourceIn)
+        opaque = [
+            each
+            for each in found
+            if not isinstance(each, exact) or (isinstance(each, _TIMES) and not self._moments.known)
+        ]
         for field in dict.fromkeys(each.field for each in found if hasattr(each, "field")):
             of_field = [each for each in found if getattr(each, "field", None) == field]
             texts = (text for each in of_field if isinstance(each, TextIn) for text in each.values)
@@ -116,6 +119,14 @@ class Space:
         self._tests: Final[dict[Any, Test]] = {each: each.test(self._readings) for each in opaque}
         sizes += [2] * len(opaque)
         self.diagrams: Final = Diagrams(tuple(sizes), steps)
+        self._open_levels: Final = {
+            *self._opaque.values(),
+            *(
+                self._party_levels[party] + 1 + index
+                for party, values in self._parties.items()
+                for index in range(len(values.features))
+            ),
+        }
         self.universe: Final = self._universe()
 
     # conditions as sets
@@ -242,6 +253,33 @@ class Space:
         for condition, level in self._opaque.items():
             point[level] = 2 if self._tests[condition](facts) else 1
         return point
+
+    @property
+    def asks_source(self) -> bool:
+        """Some condition looks at the sender's address."""
+        return self._places.size > 1
+
+    @property
+    def asks_time(self) -> bool:
+        """Some condition looks at the time."""
+        return bool(self._moments.conditions)
+
+    @property
+    def zone(self) -> str:
+        """The clock on which times are told."""
+        return self._moments.zone
+
+    def texts(self, facts: Facts) -> Iterator[tuple[TextField, str]]:
+        """The parameters and headers of a message that conditions look at."""
+        for field in self._fields:
+            text = _text_of(field, facts)
+            if text is not None:
+                yield field, text
+
+    def sure(self, node: int) -> bool:
+        """Whether there are messages in the set without looking for one: it is not empty, and asks nothing open."""
+        found = self.diagrams.both(node, self.universe)
+        return found != NONE and not self._open_levels & self.diagrams.support(found).keys()
 
     def messages(self, node: int) -> Iterator[Facts]:
         """Real messages in a set, at most one from each of its first boxes; ``None`` may be found where there are."""
