@@ -24,7 +24,7 @@ from msgspec import Struct
 
 from interceptor.audit.record import ChangedParameter, DecisionRecord, Recorder
 from interceptor.identity import Identifier
-from interceptor.policy import RuleSet
+from interceptor.policy import Meters, RuleSet
 from interceptor.settings import App, Cluster, Deadlines, Settings
 from interceptor.values import (
     Decision,
@@ -186,8 +186,17 @@ class Names(Struct, frozen=True):
 class Pipeline:
     """What every exchange of one worker goes through. Holds no state of an exchange; ``rules`` is swapped whole."""
 
-    def __init__(self, settings: Settings, rules: RuleSet, recorder: Recorder, identifier: Identifier) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        rules: RuleSet,
+        recorder: Recorder,
+        identifier: Identifier,
+        meters: Meters | None = None,
+    ) -> None:
         self.rules = rules
+        self._meters = meters
+        self._taken = 0  # the number of the last place that was taken before the exchange that is being begun
         self._settings = settings
         self._recorder = recorder
         self._identifier = identifier
@@ -200,6 +209,8 @@ class Pipeline:
 
     def begin(self, arrival: Arrival) -> Opened:
         """Decode, identify, canonicalize, decide, plan, and make the record."""
+        if self._meters is not None:
+            self._taken = self._meters.taken
         path, query, question_mark = split_target(arrival.target)
         body = arrival.body or None
         if arrival.kind is Kind.COMMAND:
@@ -256,7 +267,12 @@ class Pipeline:
         return Settlement("refused" if refused else "rule", None, answer.code, answer)
 
     def broken(self, arrival: Arrival) -> Opened:
-        """The plan for a message that we could not decide because of a fault of our own. Never raises."""
+        """The plan for a message that we could not decide because of a fault of our own. Never raises.
+
+        To be asked for before the next exchange begins: what this one took of its limits is free again.
+        """
+        if self._meters is not None:
+            self._meters.give_back_after(self._taken)
         patience, name = _guess(arrival)
         app = "" if patience is Patience.COMMAND else self._subscribed(arrival.target.partition(b"?")[0], name)
         settlement = self._settle_fault(Fault.ENGINE, patience, app, arrival.exchange)
@@ -267,6 +283,12 @@ class Pipeline:
         facts = Facts(arrival.kind, name, app, arrival.source, None, None, {}, {}, arrival.at)
         record = self._recorder.decision(arrival.exchange, arrival.at, arrival.listener, facts, decision)
         return Opened(arrival, name, patience, False, app, decision, answer, record, False, facts)
+
+    def give_back(self, places: tuple[int, ...]) -> None:
+        """An exchange has ended: the places of limits that its decision took are free."""
+        if self._meters is not None:
+            for place in places:
+                self._meters.give_back(place)
 
     # commands
 
@@ -291,7 +313,7 @@ class Pipeline:
             else:
                 refused = self._refuse(_IDENTITY_REASONS.get(who.code, "unknown_app"), who)
         facts = self._facts(arrival, kind_of, name, app, values)
-        decision = refused or self.rules.decide(facts)
+        decision = refused or self.rules.decide(facts, self._meters)
         plan, target, changed = self._plan_command(
             arrival, decision, app, path, parameters, question_mark=question_mark
         )
@@ -371,7 +393,7 @@ class Pipeline:
         patience = Patience.REPORT if kind_of is None else _GROUPS[kind_of.notification_group]
         app = self._subscribed(path, name)
         facts = self._facts(arrival, kind_of, name, app, values)
-        decision = self.rules.decide(facts)
+        decision = self.rules.decide(facts, self._meters)
         plan, target, changed, app = self._plan_notification(arrival, decision, app, query, parameters, name)
         names = self._names_of(kind_of)
         record = self._recorder.decision(

@@ -68,6 +68,7 @@ class DecisionRecord(Struct, omit_defaults=True, gc=False, tag_field="event", ta
     refusal: RefusalRecord | None = None
     reply_verbs: tuple[str, ...] = ()
     masked: tuple[str, ...] = ()
+    limited: tuple[str, ...] = ()
 
 
 class SettlementRecord(Struct, omit_defaults=True, gc=False, tag_field="event", tag="settlement"):
@@ -193,6 +194,8 @@ class Recorder:
             () if reply is None else tuple(verb.name for verb in reply.verbs),
             masked,
         )
+        if decision.limited:
+            record.limited = decision.limited
         if changes:
             record.changes = tuple(self._hide_change(change, secrets, dtmf, numbers) for change in changes)
         if masker.hides_numbers and (changes or refusal is not None or "?" in target):

@@ -6,7 +6,8 @@ runs is a :class:`RuleSet`. Nothing here reads a file, a clock or a die.
 
 from interceptor.policy.compiling import compile_policy, read_policy
 from interceptor.policy.context import Context, Source
+from interceptor.policy.meters import Meters
 from interceptor.policy.rules import Mode, Rule
 from interceptor.policy.ruleset import RuleSet
 
-__all__ = ["Context", "Mode", "Rule", "RuleSet", "Source", "compile_policy", "read_policy"]
+__all__ = ["Context", "Meters", "Mode", "Rule", "RuleSet", "Source", "compile_policy", "read_policy"]

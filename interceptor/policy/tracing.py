@@ -88,7 +88,7 @@ Watch = Callable[[Rule, int, bool], None]
 """Told each outcome of a condition: the rule, which of its atoms (in the order of :func:`atoms`), whether it held."""
 
 _SHORTEST_ANYWHERE = 6
-BY_POLICY = frozenset({"rule", "default"})
+BY_POLICY = frozenset({"rule", "limit", "default"})
 
 
 def trace(ruleset: RuleSet, facts: Facts, decision: Decision | None = None, shown: Facts | None = None) -> Trace:
