@@ -1,0 +1,57 @@
+"""The table of meters that all workers count in: a file that each of them maps into its memory, behind a file lock.
+
+The supervisor makes it anew at each start. The lock is the system's, so it falls with the process that holds it: a
+worker that is killed in the middle of counting keeps nobody waiting, and spoils one meter at most (``policy/meters.py``
+says how that heals). It is held for a few microseconds.
+"""
+
+import os
+import sys
+from mmap import mmap
+from pathlib import Path
+from types import TracebackType
+
+from interceptor.policy.meters import table_size
+
+if sys.platform != "win32":
+    import fcntl
+
+_FILE = "meters"
+
+
+def make_table(state: Path, workers: int) -> None:
+    """Put an empty table for so many workers into the folder ``state``. Raises ``OSError``."""
+    state.mkdir(parents=True, exist_ok=True)
+    fresh = state / f"{_FILE}.new"
+    with fresh.open("wb") as file:
+        file.truncate(table_size(workers))
+    fresh.chmod(0o600)
+    fresh.replace(state / _FILE)
+
+
+class SharedTable:
+    """The table of a server with several workers, as one of them has it; also the guard to hold while using it."""
+
+    def __init__(self, state: Path) -> None:
+        """Raise ``OSError`` where there is none."""
+        self._descriptor = os.open(state / _FILE, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            self.memory = mmap(self._descriptor, 0)
+        except (OSError, ValueError):
+            os.close(self._descriptor)
+            raise
+
+    def close(self) -> None:
+        """Let go of it."""
+        self.memory.close()
+        os.close(self._descriptor)
+
+    def __enter__(self) -> None:
+        if sys.platform != "win32":
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if sys.platform != "win32":
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
