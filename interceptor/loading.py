@@ -3,18 +3,22 @@
 The server and ``interceptor check`` take the same way, so that what passes the one starts the other.
 """
 
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from interceptor.config import read_settings
-from interceptor.policy import Context, Source
+from interceptor.policy import Context, RuleSet, Source, compile_policy
+from interceptor.policy.analysis import prove_policy
 from interceptor.policy.tables import is_table
-from interceptor.settings import Ground, Settings
-from interceptor.values import Place, Problem, ProblemsError
+from interceptor.settings import EmergencyRule, Ground, Settings
+from interceptor.values import Place, Problem, ProblemsError, Severity
 from interceptor.wire import knowledge
 from interceptor.wire.e164 import canonical_test
-from interceptor.wire.numbers import NumberReader
+from interceptor.wire.numbers import NumberReader, emergency_numbers
+
+log = logging.getLogger(__name__)
 
 TABLES = "tables"
 CASES = ".test.yaml"
@@ -122,7 +126,31 @@ def policy_context(settings: Settings | Ground) -> Context:
         is_canonical=canonical_test(),
         secrets=knowledge.SECRET_NAMES | _SECRET_HEADERS,
         calls=knowledge.CALL_IDS,
+        mode=settings.mode,
+        country=settings.country,
+        extensions=settings.extensions,
+        emergency=emergency_numbers(settings.country),
+        dial=knowledge.DIALLED,
     )
+
+
+def load_policy(settings: Settings | Ground, sources: Sequence[Source]) -> RuleSet:
+    """The policy that ``sources`` make with this configuration, its invariants proved.
+
+    Everything that comes into force comes this way. :class:`ProblemsError` where it must not; warnings and notes are in
+    the set's ``warnings``.
+    """
+    context = policy_context(settings)
+    rules = compile_policy(sources, context)
+    guarded = settings.emergency is EmergencyRule.GUARDED
+    if not guarded:
+        log.warning("policy.emergency is `unchecked`: rules may keep calls from emergency numbers")
+    found = tuple(finding.problem for finding in prove_policy(rules, context, emergency=guarded))
+    problems = (*rules.warnings, *found)
+    if any(problem.severity is Severity.ERROR for problem in found):
+        raise ProblemsError(problems)
+    rules.warnings = problems
+    return rules
 
 
 def _sources(files: Sequence[tuple[Path, str]], problems: list[Problem]) -> tuple[Source, ...]:

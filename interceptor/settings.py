@@ -10,6 +10,7 @@ from pathlib import Path
 from msgspec import Struct, field
 
 from interceptor.values import Kind, Verb, Verdict
+from interceptor.values import Mode as RuleMode
 
 
 class Secret:
@@ -222,11 +223,20 @@ class ColdStart(Enum):
     REFUSE = "refuse"
 
 
+class EmergencyRule(Enum):
+    """Whether rules that could keep a call from an emergency number may come into force."""
+
+    GUARDED = "guarded"  # never
+    UNCHECKED = "unchecked"  # nobody looks: for test set-ups
+
+
 class PolicySettings(Struct, frozen=True):
-    """How a new policy comes into force. ``watch`` says whether the files are looked at for changes."""
+    """How a new policy comes into force, and how far. ``watch`` says whether the files are looked at for changes."""
 
     cases: CasesRule = CasesRule.REQUIRE
     cold_start: ColdStart = ColdStart.LAST_GOOD
+    emergency: EmergencyRule = EmergencyRule.GUARDED
+    mode: RuleMode = RuleMode.ENFORCE
     watch: bool = True
 
 
@@ -251,6 +261,8 @@ class Ground(Struct, frozen=True):
     clusters: frozenset[str]
     defaults: dict[Kind, Verdict]
     rules: Path
+    mode: RuleMode
+    emergency: EmergencyRule = EmergencyRule.GUARDED
 
 
 class Settings(Struct, frozen=True):
@@ -276,3 +288,13 @@ class Settings(Struct, frozen=True):
     pass_ambiguous: bool = False
     policy: PolicySettings = PolicySettings()
     explain: ExplainSettings = ExplainSettings()
+
+    @property
+    def mode(self) -> RuleMode:
+        """How far rules go, all together."""
+        return self.policy.mode
+
+    @property
+    def emergency(self) -> EmergencyRule:
+        """Whether emergency numbers are guarded."""
+        return self.policy.emergency

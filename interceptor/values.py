@@ -106,6 +106,14 @@ class Verdict(Enum):
     __hash__ = object.__hash__  # members are single; Enum's own is made in Python and costs ten times as much
 
 
+class Mode(Enum):
+    """How far a rule goes: it acts, it only says that it would have, or it is not read."""
+
+    ENFORCE = "enforce"
+    SHADOW = "shadow"
+    OFF = "off"
+
+
 class Refusal(Struct, frozen=True, gc=False):
     """What the asker of a refused message is told: a code of the PBX's dialect and one sentence."""
 

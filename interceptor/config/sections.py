@@ -49,6 +49,7 @@ from interceptor.settings import (
     Timeouts,
 )
 from interceptor.values import Kind, Place, Problem, ProblemsError, Verdict
+from interceptor.values import Mode as RuleMode
 
 
 def read_config(
@@ -101,6 +102,7 @@ def _ground(values: dict[str, Any], root: Node, base: Path) -> Ground:
         clusters=names("clusters"),
         defaults=_defaults_of(values),
         rules=values.get("rules", base / "rules"),
+        mode=values.get("policy", PolicySettings()).mode,
     )
 
 
@@ -238,9 +240,13 @@ def _journal(node: Node, read: Reading, path: str) -> dict[str, Any]:
 
 def _policy(node: Node, read: Reading, path: str) -> PolicySettings:
     values = section(node, read, path, POLICY)
-    for key, kind in (("cases", CasesRule), ("cold_start", ColdStart)):
+    kinds = {"cases": CasesRule, "cold_start": ColdStart, "emergency": EmergencyRule, "mode": RuleMode}
+    for key, kind in kinds.items():
         if key in values:
             values[key] = kind(values[key])
+    if values.get("emergency") is EmergencyRule.UNCHECKED:
+        message = "with `unchecked`, rules that keep calls from emergency numbers come into force; only for tests"
+        read.problems.warn(node.place, message, "emergency_unchecked")
     return PolicySettings(**values)
 
 
@@ -308,6 +314,8 @@ POLICY: Table = {
     "watch": truth,
     "cases": choice(*(rule.value for rule in CasesRule)),
     "cold_start": choice(*(way.value for way in ColdStart)),
+    "mode": choice(*(mode.value for mode in RuleMode)),
+    "emergency": choice(*(rule.value for rule in EmergencyRule)),
 }
 SETTINGS: Table = {
     "country": known.country,

@@ -33,7 +33,7 @@ class _Read(NamedTuple):
 
 def _read(sources: Sequence[Source], context: Context) -> tuple[_Read, tuple[Problem, ...]]:
     tables, found = read_tables([source for source in sources if is_table(source.file)], context)
-    reader, holidays, invariants = RuleReader(), HolidayReader(tables), InvariantReader()
+    reader, holidays, invariants = RuleReader(context.mode), HolidayReader(tables), InvariantReader()
     files: deque[tuple[Node | None, Problems]] = deque()
     for source in sources:
         if not is_table(source.file):
@@ -63,7 +63,9 @@ def compile_policy(sources: Sequence[Source], context: Context) -> RuleSet:
         raise ProblemsError(problems)
     names = {kind: context.names(kind) for kind in Kind}
     revision = revision_of(sources, context)
-    return RuleSet(read.rules, names, context.defaults, revision, problems, read.tables, read.invariants)
+    return RuleSet(
+        read.rules, names, context.defaults, revision, problems, read.tables, read.invariants, mode=context.mode
+    )
 
 
 def revision_of(sources: Sequence[Source], context: Context) -> str:
@@ -74,6 +76,7 @@ def revision_of(sources: Sequence[Source], context: Context) -> str:
         sorted(context.clusters),
         [context.defaults[kind].value for kind in Kind],
         context.zone,
+        context.mode.value,
     )
     digest = sha256(msgspec.json.encode(around))
     for source in sources:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
-from interceptor.values import Kind, Number, Verdict
+from interceptor.values import Kind, Mode, Number, Verdict
 
 
 def _not_known(_: str) -> bool:
@@ -18,7 +18,7 @@ class Context(Struct, frozen=True):
     is one already (where it does not hold, nothing is known). ``parameters`` are the parameter names that the wire
     knows; where it is empty, the spelling of parameter names is not checked. ``secrets`` are parameters and headers, in
     lower case, whose values nothing may tell. ``calls`` are those, in lower case, that name a call, the one that counts
-    first.
+    first. ``mode`` is that of everything; where it is not ``enforce``, the defaults do not count.
 
     What only the analysis of a policy asks: the ``country`` that numbers are read for, the plan of ``extensions``, the
     country's ``emergency`` numbers in canonical form (``None`` where these are not known), and per kind the names of
@@ -36,6 +36,7 @@ class Context(Struct, frozen=True):
     parameters: frozenset[str] = frozenset()
     secrets: frozenset[str] = frozenset(("password",))
     calls: tuple[str, ...] = ()
+    mode: Mode = Mode.ENFORCE
     is_canonical: Callable[[str], object] = _not_known
     country: str = ""
     extensions: tuple[str, ...] | None = None

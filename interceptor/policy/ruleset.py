@@ -25,6 +25,7 @@ from interceptor.values import Decision, Facts, Kind, Problem, Refusal, Reply, V
 
 _REMEMBERED: Final = 8192
 _REFUSED: Final = Refusal(306, "Not allowed by any rule")
+_WOULD_DENY: Final = "default: deny"  # among the rules that would have acted, where everything is in shadow
 _COMMAND: Final = Kind.COMMAND
 _NOTIFICATION: Final = Kind.NOTIFICATION
 
@@ -62,13 +63,24 @@ class Step:
 class KindRules:
     """The rules for messages of one kind."""
 
-    __slots__ = ("_default", "_indexes", "_kind", "_others", "_remembered", "_revision", "_steps", "_untouched")
+    __slots__ = (
+        "_default",
+        "_indexes",
+        "_kind",
+        "_others",
+        "_remembered",
+        "_revision",
+        "_steps",
+        "_untouched",
+        "_would_deny",
+    )
 
     def __init__(
-        self, kind: Kind, rules: Sequence[Rule], known: tuple[str, ...], default: Verdict, revision: str
+        self, kind: Kind, rules: Sequence[Rule], known: tuple[str, ...], default: Verdict, revision: str, mode: Mode
     ) -> None:
         self._kind = kind
-        self._default = default
+        self._default = default if mode is Mode.ENFORCE else Verdict.ALLOW
+        self._would_deny = mode is Mode.SHADOW and default is Verdict.DENY
         self._revision = revision
         readings = Readings()
         mine = [rule for rule in rules if rule.mode is not Mode.OFF and rule.names.get(kind)]
@@ -164,19 +176,24 @@ class KindRules:
         rules: list[str] = []
         shadow: list[str] = []
         limited: list[str] = []
+        would_end = False
         for position in acted:
             step = self._steps[max(position, ~position)]
             over = position < 0
             if over:
                 limited.append(step.rule.label)
+            actions = step.limit.otherwise if step.limit is not None and over else step.actions
             if step.rule.mode is Mode.SHADOW:
                 shadow.append(step.rule.label)
+                would_end = would_end or any(action.ends for action in actions)
                 continue
             rules.append(step.rule.label)
             outcome.rule = step.rule.name
-            for action in step.limit.otherwise if step.limit is not None and over else step.actions:
+            for action in actions:
                 if self._kind in action.kinds:
                     action.act(outcome)
+        if self._would_deny and not would_end:
+            shadow.append(_WOULD_DENY)
         reason = "default" if outcome.verdict is None else "limit" if acted[-1] < 0 else "rule"
         return self._finish(outcome, reason, tuple(rules), tuple(shadow), tuple(limited))
 
@@ -215,6 +232,8 @@ class RuleSet:
         warnings: Sequence[Problem] = (),
         tables: Mapping[str, Table] = MappingProxyType({}),
         invariants: Sequence[Invariant] = (),
+        *,
+        mode: Mode = Mode.ENFORCE,
     ) -> None:
         self.revision = revision
         self.rules = tuple(rules)
@@ -222,7 +241,7 @@ class RuleSet:
         self.warnings = tuple(warnings)
         self.tables = MappingProxyType(dict(tables))
         self._commands, self._notifications, self._verbs = (
-            KindRules(kind, rules, names[kind], defaults[kind], revision) for kind in Kind
+            KindRules(kind, rules, names[kind], defaults[kind], revision, mode) for kind in Kind
         )
 
     def decide(self, facts: Facts, meters: Meters | None = None) -> Decision:

@@ -12,6 +12,7 @@ from interceptor.config import public, read_config
 from interceptor.identity import hash_password
 from interceptor.settings import Address, Durability, Mode, Secret, Url
 from interceptor.values import Kind, ProblemsError, Verb, Verdict
+from interceptor.values import Mode as RuleMode
 
 LEAST = """\
 country: HU
@@ -70,6 +71,12 @@ def test_the_example_says_what_it_says():
     assert found.journal.file_bytes == 256 << 20
     assert found.limits.body == 1 << 20
     assert found.timeouts.routing.total == 3.0
+
+
+def test_all_rules_may_be_put_on_trial_in_one_place():
+    assert settings(LEAST).mode is RuleMode.ENFORCE
+    assert settings(LEAST + "policy: {mode: shadow}\n").mode is RuleMode.SHADOW
+    assert problems(LEAST + "policy: {mode: shadw}\n")[0].endswith("did you mean `shadow`?")
 
 
 def test_relative_paths_begin_at_the_folder_of_the_file_and_absolute_ones_stand():

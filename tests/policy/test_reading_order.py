@@ -111,6 +111,40 @@ def test_the_weaker_mode_of_file_and_rule_counts(compiled, file, rule, expected)
     assert policy.rules[0].mode is expected
 
 
+def trial(compiled, context, mode, *written):
+    return compiled(rules(*written), context=msgspec.structs.replace(context, mode=mode))
+
+
+def test_where_everything_is_in_shadow_nothing_is_enforced_and_all_is_told(compiled, context, facts):
+    policy = trial(
+        compiled,
+        context,
+        Mode.SHADOW,
+        "name: a, on: Call, when: {app: crm}, deny: true, tag: t",
+        "name: b, on: Call, mode: off, allow: true",
+        "name: c, on: command, reroute: pbx-marketing, rewrite: {remove: X}",
+    )
+    decision = policy.decide(facts())
+    assert (decision.verdict, decision.reason, decision.rules) == (Verdict.ALLOW, "default", ())
+    assert (decision.changes, decision.target, decision.tags) == ((), None, ())
+    assert decision.shadow == ("0.yaml:2 a", "0.yaml:4 c")
+    assert policy.decide(facts(app="marketing")).shadow == ("0.yaml:4 c", "default: deny")
+    assert policy.decide(facts(name="Hangup")).verdict is Verdict.ALLOW
+    notification = policy.decide(facts(kind=Kind.NOTIFICATION, name="CallChanged"))
+    assert (notification.verdict, notification.shadow) == (Verdict.ALLOW, ())
+
+
+def test_where_everything_is_off_everything_passes_without_a_word(compiled, context, facts):
+    policy = trial(compiled, context, Mode.OFF, "name: a, on: Call, deny: true")
+    decision = policy.decide(facts())
+    assert (decision.verdict, decision.rules, decision.shadow) == (Verdict.ALLOW, (), ())
+
+
+def test_the_mode_of_everything_is_part_of_the_revision(compiled, context):
+    written = "name: a, on: Call, deny: true"
+    assert len({trial(compiled, context, mode, written).revision for mode in Mode}) == 3
+
+
 def test_a_file_in_shadow_leaves_other_files_alone(compiled, facts):
     shadowed = "mode: shadow\n" + rules("name: a, on: Call, deny: true")
     decision = compiled(shadowed, rules("name: b, on: Call, allow: true")).decide(facts())
