@@ -18,6 +18,7 @@ from interceptor import document
 from interceptor.document import Fields, Node
 from interceptor.policy.grammar import Reading
 from interceptor.policy.placeholders import Value, read_value
+from interceptor.policy.shapes import TEXT, Shape, Shapes, closed
 from interceptor.policy.tables import Table
 from interceptor.values import Facts, Number
 
@@ -94,3 +95,8 @@ def _table(node: Node, reading: Reading, what: str) -> Table | None:
     hint = document.nearest(name, reading.tables) or "; tables are files in a folder `tables` below the rules folder"
     reading.problems.add(node.place, f"unknown table `{name}`{hint}", "unknown_table")
     return None
+
+
+def column_shape(shapes: Shapes) -> Shape:
+    """What can be written where a table gives the value."""
+    return closed({"table": shapes.table, "column": TEXT, "by": TEXT}, needed=KEYS[:2])

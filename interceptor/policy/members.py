@@ -13,6 +13,7 @@ from interceptor.document import Fields, Node
 from interceptor.policy.condition import Positions, Probe, any_word, quoted
 from interceptor.policy.grammar import Reading
 from interceptor.policy.readings import Readings
+from interceptor.policy.shapes import TEXT, Shape, Shapes, described, listed, rows
 from interceptor.policy.tables import Table
 from interceptor.values import Facts
 
@@ -150,3 +151,12 @@ def _table(node: Node, reading: Reading, what: str, *, numbers: bool) -> Table |
         reading.problems.add(node.place, message, "wrong_table")
         return None
     return table
+
+
+def rows_shape(shapes: Shapes, page: str) -> dict[str, Shape]:
+    """What can be written under the keys that ask a table together."""
+    return {
+        "table": described(listed(shapes.table), rows(page).get("table", "")),
+        "column": TEXT,
+        "is": listed(TEXT),
+    }

@@ -25,6 +25,7 @@ from interceptor.document import Node
 from interceptor.policy.grammar import Reading
 from interceptor.values import Kind
 
+OTHER: Final = "other"  # before a name that the reference does not list
 ANY: Final = ""  # stands for every name of a kind
 _KINDS: Final = {kind.value: kind for kind in Kind}
 
@@ -59,14 +60,14 @@ def _named(word: str, node: Node, reading: Reading) -> list[tuple[Kind, str]]:
     if word in _KINDS:
         return [(_KINDS[word], ANY)]
     prefix, colon, name = word.partition(":")
-    if colon and prefix == "other":
+    if colon and prefix == OTHER:
         return _other(name.strip(), node, reading)
     if not colon:
         kinds, name = tuple(Kind), word
     elif prefix in _KINDS:
         kinds, name = (_KINDS[prefix],), name.strip()
     else:
-        hint = document.nearest(prefix, (*_KINDS, "other")) or ", known are `command`, `notification`, `verb`, `other`"
+        hint = document.nearest(prefix, (*_KINDS, OTHER)) or ", known are `command`, `notification`, `verb`, `other`"
         reading.problems.add(node.place, f"unknown kind `{prefix}` in `on`{hint}", "unknown_kind")
         return []
     named = [(kind, name) for kind in kinds if name in context.names(kind)]

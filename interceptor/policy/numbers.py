@@ -43,8 +43,9 @@ from interceptor.policy.condition import (
     quoted,
 )
 from interceptor.policy.grammar import Grammar, Reading
-from interceptor.policy.members import KEYS, KeyOf, Rows, read_rows, table_lookup
+from interceptor.policy.members import KEYS, KeyOf, Rows, read_rows, rows_shape, table_lookup
 from interceptor.policy.readings import Readings
+from interceptor.policy.shapes import TEXT, TRUTH, Shape, Shapes, one_of
 from interceptor.policy.spans import Span, any_span, read_spans
 from interceptor.policy.texts import by_length, shortest
 from interceptor.values import Facts, Number, NumberClass, NumberType
@@ -405,3 +406,18 @@ def _country(node: Text, reading: Reading) -> str:
         hint = f", did you mean `{upper}`?" if upper in _COUNTRIES else ", it should be two letters such as `HU`"
         reading.problems.add(node.place, f"unknown country `{node.value}`{hint}", "unknown_country")
     return node.value
+
+
+def number_shape(shapes: Shapes) -> Shape:
+    """What can be written where numbers are tested."""
+    tests = {
+        "exact": TEXT,
+        "prefix": TEXT,
+        "class": one_of(_CLASSES),
+        "country": one_of(sorted(_COUNTRIES)),
+        "type": one_of(_TYPES),
+        "length": TEXT,
+        "exists": TRUTH,
+    }
+    page = __doc__ or ""
+    return shapes.grammar("number", TEXT, {**shapes.tests("number", tests, page), **rows_shape(shapes, page)})

@@ -44,9 +44,10 @@ from interceptor.policy.condition import (
     quoted,
 )
 from interceptor.policy.grammar import Grammar, Reading
-from interceptor.policy.members import KEYS, KeyOf, Rows, read_rows, table_lookup
+from interceptor.policy.members import KEYS, KeyOf, Rows, read_rows, rows_shape, table_lookup
 from interceptor.policy.patterns import LinearPattern, read_pattern
 from interceptor.policy.readings import Readings
+from interceptor.policy.shapes import TEXT, TRUTH, Shape, Shapes, named
 from interceptor.policy.spans import Span, any_span, decimal, read_spans
 from interceptor.values import Facts, Number
 
@@ -425,3 +426,15 @@ def _grammar_of(test: str, field: TextField, what: str) -> Grammar:
         return either(tuple(TextFits(field, pattern) for pattern in patterns if pattern is not None))
 
     return Grammar(what, values, {}, plain=test != "exists")
+
+
+def text_shape(shapes: Shapes) -> Shape:
+    """What can be written where a text is tested."""
+    tests = {name: TRUTH if name == "exists" else TEXT for name in TESTS}
+    page = __doc__ or ""
+    return shapes.grammar("text", TEXT, {**shapes.tests("text", tests, page), **rows_shape(shapes, page)})
+
+
+def fields_shape(shapes: Shapes) -> Shape:
+    """What can be written where several texts are tested, each under its name."""
+    return {**named(text_shape(shapes)), "minProperties": 1}

@@ -24,6 +24,7 @@ from interceptor import document
 from interceptor.document import Fields, Items, Node, Problems, Text
 from interceptor.policy.grammar import Reading
 from interceptor.policy.placeholders import Wording, read_verb_text
+from interceptor.policy.shapes import TEXT_OR_NOTHING, Shape, Shapes, any_of, closed, one_of, refer
 from interceptor.values import Verb
 
 STRUCTURE: Final = ("InitialCommands", "Inputs", "Input", "Received", "item")
@@ -125,10 +126,26 @@ class _Reader:
 
     def _name(self, node: Text) -> str:
         if node.value not in self._names:
-            message = f"unknown verb `{node.value}`{document.expected(node.value, self._names, "Speak")}"
+            message = f"unknown verb `{node.value}`{document.expected(node.value, self._names, 'Speak')}"
             self._problems.add(node.place, message, "unknown_verb")
         return node.value
 
 
 def _is_address(verb: str, attribute: str) -> bool:
     return verb.lower() in _WHOLLY or _ADDRESSES.search(attribute) is not None
+
+
+def verbs_shape(shapes: Shapes) -> Shape:
+    """What can be written as a list of verbs, or as one."""
+    names = (*shapes.words.verbs, *STRUCTURE)
+    again = refer("verb")
+    several = {"type": "array", "items": again}
+    attributes = {
+        "type": "object",
+        "properties": {"do": any_of(again, several), "text": TEXT_OR_NOTHING},
+        "additionalProperties": any_of(TEXT_OR_NOTHING, several),
+    }
+    body = shapes.define("verb.body", any_of(TEXT_OR_NOTHING, several, attributes))
+    one = {**closed(dict.fromkeys(names, body), least=1), "maxProperties": 1}
+    shapes.define("verb", any_of(one_of(names), one))
+    return several

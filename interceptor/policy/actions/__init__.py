@@ -11,6 +11,7 @@ from interceptor.document import Node
 from interceptor.policy.actions import allow, answer, deny, limit, reroute, rewrite, tag
 from interceptor.policy.actions.outcome import Action
 from interceptor.policy.grammar import Reading
+from interceptor.policy.shapes import Shape, Shapes
 
 
 class ActionModule(Protocol):
@@ -23,6 +24,10 @@ class ActionModule(Protocol):
 
     def read(self, node: Node, reading: Reading) -> Action | None:
         """The action that ``node`` writes, or ``None`` after a problem."""
+        ...
+
+    def shape(self, shapes: Shapes) -> Shape:
+        """What ``read`` takes, for editors."""
         ...
 
 

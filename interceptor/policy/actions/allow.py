@@ -15,6 +15,7 @@ from interceptor.document import Node
 from interceptor.policy.actions.outcome import EVERY_KIND, Outcome
 from interceptor.policy.actions.plain import read_true
 from interceptor.policy.grammar import Reading
+from interceptor.policy.shapes import TRUE, Shape, Shapes
 from interceptor.values import Kind, Verdict
 
 KEY: Final = "allow"
@@ -42,3 +43,8 @@ class Allow(Struct, frozen=True):
 def read(node: Node, reading: Reading) -> Allow | None:
     """The action under ``allow``."""
     return Allow() if read_true(node, reading, KEY) else None
+
+
+def shape(_shapes: Shapes) -> Shape:
+    """What can be written under ``allow``."""
+    return TRUE

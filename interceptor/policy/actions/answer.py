@@ -23,7 +23,8 @@ from interceptor.document import Fields, Items, Node
 from interceptor.policy.actions.outcome import Outcome
 from interceptor.policy.grammar import Reading
 from interceptor.policy.placeholders import Wording, filled, into_verb, read_wording
-from interceptor.policy.verbs import Draft, read_drafts
+from interceptor.policy.shapes import TEXT, Shape, Shapes, any_of, closed, whole
+from interceptor.policy.verbs import Draft, read_drafts, verbs_shape
 from interceptor.values import Facts, Kind, Reply, Verdict
 
 KEY: Final = "answer"
@@ -80,3 +81,8 @@ def read(node: Node, reading: Reading) -> Answer | None:
     number = 200 if code is None else document.whole_number(code, problems, "`code`", least=100, most=999)
     sentence = None if message_node is None else read_wording(message_node, reading, "`message`")
     return Answer(Kind.COMMAND, (), number or 200, Reply().message if sentence is None else sentence)
+
+
+def shape(shapes: Shapes) -> Shape:
+    """What can be written under ``answer``."""
+    return any_of(verbs_shape(shapes), closed({"code": whole(100, 999), "message": TEXT}, least=1))

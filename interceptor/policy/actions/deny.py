@@ -20,6 +20,7 @@ from interceptor.policy.actions.outcome import EVERY_KIND, Outcome
 from interceptor.policy.actions.plain import read_true
 from interceptor.policy.grammar import Reading
 from interceptor.policy.placeholders import Pattern, Wording, read_wording
+from interceptor.policy.shapes import TEXT, TRUE, Shape, Shapes, any_of, closed, whole
 from interceptor.values import Kind, Refusal, Verdict
 
 KEY: Final = "deny"
@@ -64,3 +65,8 @@ def read(node: Node, reading: Reading) -> Deny | None:
         problems.add(code.place, "code 200 means success, a refusal needs another (`306` without one)", "success_code")
     sentence = None if message is None else read_wording(message, reading, "`message`")
     return Deny(CODE if number is None else number, sentence)
+
+
+def shape(_shapes: Shapes) -> Shape:
+    """What can be written under ``deny``."""
+    return any_of(TRUE, closed({"code": whole(100, 999), "message": TEXT}))

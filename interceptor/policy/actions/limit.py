@@ -51,6 +51,7 @@ from interceptor.policy.actions.outcome import EVERY_KIND, Action, Outcome
 from interceptor.policy.grammar import Reading
 from interceptor.policy.meters import Meter
 from interceptor.policy.placeholders import Value, read_value
+from interceptor.policy.shapes import TEXT, Shape, Shapes, closed, described, listed, rows, whole
 from interceptor.values import Facts, Kind
 
 KEY: Final = "limit"
@@ -172,3 +173,17 @@ def _read_otherwise(node: Node, reading: Reading) -> tuple[Action, ...]:
             problems.add(key.place, message, "two_endings")
         ending = key.value if action.ends else ending
     return tuple(actions)
+
+
+def shape(shapes: Shapes) -> Shape:
+    """What can be written under ``limit``."""
+    told = rows(__doc__ or "")
+    keys = {
+        "key": listed(TEXT),
+        "rate": {"type": "string", "pattern": "^ *[0-9]+ */ *[smhd] *$"},
+        "burst": whole(1, _MOST),
+        "concurrency": whole(1, _MOST),
+        "otherwise": closed({key: action.shape(shapes) for key, action in _OTHERWISE.items()}, least=1),
+    }
+    found = closed({key: described(each, told.get(key, "")) for key, each in keys.items()})
+    return {**found, "anyOf": [{"required": ["rate"]}, {"required": ["concurrency"]}]}

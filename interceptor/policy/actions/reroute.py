@@ -30,9 +30,10 @@ from msgspec import Struct
 from interceptor import document
 from interceptor.document import Fields, Node, Text
 from interceptor.policy.actions.outcome import Outcome
-from interceptor.policy.columns import KEYS, Column, check_column, read_column
+from interceptor.policy.columns import KEYS, Column, check_column, column_shape, read_column
 from interceptor.policy.grammar import Reading
 from interceptor.policy.placeholders import Pattern, read_address
+from interceptor.policy.shapes import TEXT, Shape, Shapes, any_of, closed
 from interceptor.values import Facts, Kind, Target, ToApp, ToCluster, ToUrl
 
 KEY: Final = "reroute"
@@ -175,3 +176,11 @@ def _to_url(node: Node, reading: Reading, what: str) -> ToUrl | UrlPattern | Non
         reading.problems.add(node.place, message, "bad_url")
         return None
     return ToUrl(wording) if isinstance(wording, str) else UrlPattern(wording)
+
+
+def shape(shapes: Shapes) -> Shape:
+    """What can be written under ``reroute``."""
+    column = column_shape(shapes)
+    targets = {"cluster": any_of(shapes.cluster, column), "app": any_of(shapes.app, column), "url": TEXT}
+    one = {**closed(targets, least=1), "maxProperties": 1}
+    return any_of(shapes.cluster, column, one)

@@ -40,10 +40,22 @@ from msgspec import Struct
 from interceptor import document
 from interceptor.document import Fields, Node, Text
 from interceptor.policy.actions.outcome import EVERY_KIND, Outcome
-from interceptor.policy.columns import Column, read_column
+from interceptor.policy.columns import Column, column_shape, read_column
 from interceptor.policy.grammar import Reading
 from interceptor.policy.patterns import read_pattern, read_replacement
 from interceptor.policy.placeholders import Pattern, read_wording
+from interceptor.policy.shapes import (
+    TEXT,
+    TEXT_OR_NOTHING,
+    Shape,
+    Shapes,
+    any_of,
+    closed,
+    described,
+    listed,
+    named,
+    rows,
+)
 from interceptor.values import Change, Facts, Kind, RemoveParameter, RenameParameter, ReplaceInParameter, SetParameter
 
 KEY: Final = "rewrite"
@@ -231,3 +243,16 @@ def _may_change(name: Text, reading: Reading) -> bool:
     else:
         return True
     return False
+
+
+def shape(shapes: Shapes) -> Shape:
+    """What can be written under ``rewrite``."""
+    told = rows(__doc__ or "")
+    changes = {
+        "set": named(any_of(TEXT_OR_NOTHING, column_shape(shapes))),
+        "remove": listed(TEXT),
+        "rename": named(TEXT),
+        "replace": named(closed({"regex": TEXT, "with": TEXT}, needed=("regex", "with"))),
+        "digits": named(closed({"strip": listed(TEXT), "prefix": TEXT_OR_NOTHING}, least=1)),
+    }
+    return listed(closed({key: described(change, told.get(key, "")) for key, change in changes.items()}, least=1))

@@ -16,6 +16,7 @@ from interceptor import document
 from interceptor.document import Node
 from interceptor.policy.actions.outcome import EVERY_KIND, Outcome
 from interceptor.policy.grammar import Reading
+from interceptor.policy.shapes import TEXT, Shape, Shapes, listed
 from interceptor.values import Kind
 
 KEY: Final = "tag"
@@ -48,3 +49,8 @@ def read(node: Node, reading: Reading) -> Tag | None:
     if "" in tags:
         reading.problems.add(node.place, "`tag` should not be empty", "empty_tag")
     return Tag(tags) if tags else None
+
+
+def shape(_shapes: Shapes) -> Shape:
+    """What can be written under ``tag``."""
+    return listed(TEXT)

@@ -11,6 +11,7 @@ from interceptor.document import Node
 from interceptor.policy.condition import Condition
 from interceptor.policy.grammar import Reading
 from interceptor.policy.matchers import app, caller, header, number, parameters, sample, source, time
+from interceptor.policy.shapes import Shape, Shapes
 
 
 class Matcher(Protocol):
@@ -23,6 +24,10 @@ class Matcher(Protocol):
 
     def read(self, node: Node, reading: Reading) -> Condition | None:
         """The condition that ``node`` writes, or ``None`` after a problem."""
+        ...
+
+    def shape(self, shapes: Shapes) -> Shape:
+        """What ``read`` takes, for editors."""
         ...
 
 

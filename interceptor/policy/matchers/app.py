@@ -18,6 +18,7 @@ from interceptor.document import Node, Text
 from interceptor.policy.condition import Condition, Not, Offer, Positions, Probe, Test, any_word, membership
 from interceptor.policy.grammar import Grammar, Reading
 from interceptor.policy.readings import Readings
+from interceptor.policy.shapes import TRUTH, Shape, Shapes
 from interceptor.values import Facts
 
 KEY: Final = "app"
@@ -86,3 +87,8 @@ _GRAMMAR: Final = Grammar(
         "exists": Grammar("`exists` of `app`", _exists, {}, plain=False).read,
     },
 )
+
+
+def shape(shapes: Shapes) -> Shape:
+    """What can be written under ``app``."""
+    return shapes.grammar(KEY, shapes.app, shapes.tests(KEY, {"exact": shapes.app, "exists": TRUTH}))

@@ -10,7 +10,8 @@ from typing import Final
 from interceptor.document import Node
 from interceptor.policy.condition import Condition
 from interceptor.policy.grammar import Reading
-from interceptor.policy.texts import read_fields
+from interceptor.policy.shapes import Shape, Shapes
+from interceptor.policy.texts import fields_shape, read_fields
 
 KEY: Final = "header"
 
@@ -18,3 +19,8 @@ KEY: Final = "header"
 def read(node: Node, reading: Reading) -> Condition | None:
     """The conditions under ``header``, each by its header's name."""
     return read_fields(node, reading, "headers", f"`{KEY}`")
+
+
+def shape(shapes: Shapes) -> Shape:
+    """What can be written under ``header``."""
+    return fields_shape(shapes)

@@ -12,7 +12,8 @@ from typing import Final
 from interceptor.document import Node
 from interceptor.policy.condition import Condition
 from interceptor.policy.grammar import Reading
-from interceptor.policy.numbers import read_number_test
+from interceptor.policy.numbers import number_shape, read_number_test
+from interceptor.policy.shapes import Shape, Shapes
 
 KEY: Final = "number"
 
@@ -20,3 +21,8 @@ KEY: Final = "number"
 def read(node: Node, reading: Reading) -> Condition | None:
     """The condition under ``number``."""
     return read_number_test(node, reading, "number")
+
+
+def shape(shapes: Shapes) -> Shape:
+    """What can be written under ``number``."""
+    return number_shape(shapes)

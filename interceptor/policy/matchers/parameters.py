@@ -16,7 +16,8 @@ from interceptor import document
 from interceptor.document import Node, Text
 from interceptor.policy.condition import Condition
 from interceptor.policy.grammar import Reading
-from interceptor.policy.texts import read_fields, read_text_test, text_field
+from interceptor.policy.shapes import Shape, Shapes
+from interceptor.policy.texts import fields_shape, read_fields, read_text_test, text_field
 
 KEY: Final = "parameters"
 
@@ -35,3 +36,8 @@ def read_parameter(key: Text, node: Node, reading: Reading) -> Condition | None:
             message = f"unknown parameter `{key.value}`{hint} If it is really called that, write it under `parameters`"
             reading.problems.add(key.place, message, "unknown_parameter")
     return read_text_test(node, reading, text_field("values", key.value, reading), f"`{key.value}`")
+
+
+def shape(shapes: Shapes) -> Shape:
+    """What can be written under ``parameters``."""
+    return fields_shape(shapes)

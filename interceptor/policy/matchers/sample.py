@@ -20,6 +20,7 @@ from interceptor.document import Node
 from interceptor.policy.condition import Condition, Offer, Test, quoted
 from interceptor.policy.grammar import Reading
 from interceptor.policy.readings import Readings
+from interceptor.policy.shapes import Shape, Shapes
 from interceptor.values import Facts
 
 KEY: Final = "sample"
@@ -81,3 +82,8 @@ def read(node: Node, reading: Reading) -> Condition | None:
         problems.add(node.place, message, "not_a_percentage")
         return None
     return Sampled(percent, reading.context.calls)
+
+
+def shape(_shapes: Shapes) -> Shape:
+    """What can be written under ``sample``."""
+    return {"type": "string", "pattern": r"^\s*[0-9]{1,3}(\.[0-9]+)?\s*%\s*$"}

@@ -17,6 +17,7 @@ from interceptor.document import Node, Text
 from interceptor.policy.condition import Condition, Offer, Positions, Probe, Test, any_word
 from interceptor.policy.grammar import Grammar, Reading
 from interceptor.policy.readings import IPV4_FROM, Readings, address_bits
+from interceptor.policy.shapes import TEXT, Shape, Shapes
 from interceptor.values import Facts
 
 KEY: Final = "source"
@@ -114,3 +115,8 @@ def _network(node: Text, reading: Reading) -> IPv4Network | IPv6Network | None:
 
 
 _GRAMMAR: Final = Grammar("`source`", _values, {})
+
+
+def shape(shapes: Shapes) -> Shape:
+    """What can be written under ``source``."""
+    return shapes.grammar(KEY, TEXT)

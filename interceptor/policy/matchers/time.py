@@ -33,6 +33,7 @@ from interceptor.policy.condition import Condition, Offer, Test, any_word
 from interceptor.policy.dates import Days, Holidays, any_days, read_days, read_holidays
 from interceptor.policy.grammar import Grammar, Reading
 from interceptor.policy.readings import WEEK_MINUTES, Readings
+from interceptor.policy.shapes import TEXT, Shape, Shapes, described, listed, rows
 from interceptor.values import Facts
 
 KEY: Final = "time"
@@ -239,3 +240,17 @@ def _zone(node: Node, reading: Reading) -> str:
 
 
 _GRAMMAR: Final = Grammar("`time`", None, dict.fromkeys(("days", "hours", "dates", "holidays", "zone"), read), _whole)
+
+
+def shape(shapes: Shapes) -> Shape:
+    """What can be written under ``time``."""
+    days = "|".join(_DAYS)
+    shapes_of = {
+        "days": listed({"type": "string", "pattern": f"^({days})( *- *({days}))?$"}),
+        "hours": listed({"type": "string", "pattern": "^ *[0-9]{1,2}:[0-5][0-9] *- *[0-9]{1,2}:[0-5][0-9] *$"}),
+        "dates": listed({"type": "string", "pattern": r"^[0-9-]*(\s*\.\.\s*[0-9-]*)?$"}),
+        "holidays": listed(TEXT),
+        "zone": TEXT,
+    }
+    told = rows(__doc__ or "")
+    return shapes.grammar(KEY, None, {key: described(each, told.get(key, "")) for key, each in shapes_of.items()})
