@@ -35,6 +35,7 @@ from interceptor.settings import (
     Cluster,
     ColdStart,
     Durability,
+    EmergencyRule,
     ExplainSettings,
     ForwardHeaders,
     Ground,
@@ -103,6 +104,7 @@ def _ground(values: dict[str, Any], root: Node, base: Path) -> Ground:
         defaults=_defaults_of(values),
         rules=values.get("rules", base / "rules"),
         mode=values.get("policy", PolicySettings()).mode,
+        emergency=values.get("policy", PolicySettings()).emergency,
     )
 
 

@@ -1,5 +1,6 @@
 """What happens when several rules match, when none does, and how far a mode lets them go."""
 
+import msgspec
 import pytest
 
 from interceptor.policy import Mode
