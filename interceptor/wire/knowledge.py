@@ -34,10 +34,12 @@ __all__ = [
     "CALL_IDS",
     "COMMANDS",
     "COMMAND_TYPES",
+    "DIALLED",
     "NOTIFICATIONS",
     "NOTIFICATION_TYPES",
     "PARAMETER_NAMES",
     "SECRET_NAMES",
+    "SPELLED_NAMES",
     "STRUCTURE",
     "VERBS",
     "VERB_TYPES",
@@ -135,6 +137,11 @@ _CALL_ID_USES = Counter(
     name for each in _ALL for name, parameter in each.parameters.items() if parameter.role is Role.CALL_ID
 )
 CALL_IDS: tuple[str, ...] = tuple(name for name, _ in _CALL_ID_USES.most_common())  # in lower case
+DIALLED: dict[Kind, dict[str, tuple[str, ...]]] = {  # the messages that dial, and the parameters that may carry what
+    Kind.COMMAND: {each.name: each.dialled for each in COMMAND_TYPES if each.dialled},
+    Kind.NOTIFICATION: {each.name: each.dialled for each in NOTIFICATION_TYPES if each.dialled},
+    Kind.VERB: {each.name: each.dialled for each in VERB_TYPES if each.dialled},
+}
 CALLBACK_PLACES: tuple[CallbackPlace, ...] = tuple(place for each in _ALL for place in each.callbacks)
 
 # every spelling of a parameter's name in the reference, and its lower case, to its lower case
@@ -144,3 +151,5 @@ PARAMETER_NAMES: dict[str, str] = {
     for name, parameter in each.parameters.items()
     for spelling in (parameter.name, name, parameter.name.capitalize())
 }
+SPELLED_NAMES = frozenset(parameter.name for each in _ALL for parameter in each.parameters.values())
+"""The names of parameters as the reference spells them, for people."""

@@ -26,6 +26,7 @@ without a plus. In the country of that code they can mean nothing else and are r
 
 import re
 import unicodedata
+from functools import lru_cache
 
 import phonenumbers
 from phonenumbers import PhoneNumber, PhoneNumberType, ShortNumberCost, shortnumberinfo
@@ -41,6 +42,7 @@ _CLEAN = re.compile(r"\+?[0-9]+\Z")
 _RUN = re.compile(r"[+0-9][0-9\s\-./()]*")
 _MOST_RUNS = 8
 _SHORTEST_RUN = 6
+_LONGEST_EMERGENCY = 6
 _SHORTEST_ABROAD = 8
 _SHORTEST_SATELLITE = 11
 
@@ -164,7 +166,7 @@ class NumberReader:
         for prefix in (f"+{self._country_code}", f"00{self._country_code}"):
             if self._country_code and digits.startswith(prefix):
                 short = digits[len(prefix) :]
-        if len(short) <= 6 and shortnumberinfo.is_emergency_number(short, self.country):
+        if len(short) <= _LONGEST_EMERGENCY and shortnumberinfo.is_emergency_number(short, self.country):
             return Number(text, short, self.country, NumberClass.EMERGENCY, NumberType.EMERGENCY)
         return None
 
@@ -261,6 +263,20 @@ class NumberReader:
             if found in _COSTLY and _CARE[found] < _CARE[costliest]:
                 costliest = found
         return costliest
+
+
+@lru_cache(4)
+def emergency_numbers(country: str) -> tuple[str, ...]:
+    """Every emergency number of a country, in canonical form: all that :class:`NumberReader` takes for one there."""
+    metadata = phonenumbers.PhoneMetadata.short_metadata_for_region(country)
+    described = None if metadata is None else metadata.emergency
+    if metadata is None or described is None or not described.national_number_pattern:
+        return ()
+    fits = re.compile(described.national_number_pattern).fullmatch
+    possible = described.possible_length or range(2, _LONGEST_EMERGENCY + 1)
+    lengths = [length for length in possible if 0 < length <= _LONGEST_EMERGENCY]
+    candidates = (f"{digits:0{length}}" for length in lengths for digits in range(10**length))
+    return tuple(text for text in candidates if fits(text) and shortnumberinfo.is_emergency_number(text, country))
 
 
 def _in_e164(parsed: PhoneNumber) -> str:

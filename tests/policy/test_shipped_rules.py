@@ -18,7 +18,8 @@ MONDAY_NIGHT = datetime(2024, 1, 1, 22, 0, tzinfo=UTC).timestamp()
 @pytest.fixture(scope="module")
 def shipped(context):
     transfer = ["AttendedTransfer", "BlindTransfer", "Forward", "Hangup", "Hold", "Unhold"]
-    shared = ["Call", "SendSms", "Play", "Speak", "Record", "SendDTMF", *transfer]
+    texting = ["SendSms", "SendMessage", "SendAlarmNotification"]
+    shared = ["Call", "CallSetup", "Request", "ForwardCall", *texting, "Play", "Speak", "Record", "SendDTMF", *transfer]
     reading = ["ListActiveCalls", "ListExtensions", "ListExtensionTypes", "GetConfig", "GetCallHistory", "RemoveConfig"]
     talking = ["Route", "UserInput", "GoTo", "Delay", "Reject", "Var", "Array", "ForEach", "DeleteFile"]
     wide = msgspec.structs.replace(context, commands=(*shared, *reading), verbs=(*shared, *talking))

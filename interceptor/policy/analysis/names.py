@@ -1,7 +1,7 @@
 """The names of messages, each with its kind, as far as rules tell them apart.
 
-Beside the names that some rule is for there are, of each kind, one that stands for the rest of those that are known,
-and one for all that are not.
+Beside the names that some rule is for there are, of each kind, one that stands for the rest of those that are known
+and dial a number, one for those that dial none, and one for all that are not known.
 """
 
 from collections.abc import Iterable
@@ -22,7 +22,10 @@ class MessageNames:
             (kind, name.lower()) for each in names for kind, found in each.items() for name in found if name != ANY
         }
         self._at: dict[tuple[Kind, str], int] = {}
-        self._rest: dict[Kind, int] = {}
+        self._dial: Final = {
+            kind: {name.lower() for name in context.dial.get(kind, {})} for kind in Kind if context.dial
+        }
+        self._rest: dict[tuple[Kind, bool], int] = {}
         self._unknown: dict[Kind, int] = {}
         self._examples: list[tuple[Kind, str]] = []
         for kind in Kind:
@@ -31,10 +34,11 @@ class MessageNames:
             for name in mine:
                 self._at[kind, name] = len(self._examples)
                 self._examples.append((kind, spelled.get(name, name)))
-            rest = next((written for lower, written in spelled.items() if lower not in mine), None)
-            if rest is not None:
-                self._rest[kind] = len(self._examples)
-                self._examples.append((kind, rest))
+            for lower, written in spelled.items():
+                key = kind, self.may_dial(kind, lower)
+                if lower not in mine and key not in self._rest:
+                    self._rest[key] = len(self._examples)
+                    self._examples.append((kind, written))
             self._unknown[kind] = len(self._examples)
             self._examples.append((kind, "Unheard" + "OfX" * sum(name.startswith("unheard") for name in mine)))
         self.size: Final = len(self._examples)
@@ -45,7 +49,16 @@ class MessageNames:
         found = self._at.get((kind, lower))
         if found is not None:
             return found
-        return self._rest[kind] if lower in self._spelled[kind] else self._unknown[kind]
+        known = lower in self._spelled[kind]
+        return self._rest[kind, self.may_dial(kind, lower)] if known else self._unknown[kind]
+
+    def may_dial(self, kind: Kind, lower: str) -> bool:
+        """Whether a message of this name may have a number that it dials, as far as that is known."""
+        return not self._dial or lower not in self._spelled[kind] or lower in self._dial[kind]
+
+    def dialling(self) -> int:
+        """The values of the messages that may dial a number."""
+        return sum(1 << index for index, (kind, name) in enumerate(self._examples) if self.may_dial(kind, name.lower()))
 
     def mask(self, names: Names, kind: Kind) -> int:
         """The values of the messages of one kind that a rule's ``on`` names."""
@@ -81,7 +94,7 @@ class MessageNames:
                 name = self._examples[value][1]
                 if value == self._unknown[kind]:
                     name = f"any unknown {kind.value}"
-                elif value == self._rest.get(kind):
+                elif value in (self._rest.get((kind, True)), self._rest.get((kind, False))):
                     name = f"any other {kind.value}"
                 found.append((kind, name))
         return tuple(found)

@@ -12,12 +12,12 @@ from typing import Final
 from interceptor.policy.analysis.diagrams import NONE, TooLarge
 from interceptor.policy.analysis.findings import Finding
 from interceptor.policy.analysis.space import Space
-from interceptor.policy.analysis.walk import Entry, Walk, differences
+from interceptor.policy.analysis.walk import Entry, Point, Walk, differences
 from interceptor.policy.analysis.words import message_text, rules_text
 from interceptor.policy.rules import Mode, Rule
 from interceptor.values import Kind, Severity, Verdict
 
-_STEPS_OF_ONE: Final = 60_000
+_STEPS_OF_ONE: Final = 20_000
 _MOST_HIDING: Final = 24
 _MOST_SEARCHED: Final = 20
 _MOST_CONTRADICTIONS: Final = 50
@@ -36,7 +36,6 @@ class Order:
         for walk in walks:
             for entry in walk.entries:
                 self._entries.setdefault(entry.rule.name, {})[walk.kind] = entry
-        self._reached: dict[tuple[Kind, int], int] = {}
         self._skipped: dict[str, None] = {}
         self._searched = 0
 
@@ -61,7 +60,7 @@ class Order:
     def _left_out(self, contradictions: list[Finding]) -> Iterator[Finding]:
         more = contradictions[_MOST_CONTRADICTIONS:]
         if more:
-            message = f"{len(more)} more pairs of rules contradict each other"
+            message = "there are more pairs of rules that contradict each other"
             yield Finding(more[0].severity, more[0].place, "more_contradictions", message)
         if self._skipped:
             first = next(rule for rule in self._rules if rule.name in self._skipped)
@@ -71,31 +70,34 @@ class Order:
             yield Finding(Severity.NOTE, first.place, "not_analysed", message, rules=(first.label,))
 
     def _about(self, rule: Rule, entries: dict[Kind, Entry], contradictions: list[Finding]) -> Iterator[Finding]:
-        reached = {kind: self._reach(kind, entry) for kind, entry in entries.items()}
-        if not any(reached.values()):
-            yield self._never(rule, entries)
-            return
-        undecided = self._undecided(rule, reached)
-        if undecided is not None:
-            yield undecided
-            return
+        diagrams, universe = self._space.diagrams, self._space.universe
+        possible = {kind: diagrams.both(entry.matches, universe) for kind, entry in entries.items()}
+        points = {
+            kind: self._walks[kind].reaches(entry, possible[kind]) for kind, entry in entries.items() if possible[kind]
+        }
+        sure = any(points.get(kind) and self._space.sure(entry.matches) for kind, entry in entries.items())
+        if not sure:
+            reached = {kind: self._walks[kind].reached(entry, possible[kind]) for kind, entry in entries.items()}
+            if not any(reached.values()):
+                yield self._never(rule, entries)
+                return
+            undecided = self._undecided(rule, reached)
+            if undecided is not None:
+                yield undecided
+                return
         if rule.mode is not Mode.ENFORCE:
             return
-        redundant = self._redundant(rule, entries, reached)
+        redundant = self._redundant(rule, entries, possible, points)
         if redundant is not None:
             yield redundant
             return
         for kind, entry in entries.items():
-            if entry.ends:
-                for other, where in self._contradicting(kind, entry, reached[kind]):
+            if entry.ends and len(contradictions) <= _MOST_CONTRADICTIONS:
+                for other, where in self._contradicting(kind, entry, possible[kind]):
                     found = self._contradiction(entry, other, where)
                     known = {each.rules for each in contradictions}
                     if found is not None and found.rules not in known:
                         contradictions.append(found)
-
-    def _reach(self, kind: Kind, entry: Entry) -> int:
-        possible = self._space.diagrams.both(entry.matches, self._space.universe)
-        return self._walks[kind].reached(entry, possible)
 
     # rules that never act
 
@@ -134,7 +136,7 @@ class Order:
 
     def _undecided(self, rule: Rule, reached: dict[Kind, int]) -> Finding | None:
         space = self._space
-        if self._searched >= _MOST_SEARCHED or any(space.sure(messages) for messages in reached.values()):
+        if self._searched >= _MOST_SEARCHED:
             return None
         for messages in reached.values():
             if next(space.messages(messages), None) is not None:
@@ -145,14 +147,17 @@ class Order:
 
     # rules that change nothing
 
-    def _redundant(self, rule: Rule, entries: dict[Kind, Entry], reached: dict[Kind, int]) -> Finding | None:
+    def _redundant(
+        self, rule: Rule, entries: dict[Kind, Entry], possible: dict[Kind, int], points: dict[Kind, Point | None]
+    ) -> Finding | None:
+        if any(point and self._walks[kind].differs_at(point, entries[kind]) for kind, point in points.items()):
+            return None
         instead: dict[str, Rule] = {}
         for kind, entry in entries.items():
-            walk, messages = self._walks[kind], reached[kind]
+            walk = self._walks[kind]
+            messages = walk.reached(entry, possible[kind])
             if messages == NONE:
                 continue
-            if walk.differs_somewhere(messages, entry):
-                return None
             without = walk.parts(messages, leave_out=entry)
             if next(differences(self._space, walk.parts(messages), without), None) is not None:
                 return None
@@ -174,26 +179,21 @@ class Order:
 
     def _contradicting(self, kind: Kind, entry: Entry, messages: int) -> Iterator[tuple[Entry, int]]:
         """The rules that would decide otherwise if ``entry`` did not, and what."""
-        diagrams = self._space.diagrams
-        for below in self._walks[kind].near(messages):
-            if messages == NONE:
-                return
+        diagrams, walk = self._space.diagrams, self._walks[kind]
+        for below in walk.near(messages):
+            same = below.verdict is entry.verdict
             if below.position <= entry.position or not below.ends:
                 continue
-            met = diagrams.both(messages, below.matches)
-            if met == NONE:
-                continue
-            messages = diagrams.without(messages, met)
-            same = below.verdict is entry.verdict
             if same and (entry.verdict is not Verdict.ANSWER or below.actions == entry.actions):
                 continue
-            one = diagrams.both(entry.matches, self._space.universe)
-            two = diagrams.both(below.matches, self._space.universe)
-            if diagrams.within(one, two) or diagrams.within(two, one):
+            met = diagrams.without(diagrams.both(messages, below.matches), self._settled)
+            if met == NONE or diagrams.within(messages, below.matches):
                 continue
-            open_to_doubt = diagrams.without(met, self._settled)
-            if open_to_doubt != NONE:
-                yield below, open_to_doubt
+            if diagrams.within(diagrams.both(below.matches, self._space.universe), entry.matches):
+                continue
+            between = walk.only_ordered(entry, below, met)
+            if between != NONE:
+                yield below, between
 
     def _contradiction(self, entry: Entry, below: Entry, where: int) -> Finding | None:
         facts = next(self._space.messages(where), None)

@@ -36,6 +36,11 @@ _TAILS: Final = ("", "0", "1", "12", "123", "1234", "12345", "123456", "1234567"
 _MOST_TRIED: Final = 400
 
 
+def sure_number(canonical: str) -> bool:
+    """Whether the features of a number with this canonical form do not hang on how it was written."""
+    return len(canonical) <= _LONGEST_SURE
+
+
 class Feature(Struct, frozen=True):
     """Something about numbers that conditions ask for: its values in order; the first is that of no number."""
 
@@ -140,7 +145,7 @@ class PartyValues:
         if region == 0:
             return (tuple(1 for _ in self.features),)
         text, exact = self.regions.key(region)
-        if exact and len(text) <= _LONGEST_SURE:
+        if exact and sure_number(text):
             number = self._context.number(text)
             if number.canonical == text:
                 return (self.position(number)[1],)

@@ -17,7 +17,7 @@ from typing import Any, Final
 from interceptor.policy.analysis.diagrams import ALL, NONE, Diagrams
 from interceptor.policy.analysis.names import MessageNames
 from interceptor.policy.analysis.parties import PartyValues
-from interceptor.policy.analysis.regions import Regions, bits
+from interceptor.policy.analysis.regions import ABSENT, Regions, bits
 from interceptor.policy.analysis.samples import continued
 from interceptor.policy.analysis.sources import Places
 from interceptor.policy.analysis.times import Moments
@@ -228,6 +228,10 @@ class Space:
         for party in reversed(self._parties):
             possible = self._parties[party].universe(self.diagrams, self._party_levels[party])
             found = self.diagrams.both(possible, found)
+        if "number" in self._parties:
+            silent = self.diagrams.only(self._party_levels["number"], ABSENT)
+            dialling = self.diagrams.only(0, self._names.dialling())
+            found = self.diagrams.both(self.diagrams.either(dialling, silent), found)
         return found
 
     # messages as points
@@ -277,9 +281,12 @@ class Space:
                 yield field, text
 
     def sure(self, node: int) -> bool:
-        """Whether there are messages in the set without looking for one: it is not empty, and asks nothing open."""
-        found = self.diagrams.both(node, self.universe)
-        return found != NONE and not self._open_levels & self.diagrams.support(found).keys()
+        """Whether there are messages in the set without looking for one: it is not empty, and asks nothing open.
+
+        ``node`` is the set itself, not yet cut to the universe: what that says of features leaves some to every region.
+        """
+        asks_nothing_open = not self._open_levels & self.diagrams.support(node).keys()
+        return asks_nothing_open and self.diagrams.both(node, self.universe) != NONE
 
     def messages(self, node: int) -> Iterator[Facts]:
         """Real messages in a set, at most one from each of its first boxes; ``None`` may be found where there are."""

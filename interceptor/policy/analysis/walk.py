@@ -2,17 +2,20 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import reduce
+from itertools import islice
 
 from msgspec import Struct
 
 from interceptor.policy.actions.outcome import Action
-from interceptor.policy.analysis.diagrams import NONE
+from interceptor.policy.analysis.diagrams import ALL, NONE
 from interceptor.policy.analysis.effects import Effect, limit_of
 from interceptor.policy.analysis.regions import bits
 from interceptor.policy.analysis.space import Space
+from interceptor.policy.context import Context
 from interceptor.policy.rules import Mode, Rule
 from interceptor.values import Kind, Verdict
 
+_ATTEMPTS = 6
 _MOST_LOOKED_UP = 300  # values of one dimension; a rule with more of them is a neighbour of all
 
 
@@ -34,17 +37,20 @@ class Entry(Struct, frozen=True, eq=False):
         return None if limit is None else limit.otherwise
 
 
+Point = dict[int, int]
+"""One value in every dimension, as a single bit."""
+
 Part = tuple[int, Effect, Entry | None]
 """Messages, what happens to them, and the rule that ended the reading."""
 
 
 class Walk:
-    """The rules for messages of one kind. ``default`` is what happens to a message that no rule decides."""
+    """The rules for messages of one kind."""
 
-    def __init__(self, space: Space, kind: Kind, rules: Sequence[Rule], default: Verdict) -> None:
+    def __init__(self, space: Space, kind: Kind, rules: Sequence[Rule], context: Context) -> None:
         self.space = space
         self.kind = kind
-        self.default = default
+        self.default = context.defaults[kind] if context.mode is Mode.ENFORCE else Verdict.ALLOW
         self.entries = tuple(
             self._entry(position, rule)
             for position, rule in enumerate(
@@ -115,15 +121,67 @@ class Walk:
             close(part, effect, None)
         return list(done.values())
 
-    def differs_somewhere(self, messages: int, leave_out: Entry) -> bool:
-        """Whether it makes a difference to one message, picked out of ``messages``, to leave a rule out."""
-        diagrams = self.space.diagrams
-        box = next(diagrams.boxes(messages))
-        point = {level: (values := box.get(level, full)) & -values for level, full in enumerate(diagrams.full)}
-        with_it, without = Effect(), Effect()
+    def pick(self, messages: int, attempt: int = 0) -> Point:
+        """A point of the set, rather one that few rules ask for; other attempts may give others."""
+        diagrams, node = self.space.diagrams, messages
+        point: Point = {}
+        while node > ALL:
+            level = diagrams.level(node)
+            choices = [
+                (*self._near.rarest(level, values, attempt), child)
+                for values, child in diagrams.edges(node)
+                if child != NONE
+            ]
+            choices.sort()
+            _, point[level], node = choices[attempt % len(choices)]
+        for level, full in enumerate(diagrams.full):
+            if level not in point:
+                point[level] = self._near.rarest(level, full, attempt)[1]
+        return point
+
+    def at(self, point: Point) -> Iterator[Entry]:
+        """The rules that match a point, in the order of reading."""
+        holds = self.space.diagrams.holds
         for position in bits(self._near.of(point)):
             entry = self.entries[position]
-            if not entry.enforced or not diagrams.holds(entry.matches, point):
+            if holds(entry.matches, point):
+                yield entry
+
+    def reaches(self, entry: Entry, messages: int) -> Point | None:
+        """A point of ``messages``, which ``entry`` matches, that comes to it; ``None`` if a few attempts find none."""
+        for attempt in range(_ATTEMPTS):
+            point = self.pick(messages, attempt)
+            first = next((each for each in self.at(point) if each is entry or each.ends), None)
+            if first is entry:
+                return point
+        return None
+
+    def only_ordered(self, one: Entry, two: Entry, messages: int) -> int:
+        """Messages, of those which both match, that ``one`` decides and ``two`` would decide without it."""
+        for attempt in range(_ATTEMPTS):
+            point = self.pick(messages, attempt)
+            enders = (each for each in self.at(point) if each.ends)
+            if next(enders) is one and next(enders) is two:
+                return self._as_set(point)
+        diagrams = self.space.diagrams
+        for each in self.near(messages):
+            if messages == NONE or each.position >= two.position:
+                break
+            if each.ends and each is not one:
+                messages = diagrams.without(messages, each.matches)
+        return messages
+
+    def _as_set(self, point: Point) -> int:
+        found = ALL
+        for level in sorted(point, reverse=True):
+            found = self.space.diagrams.only(level, point[level], found)
+        return found
+
+    def differs_at(self, point: Point, leave_out: Entry) -> bool:
+        """Whether it makes a difference at a point to leave a rule out."""
+        with_it, without = Effect(), Effect()
+        for entry in self.at(point):
+            if not entry.enforced:
                 continue
             if entry.over is not None:
                 return False  # two ways to go: that is left to the exact comparison
@@ -192,6 +250,18 @@ class _Neighbours:
                 table = self._with.setdefault(level, {})
                 for value in bits(values):
                     table[value] = table.get(value, 0) | 1 << index
+
+        self._asked = {level: sum(1 << value for value in table) for level, table in self._with.items()}
+
+    def rarest(self, level: int, values: int, attempt: int) -> tuple[int, int]:
+        """One of these values that few of the sets ask for, as a bit, and how many do."""
+        free = values & ~self._asked.get(level, 0)
+        if free:
+            return 0, free & -free
+        table = self._with[level]
+        counted = sorted((table[value].bit_count(), value) for value in islice(bits(values), _MOST_LOOKED_UP))
+        count, value = counted[attempt % len(counted)]
+        return count, 1 << value
 
     def of(self, support: dict[int, int]) -> int:
         found = self._every
