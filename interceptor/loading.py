@@ -10,7 +10,7 @@ from pathlib import Path
 
 from interceptor.config import read_settings
 from interceptor.policy import Context, RuleSet, Source, compile_policy
-from interceptor.policy.analysis import prove_policy
+from interceptor.policy.analysis import examine_order, prove_policy
 from interceptor.policy.tables import is_table
 from interceptor.settings import EmergencyRule, Ground, Settings
 from interceptor.values import Place, Problem, ProblemsError, Severity
@@ -122,7 +122,7 @@ def policy_context(settings: Settings | Ground) -> Context:
         defaults=settings.defaults,
         zone=settings.time_zone,
         number=NumberReader(settings.country, settings.extensions).read,
-        parameters=frozenset(knowledge.PARAMETER_NAMES.values()),
+        parameters=knowledge.SPELLED_NAMES,
         is_canonical=canonical_test(),
         secrets=knowledge.SECRET_NAMES | _SECRET_HEADERS,
         calls=knowledge.CALL_IDS,
@@ -151,6 +151,12 @@ def load_policy(settings: Settings | Ground, sources: Sequence[Source]) -> RuleS
         raise ProblemsError(problems)
     rules.warnings = problems
     return rules
+
+
+def analyse_policy(settings: Settings | Ground, rules: RuleSet) -> tuple[Problem, ...]:
+    """What the order of the rules makes of them, as warnings and notes. For thousands of rules this takes seconds."""
+    guarded = settings.emergency is EmergencyRule.GUARDED
+    return tuple(finding.problem for finding in examine_order(rules, policy_context(settings), emergency=guarded))
 
 
 def _sources(files: Sequence[tuple[Path, str]], problems: list[Problem]) -> tuple[Source, ...]:

@@ -12,6 +12,7 @@ from interceptor.cli.explain import explain
 from interceptor.cli.health import health
 from interceptor.cli.password import hash_password
 from interceptor.cli.run import run
+from interceptor.cli.schema import schema
 from interceptor.cli.testing import run_cases
 
 app = typer.Typer(
@@ -44,6 +45,7 @@ app.command("run")(run)
 app.command("check")(check)
 app.command("test")(run_cases)
 app.command("explain")(explain)
+app.command("schema")(schema)
 
 
 @app.command("demo", add_help_option=False, context_settings=_HANDED_ON)

@@ -41,7 +41,10 @@ def schema(words: Words) -> dict[str, Any]:
     rule = shapes.define("rule", _rule(shapes, on, when))
     mode = one_of(mode.value for mode in Mode)
     properties = {
-        "rules": described(any_of(listed(rule), {"type": "null"}), "The rules of this file, from top to bottom."),
+        "rules": described(
+            any_of(listed(rule), {"type": "null"}),
+            "The rules of this file, from top to bottom.",
+        ),
         "mode": described(mode, "How far the rules of this file go; of a file's and a rule's mode the weaker counts."),
         "holidays": described(_holidays(), "Sets of days by name, which `time` of any file can use."),
         "invariants": described(_invariants(shapes, on), "What must hold of all rules, whatever they become."),
@@ -95,10 +98,10 @@ def _matching(shapes: Shapes, beside: dict[str, Shape]) -> Shape:
     again = refer("when")
     text = text_shape(shapes)
     properties = {
+        **dict.fromkeys(sorted(name for name in shapes.words.parameters if name[:1].isupper()), text),
         **beside,
         **{matcher.KEY: described(matcher.shape(shapes), page_of(matcher)) for matcher in matchers.LIST},
         **{word: again if word == "not" else listed(again) for word in NESTING},
-        **dict.fromkeys(sorted(shapes.words.parameters), text),
     }
     return {**closed(properties, needed=beside, least=1), "patternProperties": {"^[A-Z]": text}}
 
