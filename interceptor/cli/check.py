@@ -107,18 +107,22 @@ def _check_rules(
     rules: Path, settings: "Settings | None", ground: "Ground"
 ) -> "tuple[tuple[Problem, ...], tuple[str, ...], dict[str, str | int]]":
     """The problems of the rules, their files, and what is known of them when they can be used."""
-    from interceptor.loading import find_sources, policy_context
+    from interceptor.loading import analyse_policy, find_sources, load_policy, policy_context
     from interceptor.policy import compile_policy
     from interceptor.values import ProblemsError
 
     sources, problems = find_sources(rules)
     files = tuple(sorted({*(source.file for source in sources), *(problem.place.file for problem in problems)}))
     try:
-        compiled = compile_policy(sources, policy_context(settings or ground))
+        # What the rules do hangs on the configuration: while that is broken, only how they are written can be checked.
+        compiled = (
+            compile_policy(sources, policy_context(ground)) if settings is None else load_policy(settings, sources)
+        )
     except ProblemsError as fault:
         return (*problems, *fault.problems), files, {}
     facts: dict[str, str | int] = {"rules": len(compiled.rules), "revision": compiled.revision}
-    return (*problems, *compiled.warnings), files, facts if settings and not problems else {}
+    found = () if settings is None else analyse_policy(settings, compiled)
+    return (*problems, *compiled.warnings, *found), files, facts if settings and not problems else {}
 
 
 def _counted(report: "Report") -> str:

@@ -25,6 +25,10 @@ rules:
     on: ListExtensions
     when: {app: crm}
     allow:
+  - name: emergency-numbers-always-pass
+    on: [Call, CallSetup, Request, Route, BlindTransfer, Forward, ForwardCall, SendSms, SendMessage, SendAlarmNotification]
+    when: {number: {class: emergency}}
+    allow: true
 """
 
 

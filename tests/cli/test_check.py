@@ -46,7 +46,7 @@ def test_every_format_can_be_written_to_a_file(command, bad, form):
 
 def test_a_good_site_is_ok_in_every_format(command, place):
     found = json.loads(command("check", "-f", "json", cwd=place).stdout)
-    assert (found["ok"], found["problems"], found["rules"]) == (True, [], 1)
+    assert (found["ok"], found["problems"], found["rules"]) == (True, [], 2)
     assert found["files"] == ["config.yaml", "rules/10-look.yaml"]
     assert json.loads(command("check", "-f", "sarif", cwd=place).stdout)["runs"][0]["results"] == []
     assert ET.fromstring(command("check", "-f", "junit", cwd=place).stdout).get("tests") == "2"
@@ -54,13 +54,13 @@ def test_a_good_site_is_ok_in_every_format(command, place):
 
 def test_a_warning_fails_only_when_asked_to(command, place):
     (place / "rules" / "20-main.yaml").write_text(
-        "rules:\n  - name: it\n    on: Call\n    when: {number: +3612222222}\n    deny: true\n"
+        "rules:\n  - name: it\n    on: Call\n    when: {number: +3612222222}\n    allow: true\n"
     )
     done = command("check", cwd=place)
     assert (done.returncode, done.stderr) == (0, "1 warning found\n")
     first, last = done.stdout.splitlines()
     assert first.startswith("rules/20-main.yaml:4:20: warning: `+3612222222` ")
-    assert last.startswith("ok: 2 rules in 2 files")
+    assert last.startswith("ok: 3 rules in 2 files")
     assert command("check", "--strict", cwd=place).returncode == 1
 
 

@@ -28,6 +28,10 @@ rules:
     on: ListExtensions
     when: {app: crm}
     allow:
+  - name: emergency-numbers-always-pass
+    on: [Call, CallSetup, Request, Route, BlindTransfer, Forward, ForwardCall, SendSms, SendMessage, SendAlarmNotification]
+    when: {number: {class: emergency}}
+    allow: true
 """
 
 
@@ -89,7 +93,7 @@ def test_version_says_which(tmp_path):
 def test_a_good_site_is_ok(site):
     done = interceptor("check", cwd=site, PBX_PW="x")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("ok: 1 rule in 1 file, revision ")
+    assert done.stdout.startswith("ok: 2 rules in 1 file, revision ")
 
 
 def test_a_secret_that_is_not_there_is_a_problem_unless_told_otherwise(site):

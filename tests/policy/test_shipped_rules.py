@@ -23,7 +23,7 @@ def shipped(context):
     reading = ["ListActiveCalls", "ListExtensions", "ListExtensionTypes", "GetConfig", "GetCallHistory", "RemoveConfig"]
     talking = ["Route", "UserInput", "GoTo", "Delay", "Reject", "Var", "Array", "ForEach", "DeleteFile"]
     wide = msgspec.structs.replace(context, commands=(*shared, *reading), verbs=(*shared, *talking))
-    files = sorted(FOLDER.glob("**/*.yaml"))
+    files = sorted(file for file in FOLDER.glob("**/*.yaml") if not file.name.endswith(".test.yaml"))
     return compile_policy([Source(path.name, path.read_bytes()) for path in files], wide)
 
 

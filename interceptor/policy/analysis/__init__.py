@@ -1,7 +1,7 @@
 """What a policy does to every message there can be, decided and not tried: see ``docs/analysis.md``.
 
-:func:`prove_policy` decides the invariants and is asked before a policy comes into force. :func:`analyse` decides them
-and what the order of the rules makes of them.
+:func:`prove_policy` decides the invariants and is asked before a policy comes into force. :func:`examine_order` tells
+what the order of the rules makes of them; :func:`analyse` does both.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from interceptor.policy.rules import Mode
 from interceptor.policy.ruleset import RuleSet
 from interceptor.values import Kind, Severity
 
-__all__ = ["Finding", "analyse", "prove_policy"]
+__all__ = ["Finding", "analyse", "examine_order", "prove_policy"]
 
 STEPS: Final = 1_500_000
 MOST_RULES: Final = 20_000
@@ -32,7 +32,15 @@ def prove_policy(rules: RuleSet, context: Context, *, emergency: bool = True) ->
 
 def analyse(rules: RuleSet, context: Context, *, emergency: bool = True, steps: int = STEPS) -> tuple[Finding, ...]:
     """Everything there is to say about a policy; at most ``steps`` are spent on the order of its rules."""
-    return (*prove_policy(rules, context, emergency=emergency), *_of_order(rules, context, emergency, steps))
+    order = examine_order(rules, context, emergency=emergency, steps=steps)
+    return (*prove_policy(rules, context, emergency=emergency), *order)
+
+
+def examine_order(
+    rules: RuleSet, context: Context, *, emergency: bool = True, steps: int = STEPS
+) -> tuple[Finding, ...]:
+    """The rules that never act, those that change nothing, and those that contradict each other."""
+    return tuple(_of_order(rules, context, emergency, steps))
 
 
 def _invariants(rules: RuleSet, context: Context, *, emergency: bool) -> tuple[Invariant, ...]:
