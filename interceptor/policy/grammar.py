@@ -6,7 +6,7 @@ Every dimension of ``when`` brings a :class:`Grammar` that knows its single valu
 
 from collections.abc import Callable, Mapping
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from interceptor import document
 from interceptor.document import Fields, Items, Node, Problems, Text
@@ -14,6 +14,8 @@ from interceptor.policy.condition import AllOf, AnyOf, Condition, Not, either, j
 from interceptor.policy.context import Context
 from interceptor.policy.dates import Holidays
 from interceptor.policy.tables import Table
+from interceptor.policy.tags import Tags
+from interceptor.values import Mode
 
 NESTING = ("any", "all", "not")
 
@@ -25,6 +27,8 @@ class Reading(Struct, frozen=True):
     problems: Problems
     tables: Mapping[str, Table]
     holidays: Mapping[str, Holidays] = {}
+    tags: Tags = field(default_factory=Tags)
+    mode: Mode = Mode.ENFORCE  # of the rule that is read
 
 
 class Grammar(Struct, frozen=True):

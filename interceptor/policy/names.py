@@ -23,6 +23,7 @@ from typing import Final
 from interceptor import document
 from interceptor.document import Node
 from interceptor.policy.grammar import Reading
+from interceptor.policy.tags import NamesBelow
 from interceptor.values import Kind
 
 OTHER: Final = "other"  # before a name that the reference does not list
@@ -31,6 +32,13 @@ _KINDS: Final = {kind.value: kind for kind in Kind}
 
 Names = dict[Kind, frozenset[str]]
 """Per kind the names a rule is for; ``ANY`` for all of the kind. Unknown names are in lower case."""
+
+
+def names_below(names: Names) -> NamesBelow:
+    """The names as messages are compared with them whose spelling is not known."""
+    return {
+        kind: None if ANY in several else frozenset(name.lower() for name in several) for kind, several in names.items()
+    }
 
 
 def read_names(node: Node, reading: Reading, allowed: frozenset[Kind], who: str) -> Names:

@@ -26,9 +26,10 @@ def address_bits(text: str) -> int:
 class Readings:
     """Remembers the addresses that were seen and, per time zone, the minute that is."""
 
-    __slots__ = ("_addresses", "_calendars", "_clocks")
+    __slots__ = ("_addresses", "_calendars", "_clocks", "kept")
 
     def __init__(self) -> None:
+        self.kept: dict[object, object] = {}  # what conditions share beside this, under a key of their own
         self._addresses: dict[str, int] = {}
         self._clocks: dict[str, Callable[[float], int]] = {}
         self._calendars: dict[str, Callable[[float], tuple[int, int]]] = {}

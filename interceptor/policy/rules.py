@@ -26,9 +26,11 @@ record then says `default: deny` of a message that nothing would have allowed.
 is a word. Equal keys, aliases, anchors and tags are problems. So is every word that is not known.
 """  # noqa: D400, D415 - a page of the manual
 
+from collections.abc import Mapping
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from interceptor import document
 from interceptor.document import Fields, Items, Node, Text
@@ -36,9 +38,11 @@ from interceptor.policy.actions import ACTIONS
 from interceptor.policy.actions.deny import Deny
 from interceptor.policy.actions.limit import Limit
 from interceptor.policy.actions.outcome import Action
+from interceptor.policy.actions.tag import Tag
 from interceptor.policy.condition import Condition
 from interceptor.policy.grammar import Reading
-from interceptor.policy.names import Names, read_names
+from interceptor.policy.names import Names, names_below, read_names
+from interceptor.policy.tags import Tagger, Tags
 from interceptor.policy.when import read_when
 from interceptor.values import Kind, Mode, Place
 
@@ -81,6 +85,7 @@ class RuleReader:
     def __init__(self, mode: Mode = Mode.ENFORCE) -> None:
         self._mode = mode
         self.rules: list[Rule] = []
+        self._tags = Tags()
         self._named: dict[str, Place] = {}
         self._names: dict[tuple[tuple[str, ...], frozenset[Kind]], Names] = {}  # many rules write the same `on`
 
@@ -96,18 +101,24 @@ class RuleReader:
             return
         if isinstance(rules, Text) and not rules.value:
             return
+        readings = {each: replace(reading, tags=self._tags, mode=each) for each in Mode}
         for node in document.items(rules, problems, "`rules`"):
-            rule = self._rule(node, mode, reading)
+            rule = self._rule(node, mode, readings)
             if rule is not None:
                 self.rules.append(rule)
+                tags = tuple(tag for action in rule.actions if isinstance(action, Tag) for tag in action.tags)
+                if tags:
+                    self._tags.add(tags, rule.mode, Tagger(rule.name, names_below(rule.names), rule.when))
 
-    def _rule(self, node: Node, file_mode: Mode, reading: Reading) -> Rule | None:
+    def _rule(self, node: Node, file_mode: Mode, readings: Mapping[Mode, Reading]) -> Rule | None:
+        reading = readings[file_mode]
         problems = reading.problems
         entries = document.fields(node, _KEYS, problems, "a rule")
         if not isinstance(node, Fields):
             return None
         name = self._name(entries, reading)
         mode = weaker(file_mode, _mode(entries, reading))
+        reading = readings[mode]
         actions, allowed, who = _actions(entries, reading)
         on, when = entries.get("on"), entries.get("when")
         names: Names = {}

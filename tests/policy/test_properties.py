@@ -106,6 +106,12 @@ DIMENSIONS = {
         )
     ),
     "header": st.fixed_dictionaries({"X-Tenant": text_tests}),
+    "tag": st.one_of(
+        st.sampled_from(("seen", "moved", "refused")),
+        st.sampled_from(
+            (["seen", "refused"], {"not": "seen"}, {"all": ["seen", "moved"]}, {"any": ["moved", "refused"]})
+        ),
+    ),
     "sample": st.sampled_from(("0.01%", "50%", "100%")),
     "Foo": text_tests,
     "Bar": text_tests,
@@ -132,6 +138,8 @@ actions = st.sampled_from(
         {"deny": "true"},
         {"deny": {"code": "307"}, "tag": "refused"},
         {"tag": "seen"},
+        {"tag": ["seen", "moved"]},
+        {"tag": "refused", "deny": "true"},
         {"rewrite": {"set": {"Foo": "z"}}},
         {"rewrite": {"remove": "Bar"}, "allow": "true"},
         {"reroute": "pbx-main"},
@@ -152,7 +160,9 @@ rules = st.lists(
         )
     ),
     max_size=12,
-)
+).map(lambda written: [ALL_TAGS, *written])
+# Switched off, it gives no message a tag; but the rules below may ask for these.
+ALL_TAGS = {"on": "*", "mode": "off", "tag": ["seen", "moved", "refused", "elsewhere"]}
 
 
 def _fitting(on, action):
@@ -189,11 +199,19 @@ def compiled(written, context):
 def naive(written, policy, facts, default):
     """The verdict, the rules and the effects, by asking every rule as it was written, in order."""
     outcome, acted, shadow = Outcome(facts.kind), [], []
+    tags = {"enforce": set(), "shadow": set()}
     for rule, read in zip(written, policy.rules, strict=True):
         names = {name.lower() for name in read.names.get(facts.kind, ())}
         named = ANY in names or facts.name.lower() in names
-        if rule["mode"] == "off" or not named or not ("when" not in rule or holds(rule["when"], facts)):
+        if (
+            rule["mode"] == "off"
+            or not named
+            or not ("when" not in rule or holds(rule["when"], facts, tags[rule["mode"]]))
+        ):
             continue
+        given = rule.get("tag", ())
+        for mode in ("enforce", "shadow") if rule["mode"] == "enforce" else ("shadow",):
+            tags[mode] |= {given} if isinstance(given, str) else set(given)
         if rule["mode"] == "shadow":
             shadow.append(read.label)
             continue
@@ -208,19 +226,21 @@ def naive(written, policy, facts, default):
     return verdict, tuple(acted), tuple(shadow), changes, target, tuple(outcome.tags)
 
 
-def holds(when, facts):
+def holds(when, facts, tags):
     """The meaning of a written `when`, said once more and without any of the compiler."""
-    return all(dimension(key, test, facts) for key, test in when.items())
+    return all(dimension(key, test, facts, tags) for key, test in when.items())
 
 
-def dimension(key, test, facts):
+def dimension(key, test, facts, tags):
     match key:
         case "any":
-            return any(holds(part, facts) for part in test)
+            return any(holds(part, facts, tags) for part in test)
         case "all":
-            return all(holds(part, facts) for part in test)
+            return all(holds(part, facts, tags) for part in test)
         case "not":
-            return not holds(test, facts)
+            return not holds(test, facts, tags)
+        case "tag":
+            return asked(test, tags, lambda _name, word, tags: word in tags)
         case "sample":
             # Said once more; the calls of the context are in no message here.
             place = int(blake2b(facts.exchange.encode(), digest_size=8).hexdigest(), 16)
@@ -250,6 +270,10 @@ def asked(test, value, one):
     return all(
         not asked(inner, value, one)
         if name == "not"
+        else any(asked(part, value, one) for part in inner)
+        if name == "any"
+        else all(asked(part, value, one) for part in inner)
+        if name == "all"
         else (value is not None) == (inner == "true")
         if name == "exists"
         else any(one(name, word, value) for word in (inner if isinstance(inner, list) else [inner]))
@@ -358,7 +382,7 @@ def test_a_number_finds_every_prefix_that_it_begins_with(prefixes, dialled, cont
 @given(data=st.data())
 def test_adding_a_deny_never_allows_what_was_denied(data, context, messages):
     written = data.draw(rules)
-    at = data.draw(st.integers(0, len(written)))
+    at = data.draw(st.integers(1, len(written)))
     deny = {"on": "*", "deny": "true"}
     when = data.draw(st.one_of(st.none(), conditions))
     more = [*written[:at], deny if when is None else deny | {"when": when}, *written[at:]]
