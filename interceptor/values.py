@@ -207,8 +207,8 @@ class Decision(Struct, frozen=True):
     the name of the rule that ended the reading, ``""`` for a default. ``rules`` are the rules that acted, in order,
     each as ``file:line name``; ``shadow`` those that would have. Where the verdict is ``deny``, ``refusal`` says what
     the asker is told; where it is ``answer``, ``reply`` is the answer. ``limited`` are those of ``rules`` and
-    ``shadow`` whose limit was reached, ``places`` the numbers of what limits took and is to be given back when the
-    exchange has ended.
+    ``shadow`` whose limit was reached, ``slots`` the numbers of what limits took and is to be given back when the
+    exchange has ended. Copies of the message go to ``mirrors``.
     """
 
     verdict: Verdict
@@ -223,7 +223,8 @@ class Decision(Struct, frozen=True):
     reply: Reply | None = None
     tags: tuple[str, ...] = ()
     limited: tuple[str, ...] = ()
-    places: tuple[int, ...] = ()
+    slots: tuple[int, ...] = ()
+    mirrors: tuple[Target, ...] = ()
 
 
 class Place(Struct, frozen=True, gc=False):

@@ -1,6 +1,6 @@
 """What limits count with: a table of meters, one for each limit and key, of a size that never changes.
 
-A meter holds when its bucket will be full again, in nanoseconds of Unix time, and how many places each worker has
+A meter holds when its bucket will be full again, in nanoseconds of Unix time, and how many slots each worker has
 taken. That is all a token bucket needs: one that holds ``burst`` tokens and gets one each ``interval`` is full when the
 time is past; each message puts that moment off by one interval, and none may put it off by more than ``burst`` of them.
 
@@ -11,10 +11,10 @@ Laws:
   at any instant spoils one meter at most, and a spoilt meter heals by itself.
 * A meter is found by a digest of the rule's name, what its limit says, and the message's key. So it outlives a reload
   of the rules as long as these three stay.
-* A meter whose bucket is full and whose places are free says nothing; it makes room for another. Where there is none of
-  these among the few that a key may stand in, the fullest without taken places is forgotten, which forgives a sender at
-  most one burst. Where places are taken in all of them the message is refused. Both are told to ``lost``.
-* A place that was taken is given back once: by its number, or when its time is over.
+* A meter whose bucket is full and whose slots are free says nothing; it makes room for another. Where there is none of
+  these among the few that a key may stand in, the fullest without taken slots is forgotten, which forgives a sender at
+  most one burst. Where slots are taken in all of them the message is refused. Both are told to ``lost``.
+* A slot that was taken is given back once: by its number, or when its time is over.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ ROWS: Final = 65_536
 WAYS: Final = 16
 """How many rows a key may stand in."""
 LOSSES: Final = ("forgotten", "full", "expired")
-"""What ``lost`` is told: a meter made room for another, there was no room, a place was never given back."""
+"""What ``lost`` is told: a meter made room for another, there was no room, a slot was never given back."""
 
 _DIGEST: Final = 16
 _COUNTS: Final = _DIGEST + 8
@@ -61,7 +61,7 @@ def _nothing(_what: str) -> None:
 class Meters:
     """The meters of one process, in memory of its own or in what it shares with others.
 
-    ``worker`` is its place among ``workers``. A place that was not given back is free after ``hold_seconds``.
+    ``worker`` is its place among ``workers``. A slot that was not given back is free after ``hold_seconds``.
     """
 
     def __init__(
@@ -84,13 +84,13 @@ class Meters:
         self._lost = lost
         self._held: dict[int, tuple[bytes, float]] = {}  # in the order they were taken in
         self.taken = 0
-        """How many places were ever taken: the number of the last one."""
+        """How many slots were ever taken: the number of the last one."""
 
     def take(self, meter: Meter, key: tuple[str, ...], at: float) -> int:
         """Count a message that came ``at`` this Unix time against ``meter`` for ``key``.
 
         ``REFUSED`` where that would be over the limit, and nothing is counted then; ``GRANTED``; or the number of the
-        place that was taken, which is to be given back.
+        slot that was taken, which is to be given back.
         """
         if self._held:
             self._expire(at)
@@ -120,9 +120,9 @@ class Meters:
         self._held[self.taken] = digest, at + self._hold_seconds
         return self.taken
 
-    def give_back(self, place: int) -> None:
-        """A place is free again; the number of one that was given back already means nothing."""
-        held = self._held.pop(place, None)
+    def give_back(self, slot: int) -> None:
+        """A slot is free again; the number of one that was given back already means nothing."""
+        held = self._held.pop(slot, None)
         if held is None:
             return
         with self._guard:
@@ -132,13 +132,13 @@ class Meters:
                 (count,) = _COUNT.unpack_from(self._table, where)
                 _COUNT.pack_into(self._table, where, max(count - 1, 0))
 
-    def give_back_after(self, place: int) -> None:
-        """Give back every place that was taken after the one with this number."""
-        for later in [held for held in self._held if held > place]:
+    def give_back_after(self, slot: int) -> None:
+        """Give back every slot that was taken after the one with this number."""
+        for later in [held for held in self._held if held > slot]:
             self.give_back(later)
 
     def clear_worker(self) -> None:
-        """Free the places that a process which was this worker before us took with it."""
+        """Free the slots that a process which was this worker before us took with it."""
         table, size = self._table, self._layout.size
         with self._guard:
             for byte in range(_COUNT.size):
@@ -147,10 +147,10 @@ class Meters:
 
     def _expire(self, at: float) -> None:
         while self._held:
-            place, (_, until) = next(iter(self._held.items()))
+            slot, (_, until) = next(iter(self._held.items()))
             if until > at:
                 return
-            self.give_back(place)
+            self.give_back(slot)
             self._lost("expired")
 
     def _find(self, digest: bytes) -> int:

@@ -138,7 +138,7 @@ class KindRules:
 
         In ``acted``, a rule whose limit was reached stands with the complement of its position.
         """
-        places: list[int] = []
+        slots: list[int] = []
         last = -1
         for position in hits:
             if position < first or position == last:
@@ -152,12 +152,12 @@ class KindRules:
                 taken = GRANTED if meters is None else meters.take(limit.meter, limit.key_of(facts), facts.at)
                 ends = limit.ends_beyond if taken == REFUSED else limit.ends_within
                 if taken > GRANTED:
-                    places.append(taken)
+                    slots.append(taken)
             acted.append(~position if limit is not None and taken == REFUSED else position)
             if ends:
                 break
         decision = self._remember(tuple(acted), facts)
-        return replace(decision, places=tuple(places)) if places else decision
+        return replace(decision, slots=tuple(slots)) if slots else decision
 
     def _remember(self, acted: tuple[int, ...], facts: Facts) -> Decision:
         decision = self._remembered.get(acted)
@@ -211,6 +211,7 @@ class KindRules:
             shadow=shadow,
             changes=tuple(outcome.changes) if leaves else (),
             target=outcome.target if leaves else None,
+            mirrors=tuple(outcome.mirrors) if leaves else (),
             refusal=(outcome.refusal or _REFUSED) if verdict is Verdict.DENY else None,
             reply=(outcome.reply or Reply()) if verdict is Verdict.ANSWER else None,
             tags=tuple(outcome.tags),

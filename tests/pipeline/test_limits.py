@@ -41,12 +41,12 @@ def test_a_command_over_its_limit_is_told_so_and_the_record_names_the_limit(limi
     )
 
 
-def test_a_place_is_free_when_the_exchange_has_ended_and_only_once(limited: Pipeline) -> None:
+def test_a_slot_is_free_when_the_exchange_has_ended_and_only_once(limited: Pipeline) -> None:
     first = limited.begin(command(CALL))
-    limited.give_back(first.decision.places)
+    limited.give_back(first.decision.slots)
     second = limited.begin(command(CALL))
     assert isinstance(second.plan, Forward)
-    limited.give_back(first.decision.places)
+    limited.give_back(first.decision.slots)
     assert isinstance(limited.begin(command(CALL)).plan, Answer)
 
 

@@ -186,3 +186,36 @@ def test_reroute(rule, facts, written, kind, target):
 
 def test_tags_are_told_once(rule, facts):
     assert rule("on: Call\n    tag: [b, a, b]").decide(facts()).tags == ("b", "a")
+
+
+@pytest.mark.parametrize(
+    ("written", "kind", "mirrors"),
+    [
+        ("pbx-marketing", Kind.COMMAND, (ToCluster("pbx-marketing"),)),
+        ("{cluster: pbx-main}", Kind.COMMAND, (ToCluster("pbx-main"),)),
+        ("{app: crm}", Kind.NOTIFICATION, (ToApp("crm"),)),
+        ("http://10.0.0.9:8001/x", Kind.COMMAND, (ToUrl("http://10.0.0.9:8001/x"),)),
+        ("http://10.0.0.9:8001/x", Kind.NOTIFICATION, (ToUrl("http://10.0.0.9:8001/x"),)),
+        ("{url: 'http://10.0.0.9/?of={{app}}'}", Kind.COMMAND, (ToUrl("http://10.0.0.9/?of=crm"),)),
+        ("http://10.0.0.9/", Kind.VERB, ()),
+    ],
+)
+def test_mirror(rule, facts, written, kind, mirrors):
+    policy = rule(f"on: '*'\n    mirror: {written}\n    allow: true")
+    decision = policy.decide(facts(kind=kind))
+    assert (decision.verdict, decision.target, decision.mirrors) == (Verdict.ALLOW, None, mirrors)
+
+
+def test_every_mirror_is_told_once_and_none_of_what_goes_nowhere(compiled, facts):
+    policy = compiled(
+        "rules:\n"
+        "  - {name: one, on: [Call, Hangup], mirror: pbx-main}\n"
+        "  - {name: two, on: [Call, Hangup], mirror: pbx-marketing}\n"
+        "  - {name: again, on: [Call, Hangup], mirror: pbx-main}\n"
+        "  - {name: trial, on: [Call, Hangup], mode: shadow, mirror: http://10.0.0.9/}\n"
+        "  - {name: go, on: Call, allow: true}\n"
+    )
+    decision = policy.decide(facts())
+    assert decision.mirrors == (ToCluster("pbx-main"), ToCluster("pbx-marketing"))
+    assert decision.shadow == ("0.yaml:5 trial",)
+    assert policy.decide(facts(name="Hangup")).mirrors == ()

@@ -73,7 +73,7 @@ def test_otherwise(rule, decide, written, kind, expected):
     assert {field: getattr(over, field) for field in expected} == expected
 
 
-def test_places_of_concurrency_stand_in_the_decision(compiled, decide):
+def test_slots_of_concurrency_stand_in_the_decision(compiled, decide):
     policy = compiled(
         "rules:\n"
         "  - {name: few, on: Call, limit: {concurrency: 2}}\n"
@@ -81,11 +81,11 @@ def test_places_of_concurrency_stand_in_the_decision(compiled, decide):
         "  - {name: all, on: Call, allow: true}\n"
     )
     first, second = decide(policy), decide(policy)
-    assert (first.verdict, first.places) == (Verdict.ALLOW, (1, 2))
-    assert (second.verdict, second.rule, second.places) == (Verdict.DENY, "fewer", (3,))
+    assert (first.verdict, first.slots) == (Verdict.ALLOW, (1, 2))
+    assert (second.verdict, second.rule, second.slots) == (Verdict.DENY, "fewer", (3,))
     assert decide(policy, app="marketing").rule == "few"
-    for place in (*first.places, *second.places):
-        decide.meters.give_back(place)
+    for slot in (*first.slots, *second.slots):
+        decide.meters.give_back(slot)
     assert decide(policy).verdict is Verdict.ALLOW
 
 
@@ -96,11 +96,11 @@ def test_a_limit_in_shadow_counts_and_stops_nobody(compiled, decide):
         "  - {name: all, on: Call, allow: true}\n"
     )
     within, over = decide(policy), decide(policy)
-    assert (within.verdict, within.shadow, within.limited, within.places) == (
+    assert (within.verdict, within.shadow, within.limited, within.slots) == (
         Verdict.ALLOW, ("0.yaml:2 trial",), (), (1,),
     )  # fmt: skip
     assert (over.verdict, over.reason, over.rule) == (Verdict.ALLOW, "rule", "all")
-    assert (over.shadow, over.limited, over.places) == (("0.yaml:2 trial",), ("0.yaml:2 trial",), ())
+    assert (over.shadow, over.limited, over.slots) == (("0.yaml:2 trial",), ("0.yaml:2 trial",), ())
 
 
 @pytest.mark.parametrize(

@@ -61,10 +61,10 @@ def test_it_is_a_token_bucket(rate, burst, gaps):
 def test_what_is_refused_takes_nothing():
     meters = Meters()
     both = Meter(b"both", SECOND, 5, 1)
-    place = meters.take(both, (), NOW)
-    assert place > GRANTED
+    slot = meters.take(both, (), NOW)
+    assert slot > GRANTED
     assert granted(meters, both, [NOW] * 50, ()) == [False] * 50
-    meters.give_back(place)
+    meters.give_back(slot)
     assert meters.take(both, (), NOW) > GRANTED
 
 
@@ -77,8 +77,8 @@ def test_a_clock_that_goes_back_empties_a_bucket_and_shuts_nobody_out():
 
 def test_places_are_taken_and_given_back_once():
     meters = Meters()
-    places = [meters.take(THREE, (), NOW) for _ in range(4)]
-    assert places == [1, 2, 3, REFUSED]
+    slots = [meters.take(THREE, (), NOW) for _ in range(4)]
+    assert slots == [1, 2, 3, REFUSED]
     meters.give_back(2)
     meters.give_back(2)
     assert [meters.take(THREE, (), NOW) for _ in range(2)] == [4, REFUSED]
@@ -96,10 +96,10 @@ def test_places_taken_after_one_are_given_back_together():
 def test_a_place_that_is_never_given_back_is_free_when_its_time_is_over():
     lost = []
     meters = Meters(hold_seconds=60, lost=lost.append)
-    places = [meters.take(THREE, (), NOW + second) for second in range(3)]
+    slots = [meters.take(THREE, (), NOW + second) for second in range(3)]
     assert meters.take(THREE, (), NOW + 59.9) == REFUSED
     assert meters.take(THREE, (), NOW + 60) > GRANTED
-    meters.give_back(places[0])
+    meters.give_back(slots[0])
     assert meters.take(THREE, (), NOW + 60) == REFUSED
     assert lost == ["expired"]
 

@@ -16,7 +16,7 @@ takes one. So `300/m` with its burst of 300 lets 300 pass at once and then five 
 `burst: 1` spaces them evenly. With `rate` and `concurrency` both must hold. A message over the limit takes nothing.
 
 Every message that comes to the rule is counted, also one that a rule below denies; to leave those out, write the limit
-below the denials. What a message does not have counts as empty: all messages without a number have one meter. A place of
+below the denials. What a message does not have counts as empty: all messages without a number have one meter. A slot of
 `concurrency` is taken when the message is decided and free when its exchange has ended, however it ended.
 
 An `otherwise` without `allow`, `deny` or `answer` lets the reading go on below. A limit in shadow mode counts as it

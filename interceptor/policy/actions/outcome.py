@@ -13,7 +13,7 @@ class Outcome:
     ``facts`` may only be asked for by actions that vary: what the others make of a message is remembered for the next.
     """
 
-    __slots__ = ("_facts", "changes", "kind", "refusal", "reply", "rule", "tags", "target", "verdict")
+    __slots__ = ("_facts", "changes", "kind", "mirrors", "refusal", "reply", "rule", "tags", "target", "verdict")
 
     def __init__(self, kind: Kind, facts: Facts | None = None) -> None:
         self.kind = kind
@@ -22,6 +22,7 @@ class Outcome:
         self.verdict: Verdict | None = None
         self.changes: list[Change] = []
         self.target: Target | None = None
+        self.mirrors: list[Target] = []
         self.refusal: Refusal | None = None
         self.reply: Reply | None = None
         self.tags: list[str] = []

@@ -75,7 +75,16 @@ class UrlPattern(Struct, frozen=True):
 
 Written = Target | ClusterColumn | AppColumn | UrlPattern
 """Where a rule sends messages: always to the same target, or to one that depends on the message."""
-_FIXED: Final = (ToCluster, ToApp, ToUrl)
+
+
+def is_fixed(written: Written) -> bool:
+    """Whether it is the same target for every message."""
+    return isinstance(written, ToCluster | ToApp | ToUrl)
+
+
+def target_of(written: Written, outcome: Outcome) -> Target | None:
+    """The target for the message that is decided, if there is one."""
+    return written if isinstance(written, ToCluster | ToApp | ToUrl) else written.target(outcome.facts)
 
 
 class Reroute(Struct, frozen=True):
@@ -93,12 +102,11 @@ class Reroute(Struct, frozen=True):
 
     @property
     def varies(self) -> bool:
-        return not isinstance(self.target, _FIXED)
+        return not is_fixed(self.target)
 
     def act(self, outcome: Outcome) -> None:
         if outcome.target is None:
-            target = self.target
-            outcome.target = target if isinstance(target, _FIXED) else target.target(outcome.facts)
+            outcome.target = target_of(self.target, outcome)
 
 
 def read(node: Node, reading: Reading) -> Reroute | None:
@@ -180,6 +188,11 @@ def _to_url(node: Node, reading: Reading, what: str) -> ToUrl | UrlPattern | Non
 
 def shape(shapes: Shapes) -> Shape:
     """What can be written under ``reroute``."""
+    return target_shape(shapes)
+
+
+def target_shape(shapes: Shapes) -> Shape:
+    """What :func:`read_target` takes."""
     column = column_shape(shapes)
     targets = {"cluster": any_of(shapes.cluster, column), "app": any_of(shapes.app, column), "url": TEXT}
     one = {**closed(targets, least=1), "maxProperties": 1}
