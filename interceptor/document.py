@@ -10,10 +10,12 @@ Below it stand the readers that turn a node into a value; each tells :class:`Pro
 """
 
 import re
+from array import array
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-from typing import Any, Final
+from typing import Any, Final, overload
 
+import msgspec
 import yaml
 from msgspec import Struct
 
@@ -25,6 +27,9 @@ except ImportError:  # pragma: no cover - PyYAML without libyaml
     from yaml import SafeLoader as _Loader  # type: ignore[assignment]
 
 DEEPEST: Final = 64
+LONG: Final = 1000  # items of a list that is read one by one
+_fold: Final = msgspec.msgpack.Encoder().encode
+_unfold: Final = msgspec.msgpack.Decoder().decode
 _MOST_NAMED: Final = 16
 _UNPRINTABLE: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -40,7 +45,7 @@ class Text(Struct, frozen=True, gc=False):
 class Items(Struct, frozen=True, gc=False):
     """A list."""
 
-    nodes: "tuple[Node, ...]"
+    nodes: "Sequence[Node]"
     place: Place
 
 
@@ -116,17 +121,78 @@ def expected(word: str, known: Iterable[str], such_as: str = "") -> str:
 # --- reading bytes ------------------------------------------------------------------------------------------------
 
 
+# The reader's own form of a node, until it is asked for: ``(value, line, column, quoted)`` is a scalar,
+# ``(nodes, line, column)`` a list and ``((key, value, key, value, …), line, column, None)`` a mapping.
+_Raw = tuple[Any, ...]
+
+
+class _Unfolder:
+    """Makes nodes of what the reader has read."""
+
+    __slots__ = ("file",)
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+
+    def node(self, raw: _Raw) -> Node:
+        content, line, column = raw[:3]
+        place = Place(self.file, line, column)
+        if len(raw) == 3:
+            return Items(content if isinstance(content, Folded) else tuple(map(self.node, content)), place)
+        if (quoted := raw[3]) is None:
+            nodes = iter(content)
+            return Fields(tuple(zip(map(self.text, nodes), map(self.node, nodes), strict=True)), place)
+        return Text(content, place, quoted)
+
+    def text(self, raw: _Raw) -> Text:
+        value, line, column, quoted = raw
+        return Text(value, Place(self.file, line, column), quoted)
+
+
+class Folded(Sequence[Node]):
+    """The nodes of a very long list, each put away in a tenth of its room until it is looked at."""
+
+    __slots__ = ("_data", "_ends", "_unfold")
+
+    def __init__(self, file: str) -> None:
+        self._data = bytearray()
+        self._ends = array("I", (0,))
+        self._unfold = _Unfolder(file)
+
+    def append(self, raw: _Raw) -> None:
+        self._data += _fold(raw)
+        self._ends.append(len(self._data))
+
+    def raw(self) -> list[_Raw]:
+        return [self._raw(at) for at in range(len(self))]
+
+    def _raw(self, at: int) -> Any:
+        return _unfold(memoryview(self._data)[self._ends[at] : self._ends[at + 1]])
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    @overload
+    def __getitem__(self, at: int) -> Node: ...
+    @overload
+    def __getitem__(self, at: slice) -> tuple[Node, ...]: ...
+    def __getitem__(self, at: int | slice) -> Node | tuple[Node, ...]:
+        if isinstance(at, slice):
+            return tuple(self._unfold.node(self._raw(each)) for each in range(*at.indices(len(self))))
+        return self._unfold.node(self._raw(range(len(self))[at]))
+
+
 class _Open:
     """A list or mapping whose end has not come yet."""
 
-    __slots__ = ("entries", "key", "keys", "nodes", "place")
+    __slots__ = ("column", "key", "keys", "line", "nodes")
 
-    def __init__(self, place: Place, *, mapping: bool) -> None:
-        self.place = place
-        self.nodes: list[Node] = []
-        self.keys: dict[str, Text] | None = {} if mapping else None
-        self.entries: list[tuple[Text, Node]] = []
-        self.key: Text | None = None
+    def __init__(self, line: int, column: int, nodes: "list[_Raw] | Folded", *, mapping: bool) -> None:
+        self.line = line
+        self.column = column
+        self.nodes = nodes
+        self.keys: dict[str, int] | None = {} if mapping else None  # each with its line
+        self.key: _Raw | None = None
 
 
 class _Reader:
@@ -135,7 +201,7 @@ class _Reader:
     def __init__(self, file: str) -> None:
         self.file = file
         self.problems = Problems()
-        self.root: Node | None = None
+        self.root: _Raw | None = None
         self.open: list[_Open] = []
         self.documents = 0
 
@@ -145,7 +211,7 @@ class _Reader:
     def run(self, source: str) -> bool:
         """Build the tree; false means that reading stopped before the end."""
         loader = _Loader(source)
-        next_event, file, put = loader.get_event, self.file, self.put
+        next_event, put = loader.get_event, self.put
         try:
             while True:
                 event: Any = next_event()
@@ -156,7 +222,7 @@ class _Reader:
                         self.decorations(event)
                     if value == "~" and not quoted:
                         value = ""
-                    put(Text(value, Place(file, mark.line + 1, mark.column + 1), quoted))
+                    put((value, mark.line + 1, mark.column + 1, quoted))
                 elif kind is yaml.StreamEndEvent:
                     return True
                 elif not self.structure(event, kind):
@@ -168,21 +234,28 @@ class _Reader:
         """Use one event that is no scalar; false means that reading further makes no sense."""
         if kind is yaml.MappingEndEvent:
             done = self.open.pop()
-            self.put(Fields(tuple(done.entries), done.place))
+            self.put((done.nodes, done.line, done.column, None))
         elif kind is yaml.SequenceEndEvent:
             done = self.open.pop()
-            self.put(Items(tuple(done.nodes), done.place))
+            nodes = done.nodes
+            if isinstance(nodes, Folded) and len(nodes) < LONG:
+                nodes = nodes.raw()
+            self.put((nodes, done.line, done.column))
         elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
             self.decorations(event)
-            place = self.place(event.start_mark)
             if len(self.open) >= DEEPEST:
-                self.problems.add(place, f"nested more than {DEEPEST} deep", "too_deep")
+                self.problems.add(self.place(event.start_mark), f"nested more than {DEEPEST} deep", "too_deep")
                 return False
-            self.open.append(_Open(place, mapping=kind is yaml.MappingStartEvent))
+            line, column = event.start_mark.line + 1, event.start_mark.column + 1
+            if kind is yaml.MappingStartEvent:
+                self.open.append(_Open(line, column, [], mapping=True))
+            else:  # a list right below the top may be a list of a hundred thousand rules
+                nodes = Folded(self.file) if len(self.open) == 1 else []
+                self.open.append(_Open(line, column, nodes, mapping=False))
         elif kind is yaml.AliasEvent:
             place = self.place(event.start_mark)
             self.problems.add(place, f"an alias (`*{event.anchor}`) is not read here, write it out", "alias")
-            self.put(Text("", place))
+            self.put(("", place.line, place.column, False))
         elif kind is yaml.DocumentStartEvent:
             self.documents += 1
             if self.documents > 1:
@@ -198,28 +271,30 @@ class _Reader:
             place = self.place(event.start_mark)
             self.problems.add(place, f"a tag (`{event.tag}`) is not read here, everything is text", "tag")
 
-    def put(self, node: Node) -> None:
+    def put(self, node: _Raw) -> None:
         """Give a finished node to what is open around it."""
         if not self.open:
             self.root = node
             return
         around = self.open[-1]
-        if around.keys is None:
+        keys, key = around.keys, around.key
+        if keys is None:
             around.nodes.append(node)
-        elif around.key is None:
-            if not isinstance(node, Text):
-                self.problems.add(node.place, "a key is one word, not a list or a mapping", "complex_key")
-                node = Text("", node.place)
+        elif key is None:
+            if len(node) == 3 or node[3] is None:
+                place = Place(self.file, node[1], node[2])
+                self.problems.add(place, "a key is one word, not a list or a mapping", "complex_key")
+                node = ("", place.line, place.column, False)
             around.key = node
         else:
-            key, around.key = around.key, None
-            first = around.keys.get(key.value)
-            if first is None:
-                around.keys[key.value] = key
-                around.entries.append((key, node))
+            around.key = None
+            first = keys.setdefault(key[0], key[1])
+            if len(keys) * 2 > len(around.nodes):
+                around.nodes.append(key)
+                around.nodes.append(node)
             else:
-                message = f"`{key.value}` stands here a second time, the first is in line {first.place.line}"
-                self.problems.add(key.place, message, "duplicate_key")
+                message = f"`{key[0]}` stands here a second time, the first is in line {first}"
+                self.problems.add(Place(self.file, key[1], key[2]), message, "duplicate_key")
 
 
 def decoded(data: bytes, file: str) -> tuple[str | None, tuple[Problem, ...]]:
@@ -259,7 +334,7 @@ def read(data: bytes, file: str) -> tuple[Node | None, tuple[Problem, ...]]:
     except (yaml.YAMLError, ValueError, RecursionError):  # pragma: no cover - what is left of PyYAML's placeless errors
         reader.problems.add(Place(file, 1, 1), "not YAML: cannot be read", "syntax")
         return None, reader.problems.found
-    root = reader.root
+    root = None if reader.root is None else _Unfolder(file).node(reader.root)
     if isinstance(root, Text) and root.value == "" and not root.quoted:
         root = None
     return root, reader.problems.found
@@ -409,7 +484,7 @@ def fields(node: Node, known_keys: Iterable[str] | None, problems: Problems, wha
     return node
 
 
-def items(node: Node, problems: Problems, what: str) -> tuple[Node, ...]:
+def items(node: Node, problems: Problems, what: str) -> Sequence[Node]:
     """A list; one thing alone stands for a list of one. An empty list is a problem."""
     if not isinstance(node, Items):
         return (node,)

@@ -1,9 +1,12 @@
 """YAML with places: what is read, what is a problem, and where."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from interceptor import document
 from interceptor.document import Fields, Items, Problems, Text, read
 from interceptor.values import Place
 
@@ -142,3 +145,28 @@ def test_a_warning_keeps_no_file_from_being_used():
     assert [str(problem) for problem in problems.found] == ["a.yaml:1:1: warning: odd"]
     problems.add(Place("a.yaml", 1, 2), "wrong", "wrong")
     assert problems
+
+
+@given(
+    items=st.lists(
+        st.recursive(
+            st.text(alphabet="ab~ é", max_size=4),
+            lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text("xyz", max_size=2), inner)),
+            max_leaves=8,
+        ),
+        max_size=6,
+    )
+)
+def test_a_long_list_reads_like_a_short_one(items):
+    data = json.dumps({"before": "x", "items": items, "after": [1, [2]]}, ensure_ascii=False).encode()
+    short, problems = document.read(data, "f.yaml")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(document, "LONG", 0)
+        long, problems_of_long = document.read(data, "f.yaml")
+    assert problems == problems_of_long
+    nodes, folded = short.get("items").nodes, long.get("items").nodes
+    assert isinstance(folded, document.Folded)
+    assert tuple(folded) == nodes
+    assert (len(folded), folded[-2:], folded[:1]) == (len(nodes), nodes[-2:], nodes[:1])
+    assert long.get("after").place == short.get("after").place
+    assert tuple(long.get("after").nodes) == short.get("after").nodes
