@@ -21,7 +21,7 @@ from interceptor.policy import RuleSet
 from interceptor.policy.tracing import BY_POLICY, HiddenError, Standing, Trace, TracedRule, Tracer, scrubbed
 from interceptor.rehearsal import Rehearsed, of_opened
 from interceptor.settings import ExplainSettings
-from interceptor.values import Facts, Kind, Number, NumberClass, Verdict
+from interceptor.values import Decision, Facts, Kind, Number, NumberClass, Verdict
 
 KEPT_BYTES = 16 << 20  # of all kept messages of a worker together
 _OVERHEAD_BYTES = 4096  # what one costs beside its own text
@@ -127,8 +127,8 @@ def explain_record(record: DecisionRecord, ruleset: RuleSet) -> Explanation:
         notes.append(f"masked in the journal: {', '.join(record.masked)}")
     steps: tuple[TracedRule, ...] = ()
     if record.reason in BY_POLICY:
-        acted = frozenset((*record.rules, *record.shadow)) if same else None
-        steps = tuple(Tracer(ruleset).steps(facts, acted))
+        decision = _decision_of(record) if same else None
+        steps = tuple(Tracer(ruleset).steps(facts, decision))
         if not same:
             notes.append(f"decided by revision {record.revision}; the rules told here are those of {ruleset.revision}")
         if any(step.standing is Standing.UNKNOWN for step in steps):
@@ -144,6 +144,19 @@ def explain_record(record: DecisionRecord, ruleset: RuleSet) -> Explanation:
         steps,
     )
     return Explanation(record, trace, notes=tuple(notes))
+
+
+def _decision_of(record: DecisionRecord) -> Decision:
+    return Decision(
+        record.verdict,
+        record.reason,
+        record.revision,
+        record.rule,
+        record.rules,
+        record.shadow,
+        tags=record.tags,
+        limited=record.limited,
+    )
 
 
 def _facts_of(record: DecisionRecord) -> Facts:
@@ -166,6 +179,7 @@ def _facts_of(record: DecisionRecord) -> Facts:
         _PartlyHidden(parameters, masked),
         _PartlyHidden({}, None if record.kind is not Kind.VERB else frozenset()),
         datetime.fromisoformat(record.at).timestamp(),
+        record.exchange,
     )
 
 

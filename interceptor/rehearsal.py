@@ -15,6 +15,8 @@ from interceptor.audit.record import ChangedParameter, DecisionRecord, Recorder
 from interceptor.identity import Identifier
 from interceptor.pipeline import Answer, Arrival, Opened, Pipeline, differences, names_of
 from interceptor.policy import RuleSet
+from interceptor.policy.actions.limit import Limit
+from interceptor.policy.meters import Meters
 from interceptor.settings import App, Masking, Settings, Subscription
 from interceptor.values import Decision, Facts, Kind, Verb
 from interceptor.wire import knowledge, ozml
@@ -32,7 +34,8 @@ class Message(Struct, frozen=True, kw_only=True):
     """A message as a person writes it. ``at`` is Unix time in seconds.
 
     ``app`` of ``None`` is found out as for a live message; ``""`` is a sender that no app is. ``source`` of ``None`` is
-    an address of the app, or of this machine. ``target`` is a request target that is sent as it stands.
+    an address of the app, or of this machine. ``target`` is a request target that is sent as it stands. ``hold`` says
+    that the exchange goes on for now and keeps its slots of limits.
     """
 
     kind: Kind
@@ -46,6 +49,8 @@ class Message(Struct, frozen=True, kw_only=True):
     target: bytes | None = None
     body: bytes = b""
     at: float = 0.0
+    exchange: str = ""
+    hold: bool = False
 
 
 class Rehearsed(Struct, frozen=True):
@@ -78,18 +83,28 @@ class Rehearsal:
         self._recorder = Recorder(LISTENER, masking)
         self._numbers = NumberReader(settings.country, settings.extensions)
         self._pipelines: dict[str | None, Pipeline] = {}
+        self._limited = any(isinstance(action, Limit) for rule in rules.rules for action in rule.actions)
+        self._meters: Meters | None = None
+        self.begin_anew()
 
     def begin_anew(self) -> None:
         """Forget what was sent before: limits count from here."""
-        self._pipelines.clear()
+        if self._limited:  # else one set of pipelines will do for all
+            self._pipelines.clear()
+            self._meters = Meters()
 
-    def send(self, message: Message, exchange: str = "") -> Rehearsed:
+    def send(self, message: Message) -> Rehearsed:
         """What becomes of one message."""
         if message.kind is Kind.VERB:
-            return self._judge(message, exchange)
-        return of_opened(self._pipeline(message.app).begin(self._arrival(message, exchange)))
+            rehearsed = self._judge(message)
+        else:
+            rehearsed = of_opened(self._pipeline(message.app).begin(self._arrival(message)))
+        if self._meters is not None and not message.hold:
+            for slot in rehearsed.decision.slots:
+                self._meters.give_back(slot)
+        return rehearsed
 
-    def _judge(self, message: Message, exchange: str) -> Rehearsed:
+    def _judge(self, message: Message) -> Rehearsed:
         """A verb, read as one in the answer of its app."""
         written = Verb(message.name, message.parameters)
         verb = (ozml.decode_verbs(ozml.encode_verbs((written,))) or (written,))[0]
@@ -106,15 +121,16 @@ class Rehearsal:
             values,
             {},
             message.at,
+            message.exchange,
         )
-        decision = self._rules.decide(facts)
+        decision = self._rules.decide(facts, self._meters)
         changes: tuple[ChangedParameter, ...] = ()
         if decision.changes:
             after = decode(_form(tuple(values.items()))).changed(decision.changes).values
             changes = differences(decision, values, after)
         names = names_of(known)
         record = self._recorder.decision(
-            exchange,
+            message.exchange,
             message.at,
             LISTENER,
             facts,
@@ -136,10 +152,10 @@ class Rehearsal:
                 identifier = _Known(app)
                 subscriptions = (Subscription(app),) if app else ()
                 settings = replace(settings, subscriptions=subscriptions)
-            pipeline = self._pipelines[app] = Pipeline(settings, self._rules, self._recorder, identifier)
+            pipeline = self._pipelines[app] = Pipeline(settings, self._rules, self._recorder, identifier, self._meters)
         return pipeline
 
-    def _arrival(self, message: Message, exchange: str) -> Arrival:
+    def _arrival(self, message: Message) -> Arrival:
         headers = {name.lower(): value for name, value in message.headers.items()}
         method, body, target = message.method, message.body, message.target
         if target is None:
@@ -152,7 +168,7 @@ class Rehearsal:
                 method, target, body = "POST", path, form
                 headers = FORM | headers
         source = message.source or self.source_of(message.app)
-        return Arrival(exchange, LISTENER, message.kind, source, method, target, headers, body, message.at)
+        return Arrival(message.exchange, LISTENER, message.kind, source, method, target, headers, body, message.at)
 
     def source_of(self, app: str | None) -> str:
         """An address that the app may come from."""

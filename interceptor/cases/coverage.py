@@ -1,14 +1,16 @@
 """What the cases have seen of the rules: each acting, and each condition both holding and failing.
 
 A condition counts when it decides: conditions of a rule are asked in the order they are written in, as far as needed,
-and only of messages that the rule is for and that come as far as the rule.
+and only of messages that the rule is for and that come as far as the rule. A limit is one more condition: that a
+message is within it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
 from interceptor.policy import Mode, Rule
+from interceptor.policy.actions.limit import Limit
 from interceptor.policy.condition import Condition
 from interceptor.policy.tracing import Standing, Trace, atoms
 
@@ -69,6 +71,9 @@ class Counter:
         self._held: dict[str, list[int]] = {name: [0] * len(found) for name, found in self._atoms.items()}
         self._failed: dict[str, list[int]] = {name: [0] * len(found) for name, found in self._atoms.items()}
         self._acted = dict.fromkeys(self._atoms, 0)
+        self._limits = {
+            rule.name: [0, 0] for rule in self._rules if any(isinstance(each, Limit) for each in rule.actions)
+        }
 
     def watch(self, rule: Rule, at: int, held: bool) -> None:
         """One condition of a rule was asked."""
@@ -79,6 +84,8 @@ class Counter:
         for step in trace.steps:
             if step.standing in {Standing.ACTED, Standing.SHADOW}:
                 self._acted[step.name] += 1
+                if step.name in self._limits:
+                    self._limits[step.name][step.limited] += 1
 
     def coverage(self) -> Coverage:
         """What was seen so far."""
@@ -88,13 +95,15 @@ class Counter:
                     rule.name,
                     f"{rule.place.file}:{rule.place.line}",
                     self._acted[rule.name],
-                    tuple(
-                        CoveredCondition(condition.expects(), held, failed)
-                        for condition, held, failed in zip(
-                            self._atoms[rule.name], self._held[rule.name], self._failed[rule.name], strict=True
-                        )
-                    ),
+                    tuple(self._conditions(rule.name)),
                 )
                 for rule in self._rules
             )
         )
+
+    def _conditions(self, rule: str) -> Iterator[CoveredCondition]:
+        counts = zip(self._atoms[rule], self._held[rule], self._failed[rule], strict=True)
+        for condition, held, failed in counts:
+            yield CoveredCondition(condition.expects(), held, failed)
+        if rule in self._limits:
+            yield CoveredCondition("the limit", *self._limits[rule])

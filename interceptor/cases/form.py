@@ -11,9 +11,10 @@ from interceptor.values import Place, Verb, Verdict
 class Expect(Struct, frozen=True, kw_only=True):
     """What should become of a message; ``None`` is not looked at.
 
-    ``rules`` and ``shadow`` are names in the order of reading. ``parameters`` are as they leave, ``None`` for one that
-    should not be there; their names are as they were written. ``target`` is the name of a cluster or of an app, or an
-    address. ``code`` and ``message`` are what a command is told, ``verbs`` what a notification is.
+    ``rules`` and ``shadow`` are names in the order of reading, ``limited`` those whose limit was reached.
+    ``parameters`` are as they leave, ``None`` for one that should not be there; their names are as they were written.
+    ``target`` is the name of a cluster or of an app, or an address; so are ``mirrors``. ``code`` and ``message`` are
+    what a command is told, ``verbs`` what a notification is.
     """
 
     place: Place
@@ -27,6 +28,8 @@ class Expect(Struct, frozen=True, kw_only=True):
     message: str | None = None
     verbs: tuple[Verb, ...] | None = None
     tags: tuple[str, ...] | None = None
+    mirrors: tuple[str, ...] | None = None
+    limited: tuple[str, ...] | None = None
 
 
 class Step(Struct, frozen=True, kw_only=True):

@@ -1,7 +1,7 @@
 """Files of cases read with places: every problem of a file is told at once."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -22,9 +22,21 @@ MOST_REPEATS: Final = 100_000
 _FILE: Final = ("given", "cases")
 _CASE: Final = ("name", "given", "expect", "repeat", "every", "steps", "scenario")
 _STEP: Final = ("given", "expect", "repeat", "every", "after")
+_DEFAULT_DENIES: Final = "default: deny"  # what would have acted where everything is in shadow
 _MESSAGES: Final = tuple(kind.value for kind in Kind)
-_GIVEN: Final = (*_MESSAGES, "with", "app", "source", "at", "header", "method", "path")
-_EXPECT: Final = ("verdict", "reason", "rules", "shadow", "parameters", "target", "answer", "tags")
+_GIVEN: Final = (*_MESSAGES, "with", "app", "source", "at", "header", "method", "path", "exchange", "hold")
+_EXPECT: Final = (
+    "verdict",
+    "reason",
+    "rules",
+    "shadow",
+    "parameters",
+    "target",
+    "answer",
+    "tags",
+    "mirrors",
+    "limited",
+)
 _OF_SCENARIO: Final = ("rules", "shadow")
 _VERDICTS: Final = tuple(verdict.value for verdict in Verdict)
 _INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*")
@@ -58,6 +70,8 @@ def read_instant(text: str, zone: str) -> float | None:
         return None
     try:
         found = datetime.fromisoformat(text.strip())
+        if not 1970 < found.year < 9999:  # what clocks of every zone can tell
+            return None
         return (found if found.tzinfo is not None else found.replace(tzinfo=ZoneInfo(zone))).timestamp()
     except (ValueError, OverflowError):
         return None
@@ -191,6 +205,8 @@ class _Reader:
             method=word or "GET",
             path=path or "/",
             at=self._at(given),
+            exchange=self._text(given, "exchange") or "",
+            hold="hold" in given and document.boolean(given["hold"][1], problems, "`hold`") is True,
         )
 
     def _message_name(self, kind: Kind, node: Node) -> str:
@@ -276,7 +292,10 @@ class _Reader:
         code, message, verbs = (None, None, None) if answer is None else self._answer(answer)
         reason = entries.get("reason")
         if target is not None:
-            self._target(target)
+            self._targets((target,))
+        mirrors = entries.get("mirrors")
+        if mirrors is not None:
+            self._targets(mirrors.nodes if isinstance(mirrors, Items) else (mirrors,))
         return Expect(
             place=node.place,
             verdict=None if word is None else Verdict(word),
@@ -289,13 +308,16 @@ class _Reader:
             message=message,
             verbs=verbs,
             tags=self._texts(entries.get("tags"), "`tags`"),
+            mirrors=self._texts(mirrors, "`mirrors`"),
+            limited=self._rules(entries.get("limited"), "`limited`"),
         )
 
-    def _target(self, node: Node) -> None:
-        word = document.text(node, self._problems, "`target`")
-        if word and "/" not in word and word not in self._ground.targets:
-            hint = document.nearest(word, self._ground.targets)
-            self._problems.add(node.place, f"unknown target `{word}`{hint}", "unknown_target")
+    def _targets(self, nodes: Iterable[Node]) -> None:
+        for node in nodes:
+            word = node.value if isinstance(node, Text) else ""
+            if word and "/" not in word and word not in self._ground.targets:
+                hint = document.nearest(word, self._ground.targets)
+                self._problems.add(node.place, f"unknown target `{word}`{hint}", "unknown_target")
 
     def _texts(self, node: Node | None, what: str) -> tuple[str, ...] | None:
         if node is None:
@@ -308,7 +330,7 @@ class _Reader:
         names = self._texts(node, what)
         nodes = node.nodes if isinstance(node, Items) else (node,)
         for entry in nodes:
-            if isinstance(entry, Text) and entry.value and entry.value not in self._ground.rules:
+            if isinstance(entry, Text) and entry.value and entry.value not in {*self._ground.rules, _DEFAULT_DENIES}:
                 hint = document.nearest(entry.value, self._ground.rules)
                 self._problems.add(entry.place, f"there is no rule `{entry.value}`{hint}", "unknown_rule")
         return names

@@ -158,8 +158,8 @@ class _Runner:
             self._seen(rehearsed)
         expect = case.expect
         if expect is not None:
-            acted = {self._names[label] for each in played.messages for label in each.decision.rules}
-            shadow = {self._names[label] for each in played.messages for label in each.decision.shadow}
+            acted = {self._names.get(label, label) for each in played.messages for label in each.decision.rules}
+            shadow = {self._names.get(label, label) for each in played.messages for label in each.decision.shadow}
             for what, wanted, seen in (("rules", expect.rules, acted), ("shadow", expect.shadow, shadow)):
                 missing = [name for name in wanted or () if name not in seen]
                 if missing:
@@ -176,8 +176,12 @@ def differences(expect: Expect, kind: Kind, rehearsed: Rehearsed, names: Mapping
         yield Difference("verdict", expect.verdict.value, decision.verdict.value + why)
     if expect.reason not in {None, decision.reason}:
         yield Difference("reason", expect.reason or "", decision.reason)
-    for what, wanted, labels in (("rules", expect.rules, decision.rules), ("shadow", expect.shadow, decision.shadow)):
-        acted = tuple(names[label] for label in labels)
+    for what, wanted, labels in (
+        ("rules", expect.rules, decision.rules),
+        ("shadow", expect.shadow, decision.shadow),
+        ("limited", expect.limited, decision.limited),
+    ):
+        acted = tuple(names.get(label, label) for label in labels)
         if wanted not in {None, acted}:
             yield Difference(what, _list(wanted or ()), _list(acted))
     if expect.tags is not None and sorted(expect.tags) != sorted(decision.tags):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _ADMIN_SECONDS = 5.0
 _MOST_BYTES = 64 << 20
+_WITHIN_LIMITS = "limits are not counted here: this is told as the first message in a long time"
 _WITHOUT_PASSWORDS = "passwords are not looked up here; name the app with --app"
 
 
@@ -51,6 +52,7 @@ def explain(
     header: Annotated[list[str] | None, typer.Option("--header", "-H", help="A header: 'Name: value'.")] = None,
     data: Annotated[str | None, typer.Option("--data", "-d", help="A form to POST, with a URL.")] = None,
     path: Annotated[str, typer.Option(help="The path that is asked for.")] = "/",
+    exchange: Annotated[str, typer.Option(help="The exchange's id, which chooses a sample.")] = "",
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="The configuration; else one that stands here.")
     ] = None,
@@ -85,7 +87,13 @@ def explain(
         explanation = _from_journal(_exchange(words or []), settings, ruleset)
     else:
         instant = _instant(at, settings)
-        given: dict[str, object] = {"app": app, "source": source, "headers": _headers(header or []), "at": instant}
+        given: dict[str, object] = {
+            "app": app,
+            "source": source,
+            "headers": _headers(header or []),
+            "at": instant,
+            "exchange": exchange,
+        }
         message = (
             _described(written, words or [], path, settings, given)
             if written
@@ -193,13 +201,18 @@ def _instant(at: str | None, settings: "Settings") -> float:
 
 
 def _rehearsed(message: "Message", settings: "Settings", ruleset: "RuleSet") -> "Explanation":
+    from msgspec.structs import replace
+
     from interceptor.explanation import explain as explanation_of
-    from interceptor.policy.tracing import Tracer
+    from interceptor.policy.tracing import Standing, Tracer
     from interceptor.rehearsal import Rehearsal
 
     rehearsed = Rehearsal(settings, ruleset).send(message)
-    notes = (_WITHOUT_PASSWORDS,) if rehearsed.decision.reason.startswith("authentication") else ()
-    return explanation_of(rehearsed, Tracer(ruleset), notes)
+    explanation = explanation_of(rehearsed, Tracer(ruleset))
+    notes = [_WITHOUT_PASSWORDS] if rehearsed.decision.reason.startswith("authentication") else []
+    if any("limit" in step.actions for step in explanation.trace.steps if step.standing is Standing.ACTED):
+        notes.append(_WITHIN_LIMITS)
+    return replace(explanation, notes=tuple(notes))
 
 
 # --- an exchange that was ---------------------------------------------------------------------------------------------

@@ -86,7 +86,7 @@ def _rule(step: TracedRule) -> Iterator[Text]:
     line.append(step.name, style="bold" if step.standing is Standing.ACTED else style)
     line.append(f"  {words}", style=style)
     if step.standing in {Standing.ACTED, Standing.SHADOW}:
-        line.append(f": {', '.join(step.actions)}", style="")
+        line.append(f": {', '.join(step.actions)}{' (over its limit)' if step.limited else ''}", style="")
     line.append(f"  {step.place}", style="dim")
     yield line
     if step.because is not None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from interceptor.policy.actions import LIST
 from interceptor.policy.actions.outcome import Action
@@ -47,7 +48,10 @@ class Because(Struct, frozen=True):
 
 
 class TracedRule(Struct, frozen=True, omit_defaults=True):
-    """One rule in a trace. ``place`` is ``file:line``; ``actions`` are its actions for this kind of message."""
+    """One rule in a trace. ``place`` is ``file:line``; ``actions`` are its actions for this kind of message.
+
+    ``limited`` says that it acted on a message over its limit.
+    """
 
     name: str
     place: str
@@ -56,6 +60,7 @@ class TracedRule(Struct, frozen=True, omit_defaults=True):
     actions: tuple[str, ...] = ()
     mode: Mode = Mode.ENFORCE
     ends: bool = False
+    limited: bool = False
 
     @property
     def label(self) -> str:
@@ -66,8 +71,8 @@ class TracedRule(Struct, frozen=True, omit_defaults=True):
 class Trace(Struct, frozen=True):
     """A decision with the way to it.
 
-    ``reason`` is the decision's: other than ``rule`` and ``default`` it says that the rules were not asked, and then
-    there are no ``steps``.
+    ``reason`` is the decision's: other than ``rule``, ``limit`` and ``default`` it says that the rules were not asked,
+    and then there are no ``steps``.
     """
 
     verdict: Verdict
@@ -137,12 +142,14 @@ class Tracer:
             steps,
         )
 
-    def steps(self, facts: Facts, acted: frozenset[str] | None = None) -> Iterator[TracedRule]:
+    def steps(self, facts: Facts, decision: Decision | None = None) -> Iterator[TracedRule]:
         """How every rule stands to facts of which a part may be hidden.
 
-        Conditions that ask for a hidden part raise :class:`HiddenError`. Where a rule cannot be told by the facts,
-        ``acted``, the labels of the rules that did act or would have, tells it.
+        Conditions that ask for a hidden part raise :class:`HiddenError`. Where a rule cannot be told by the facts, the
+        ``decision`` that these rules made tells it, if it is known.
         """
+        acted = None if decision is None else frozenset((*decision.rules, *decision.shadow))
+        limited = frozenset(() if decision is None else decision.limited)
         kind, over = facts.kind, False
         for asked in self._asked:
             rule, step = asked.rule, self._step(asked, facts, None, over=over)
@@ -151,13 +158,18 @@ class Tracer:
                 if rule.label in acted:
                     standing = Standing.SHADOW if rule.mode is Mode.SHADOW else Standing.ACTED
                 step = _told(rule, kind, standing, step.because if standing is Standing.FAILED else None)
-            over = over or (step.standing is Standing.ACTED and step.ends)
+            if decision is not None:
+                step = replace(step, limited=rule.label in limited)
+            ended = step.ends if decision is None else step.name == decision.rule
+            over = over or (step.standing is Standing.ACTED and ended)
             yield step
 
     def _steps(self, facts: Facts, decision: Decision, shown: Facts | None) -> Iterator[TracedRule]:
         over = False
         for asked in self._asked:
             step = self._step(asked, facts, shown, over=over)
+            if decision.limited and step.label in decision.limited:
+                step = replace(step, limited=True)
             # A limit ends the reading at some times and not at others, so the decision says where it ended.
             over = over or (step.standing is Standing.ACTED and step.name == decision.rule)
             yield step
