@@ -75,7 +75,7 @@ def test_a_clock_that_goes_back_empties_a_bucket_and_shuts_nobody_out():
     assert granted(meters, FIVE, [NOW - 3600 + 0.2, NOW - 3600 + 0.2]) == [True, False]
 
 
-def test_places_are_taken_and_given_back_once():
+def test_slots_are_taken_and_given_back_once():
     meters = Meters()
     slots = [meters.take(THREE, (), NOW) for _ in range(4)]
     assert slots == [1, 2, 3, REFUSED]
@@ -84,7 +84,7 @@ def test_places_are_taken_and_given_back_once():
     assert [meters.take(THREE, (), NOW) for _ in range(2)] == [4, REFUSED]
 
 
-def test_places_taken_after_one_are_given_back_together():
+def test_slots_taken_after_one_are_given_back_together():
     meters = Meters()
     first = meters.take(THREE, (), NOW)
     meters.take(THREE, (), NOW)
@@ -93,7 +93,7 @@ def test_places_taken_after_one_are_given_back_together():
     assert [meters.take(THREE, (), NOW) > GRANTED for _ in range(3)] == [True, True, False]
 
 
-def test_a_place_that_is_never_given_back_is_free_when_its_time_is_over():
+def test_a_slot_that_is_never_given_back_is_free_when_its_time_is_over():
     lost = []
     meters = Meters(hold_seconds=60, lost=lost.append)
     slots = [meters.take(THREE, (), NOW + second) for second in range(3)]
