@@ -113,6 +113,7 @@ def _visible(path: Path) -> Iterator[Path]:
 
 def policy_context(settings: Settings | Ground) -> Context:
     """What rules may name, with this configuration."""
+    numbers = NumberReader(settings.country, settings.extensions)
     return Context(
         commands=knowledge.COMMANDS,
         notifications=knowledge.NOTIFICATIONS,
@@ -121,7 +122,8 @@ def policy_context(settings: Settings | Ground) -> Context:
         clusters=frozenset(settings.clusters),
         defaults=settings.defaults,
         zone=settings.time_zone,
-        number=NumberReader(settings.country, settings.extensions).read,
+        number=numbers.read,
+        inside=numbers.inside,
         parameters=knowledge.SPELLED_NAMES,
         is_canonical=canonical_test(),
         secrets=knowledge.SECRET_NAMES | _SECRET_HEADERS,

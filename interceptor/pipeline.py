@@ -449,8 +449,8 @@ class Pipeline:
         self, arrival: Arrival, kind_of: MessageType | None, name: str, app: str, values: dict[str, str]
     ) -> Facts:
         reads = kind_of or knowledge.unknown(arrival.kind)
-        number = self._numbers.dialled(reads, values)
-        caller = self._numbers.calling(reads, values)
+        number = self._numbers.dialled(reads, values, self.rules.classify)
+        caller = self._numbers.calling(reads, values, self.rules.classify)
         return Facts(
             arrival.kind, name, app, arrival.source, number, caller, values, arrival.headers, arrival.at, arrival.exchange
         )

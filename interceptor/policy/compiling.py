@@ -9,6 +9,7 @@ import msgspec
 
 from interceptor import document
 from interceptor.document import Node, Problems
+from interceptor.policy.classes import ClassReader, Declared
 from interceptor.policy.context import Context, Source
 from interceptor.policy.dates import HolidayReader
 from interceptor.policy.grammar import Reading
@@ -29,11 +30,13 @@ class _Read(NamedTuple):
     rules: tuple[Rule, ...]
     tables: dict[str, Table]
     invariants: tuple[Invariant, ...]
+    classes: Declared
 
 
 def _read(sources: Sequence[Source], context: Context) -> tuple[_Read, tuple[Problem, ...]]:
     tables, found = read_tables([source for source in sources if is_table(source.file)], context)
     reader, holidays, invariants = RuleReader(context.mode), HolidayReader(tables), InvariantReader()
+    classes = ClassReader()
     files: deque[tuple[Node | None, Problems]] = deque()
     for source in sources:
         if not is_table(source.file):
@@ -42,6 +45,7 @@ def _read(sources: Sequence[Source], context: Context) -> tuple[_Read, tuple[Pro
     for root, problems in files:
         if root is not None:
             holidays.read_file(root, problems)
+            classes.read_file(root, Reading(context, problems, tables))
     while files:  # each tree is let go when its rules are read
         root, problems = files.popleft()
         if root is not None:
@@ -49,7 +53,7 @@ def _read(sources: Sequence[Source], context: Context) -> tuple[_Read, tuple[Pro
             reader.read_file(root, reading)
             invariants.read_file(root, reading)
         found += sorted(problems.found, key=lambda problem: (problem.place.line, problem.place.column))
-    return _Read(tuple(reader.rules), tables, tuple(invariants.invariants)), tuple(found)
+    return _Read(tuple(reader.rules), tables, tuple(invariants.invariants), tuple(classes.declared)), tuple(found)
 
 
 def compile_policy(sources: Sequence[Source], context: Context) -> RuleSet:
@@ -64,7 +68,16 @@ def compile_policy(sources: Sequence[Source], context: Context) -> RuleSet:
     names = {kind: context.names(kind) for kind in Kind}
     revision = revision_of(sources, context)
     return RuleSet(
-        read.rules, names, context.defaults, revision, problems, read.tables, read.invariants, mode=context.mode
+        read.rules,
+        names,
+        context.defaults,
+        revision,
+        problems,
+        read.tables,
+        read.invariants,
+        mode=context.mode,
+        classes=read.classes,
+        inside=context.inside,
     )
 
 

@@ -11,11 +11,16 @@ def _not_known(_: str) -> bool:
     return False
 
 
+def _nothing_inside(_: str) -> tuple[Number, ...]:
+    return ()
+
+
 class Context(Struct, frozen=True):
     """The names that rules may use, and what happens where no rule decides.
 
     ``number`` gives a number its canonical form; ``is_canonical`` tells of a text, at a hundredth of the cost, that it
-    is one already (where it does not hold, nothing is known). ``parameters`` are the parameter names that the wire
+    is one already (where it does not hold, nothing is known). ``inside`` tells the numbers that a text which is not one
+    clean number may dial. ``parameters`` are the parameter names that the wire
     knows; where it is empty, the spelling of parameter names is not checked. ``secrets`` are parameters and headers, in
     lower case, whose values nothing may tell. ``calls`` are those, in lower case, that name a call, the one that counts
     first. ``mode`` is that of everything; where it is not ``enforce``, the defaults do not count.
@@ -35,6 +40,7 @@ class Context(Struct, frozen=True):
     number: Callable[[str], Number]
     parameters: frozenset[str] = frozenset()
     secrets: frozenset[str] = frozenset(("password",))
+    inside: Callable[[str], tuple[Number, ...]] = _nothing_inside
     calls: tuple[str, ...] = ()
     mode: Mode = Mode.ENFORCE
     is_canonical: Callable[[str], object] = _not_known

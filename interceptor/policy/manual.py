@@ -9,6 +9,7 @@ from typing import Final
 
 from interceptor.policy import (
     actions,
+    classes,
     columns,
     dates,
     matchers,
@@ -39,7 +40,7 @@ def manual() -> str:
     pages = [
         _HEAD,
         *_pages(rules, names, when),
-        *_pages(*matchers.LIST, numbers, texts, dates),
+        *_pages(*matchers.LIST, numbers, texts, dates, classes),
         _ACTIONS,
         *_pages(*actions.LIST, verbs, placeholders, columns),
         *_pages(tables),

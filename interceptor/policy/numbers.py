@@ -328,8 +328,8 @@ def told_number(facts: Facts, party: Party, beside: Callable[[Number], str] | No
     return f"{canonical} ({number.number_class.value if beside is None else beside(number)})"
 
 
-def read_number_test(node: Node, reading: Reading, party: Party) -> Condition | None:
-    """The tests on one of the two numbers of a message."""
+def read_number_test(node: Node, reading: Reading, party: Party, *, classes: bool = True) -> Condition | None:
+    """The tests on one of the two numbers of a message; without ``classes`` all but that on its class."""
     what = f"`{party}`"
 
     def exact(nodes: tuple[Text, ...], reading: Reading) -> Condition | None:
@@ -365,7 +365,7 @@ def read_number_test(node: Node, reading: Reading, party: Party) -> Condition | 
     readers = {
         "exact": exact,
         "prefix": prefix,
-        "class": number_class,
+        **({"class": number_class} if classes else {}),
         "country": country,
         "type": number_type,
         "length": length,

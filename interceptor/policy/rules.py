@@ -1,8 +1,9 @@
 """## Files
 
 Every `*.yaml` file below the rules folder is read, in the order of their paths. A file has a list of `rules`, or
-[`holidays`](#holidays) that rules use, or [`invariants`](#invariants), or several of these, and may have a `mode`. A
-rule has a `name`, which no other rule of any file has, `on`, perhaps `when` and `mode`, and its actions.
+[`holidays`](#holidays) and [`classes`](#number-classes-of-ones-own) that rules use, or [`invariants`](#invariants), or
+several of these, and may have a `mode`. A rule has a `name`, which no other rule of any file has, `on`, perhaps `when`
+and `mode`, and its actions.
 
     mode: enforce
     rules:
@@ -49,7 +50,7 @@ from interceptor.values import Kind, Mode, Place
 __all__ = ["DECLARATIONS", "LONGEST_NAME", "Mode", "Rule", "RuleReader"]
 
 LONGEST_NAME: Final = 120
-DECLARATIONS: Final = ("holidays", "invariants")  # what a rules file may have beside rules
+DECLARATIONS: Final = ("classes", "holidays", "invariants")  # what a rules file may have beside rules
 
 
 _MODES: Final = tuple(mode.value for mode in Mode)

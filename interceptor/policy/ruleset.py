@@ -6,7 +6,7 @@ value every time the same rules act, so it is made once and remembered; where an
 it, it is made for each message. Limits alone have a memory, which lies outside: in the meters that are handed in.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from interceptor.policy.actions.limit import Limit
 from interceptor.policy.actions.outcome import Action, Outcome
+from interceptor.policy.classes import Classify, Declared, classifier
 from interceptor.policy.condition import Test
 from interceptor.policy.index import Filed, Filing, build
 from interceptor.policy.invariants import Invariant
@@ -21,7 +22,7 @@ from interceptor.policy.meters import GRANTED, REFUSED, Meters
 from interceptor.policy.readings import Readings
 from interceptor.policy.rules import Mode, Rule
 from interceptor.policy.tables import Table
-from interceptor.values import Decision, Facts, Kind, Problem, Refusal, Reply, Verdict
+from interceptor.values import Decision, Facts, Kind, Number, Problem, Refusal, Reply, Verdict
 
 _REMEMBERED: Final = 8192
 _REFUSED: Final = Refusal(306, "Not allowed by any rule")
@@ -220,9 +221,24 @@ class KindRules:
 
 
 class RuleSet:
-    """All rules in force. Immutable in what it decides, and swapped whole."""
+    """All rules in force. Immutable in what it decides, and swapped whole.
 
-    __slots__ = ("_commands", "_notifications", "_verbs", "invariants", "revision", "rules", "tables", "warnings")
+    ``classify`` gives a number the class that the rules files declare for it; it is ``None`` where they declare none.
+    The numbers in the facts of a message have gone through it.
+    """
+
+    __slots__ = (
+        "_commands",
+        "_notifications",
+        "_verbs",
+        "classes",
+        "classify",
+        "invariants",
+        "revision",
+        "rules",
+        "tables",
+        "warnings",
+    )
 
     def __init__(
         self,
@@ -235,11 +251,15 @@ class RuleSet:
         invariants: Sequence[Invariant] = (),
         *,
         mode: Mode = Mode.ENFORCE,
+        classes: Declared = (),
+        inside: Callable[[str], tuple[Number, ...]] = lambda _: (),
     ) -> None:
         self.revision = revision
         self.rules = tuple(rules)
         self.invariants = tuple(invariants)
         self.warnings = tuple(warnings)
+        self.classes = classes
+        self.classify: Classify | None = classifier(classes, inside) if classes else None
         self.tables = MappingProxyType(dict(tables))
         self._commands, self._notifications, self._verbs = (
             KindRules(kind, rules, names[kind], defaults[kind], revision, mode) for kind in Kind

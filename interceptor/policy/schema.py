@@ -9,6 +9,7 @@ from typing import Any, Final
 from interceptor.policy import actions, matchers
 from interceptor.policy.grammar import NESTING
 from interceptor.policy.names import OTHER
+from interceptor.policy.numbers import number_shape
 from interceptor.policy.rules import LONGEST_NAME, Mode
 from interceptor.policy.shapes import (
     TEXT,
@@ -26,7 +27,7 @@ from interceptor.policy.shapes import (
     refer,
 )
 from interceptor.policy.texts import text_shape
-from interceptor.values import Kind, Verdict
+from interceptor.values import Kind, NumberClass, Verdict
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _NAME: Final[Shape] = {**TEXT, "minLength": 1, "maxLength": LONGEST_NAME}
@@ -46,6 +47,7 @@ def schema(words: Words) -> dict[str, Any]:
             "The rules of this file, from top to bottom.",
         ),
         "mode": described(mode, "How far the rules of this file go; of a file's and a rule's mode the weaker counts."),
+        "classes": described(_classes(shapes), "Which numbers belong to a class, whatever the number plan says."),
         "holidays": described(_holidays(), "Sets of days by name, which `time` of any file can use."),
         "invariants": described(_invariants(shapes, on), "What must hold of all rules, whatever they become."),
     }
@@ -104,6 +106,10 @@ def _matching(shapes: Shapes, beside: dict[str, Shape]) -> Shape:
         **{word: again if word == "not" else listed(again) for word in NESTING},
     }
     return {**closed(properties, needed=beside, least=1), "patternProperties": {"^[A-Z]": text}}
+
+
+def _classes(shapes: Shapes) -> Shape:
+    return closed(dict.fromkeys((each.value for each in NumberClass), number_shape(shapes)), least=1)
 
 
 def _holidays() -> Shape:

@@ -26,6 +26,7 @@ without a plus. In the country of that code they can mean nothing else and are r
 
 import re
 import unicodedata
+from collections.abc import Callable
 from functools import lru_cache
 
 import phonenumbers
@@ -84,6 +85,9 @@ _COSTLY = (NumberClass.PREMIUM, NumberClass.SATELLITE, NumberClass.SHARED_COST)
 _CARE = {number_class: rank for rank, number_class in enumerate(NumberClass)}
 
 
+Classify = Callable[[Number], Number]
+
+
 class NumberReader:
     """Reads numbers as they are dialled in one country (ISO 3166) behind one extension plan.
 
@@ -108,29 +112,45 @@ class NumberReader:
         number = self._young.get(text)
         return number if number is not None else self._read_older(text)
 
-    def dialled(self, message: MessageType, values: dict[str, str]) -> Number | None:
-        """The number that a message dials, ``None`` where it dials none.
+    def dialled(self, message: MessageType, values: dict[str, str], classify: Classify | None = None) -> Number | None:
+        """The number that a message dials, ``None`` where it dials none; ``classify`` may give numbers other classes.
 
         The first of its parameters that has a value, unless a later one carries a costlier number: a message is judged
         by the worst it may do, whichever parameter the PBX dials in the end.
         """
-        return self._first_or_costlier(message.dialled, values)
+        return self._first_or_costlier(message.dialled, values, classify)
 
-    def calling(self, message: MessageType, values: dict[str, str]) -> Number | None:
+    def calling(self, message: MessageType, values: dict[str, str], classify: Classify | None = None) -> Number | None:
         """The number that a message shows as calling, ``None`` where it shows none."""
         for name in message.caller:
             value = values.get(name)
             if value:
-                return self.read(value)
+                number = self.read(value)
+                return number if classify is None else classify(number)
         return None
 
-    def _first_or_costlier(self, names: tuple[str, ...], values: dict[str, str]) -> Number | None:
+    def inside(self, text: str) -> tuple[Number, ...]:
+        """The numbers that a text which is not one clean number may dial, if others read it less strictly."""
+        if len(text) > _LONGEST_TEXT:
+            return ()
+        plain = text if text.isascii() else _ascii_digits(text)
+        digits = _SEPARATORS.sub("", plain)
+        if _CLEAN.match(digits) and len(digits) <= _LONGEST_CACHED:
+            bare = digits.lstrip("+0")
+            runs = [digits.lstrip("+"), "0" + bare, "+" + bare] if len(bare) >= _SHORTEST_ABROAD else []
+        else:
+            runs = [run for each in _RUN.findall(plain) if len(run := _SEPARATORS.sub("", each)) >= _SHORTEST_RUN]
+        return tuple(self._read_new(run[:_LONGEST_CACHED]) for run in dict.fromkeys(runs[:_MOST_RUNS]))
+
+    def _first_or_costlier(
+        self, names: tuple[str, ...], values: dict[str, str], classify: Classify | None
+    ) -> Number | None:
         first: Number | None = None
         for name in names:
             value = values.get(name)
             if not value:
                 continue
-            number = self.read(value)
+            number = self.read(value) if classify is None else classify(self.read(value))
             if first is None or (
                 number.number_class in _COSTLY
                 and (first.number_class not in _COSTLY or _CARE[number.number_class] < _CARE[first.number_class])

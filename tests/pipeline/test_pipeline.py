@@ -15,7 +15,7 @@ from interceptor.pipeline import (
     patience_of,
 )
 from interceptor.settings import Credentials, Secret
-from interceptor.values import ToApp, ToCluster, ToUrl, Verdict
+from interceptor.values import NumberClass, ToApp, ToCluster, ToUrl, Verdict
 from interceptor.wire.answers import read_answer
 from tests.pipeline.conftest import FORM, command, notification, site
 
@@ -31,6 +31,22 @@ def rules(only: str) -> str:
 
 
 # commands
+
+
+def test_the_rules_the_choice_of_the_number_and_the_record_see_the_classes_of_the_rules_files(pipeline: Build) -> None:
+    policy = "classes: {premium: {prefix: +3655}}\n" + rules("{on: '*', when: {number: {class: premium}}, deny: true}")
+    build = pipeline(policy)
+    for target in (b"/?command=Call&Dialed=0655123456", b"/?command=Other&Dialed=1099&Target=0655123456"):
+        opened = build.begin(command(target))
+        assert opened.decision.rule == "only"
+        assert opened.record.number_class is NumberClass.PREMIUM
+    assert build.begin(command(b"/?command=Call&Dialed=0620123456")).decision.rule == "rest"
+
+
+def test_a_call_is_sampled_by_its_exchange(pipeline: Build) -> None:
+    build = pipeline(rules("{on: Call, when: {sample: 50%}, tag: sampled}"))
+    seen = {build.begin(command(b"/?command=Call", exchange=f"x-{at}")).decision.tags for at in range(30)}
+    assert seen == {("sampled",), ()}
 
 
 def test_a_command_that_no_rule_touches_is_forwarded_as_it_came(pipeline: Build) -> None:
