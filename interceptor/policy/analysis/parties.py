@@ -17,10 +17,12 @@ from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, SUPPORTED_REGIONS, PhoneNu
 from interceptor.policy.analysis.diagrams import ALL, NONE, Diagrams
 from interceptor.policy.analysis.regions import ABSENT, Regions, bits
 from interceptor.policy.context import Context
+from interceptor.policy.members import Rows
 from interceptor.policy.numbers import (
     NumberClassIn,
     NumberCountryIn,
     NumberIn,
+    NumberInTable,
     NumberLength,
     NumberStarts,
     NumberTypeIn,
@@ -82,6 +84,9 @@ class PartyValues:
                     values.update(condition.numbers)
                 case NumberStarts():
                     prefixes.update(condition.prefixes)
+                case NumberInTable():
+                    for entry, begins in condition.rows.table.entries():
+                        (prefixes if begins else values).add(entry)
                 case NumberClassIn():
                     asked.add("class")
                 case NumberCountryIn():
@@ -113,6 +118,15 @@ class PartyValues:
         groups: dict[tuple[bool, ...], int] = {}
         group = [groups.setdefault(tuple(span.holds(each) for span in spans), each) for each in range(_LENGTHS)]
         return Feature((None, *groups.values()), lambda number: group[min(length_of(number), _LENGTHS - 1)])
+
+    def in_table(self, rows: Rows) -> int:
+        """The regions whose numbers lead to one of these rows."""
+        found = 0
+        for region, (text, exact) in enumerate(self.regions.keys, 1):
+            # No entry is longer than the region's own text and fits, so all that begin with it lead where this leads.
+            if rows.hold(text if exact else f"{text}~"):
+                found |= 1 << region
+        return found
 
     def lengths(self, condition: NumberLength) -> int:
         """The lengths that a condition holds for."""

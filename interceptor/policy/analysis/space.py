@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from interceptor.policy.analysis.diagrams import ALL, NONE, Diagrams
 from interceptor.policy.analysis.names import MessageNames
 from interceptor.policy.analysis.parties import PartyValues
@@ -24,21 +26,24 @@ from interceptor.policy.analysis.times import Moments
 from interceptor.policy.condition import AllOf, AnyOf, Condition, Not, Test
 from interceptor.policy.context import Context
 from interceptor.policy.matchers.app import AppIn
+from interceptor.policy.matchers.sample import Sampled
 from interceptor.policy.matchers.source import SourceIn
-from interceptor.policy.matchers.time import Weekly
-from interceptor.policy.names import Names
+from interceptor.policy.matchers.time import Dated, Weekly
+from interceptor.policy.names import ANY, Names
 from interceptor.policy.numbers import (
     NumberClassIn,
     NumberCountryIn,
     NumberExists,
     NumberIn,
+    NumberInTable,
     NumberLength,
     NumberStarts,
     NumberTypeIn,
     Party,
 )
 from interceptor.policy.readings import Readings
-from interceptor.policy.texts import TextExists, TextField, TextIn, TextStarts
+from interceptor.policy.tags import NamesBelow, Tagged
+from interceptor.policy.texts import TextExists, TextField, TextIn, TextInTable, TextStarts
 from interceptor.values import Facts, Kind, Number
 
 _NUMBER_TESTS: Final = (
@@ -46,15 +51,18 @@ _NUMBER_TESTS: Final = (
     NumberCountryIn,
     NumberExists,
     NumberIn,
+    NumberInTable,
     NumberLength,
     NumberStarts,
     NumberTypeIn,
 )
-_TEXT_TESTS: Final = (TextIn, TextStarts, TextExists)
+_TEXT_TESTS: Final = (TextExists, TextIn, TextInTable, TextStarts)
 _MOST_BOXES: Final = 60
+_MOST_EXCHANGES: Final = 20_000
 _MOST_REGIONS: Final = 20
 _PARTIES: Final[tuple[Party, ...]] = ("number", "caller")
-_TIMES: Final = (Weekly,)
+_TIMES: Final = (Weekly, Dated)
+_MOST_ENTRIES: Final = 20_000  # of a table whose entries are told apart
 
 Box = dict[int, int]
 """Per dimension that matters the values in it."""
@@ -70,8 +78,23 @@ def atoms(condition: Condition | None) -> Iterator[Any]:
                 yield from atoms(part)
         case Not():
             yield from atoms(condition.part)
+        case Tagged():
+            yield condition
+            for tagger in condition.rules:
+                yield from atoms(tagger.when)
         case _:
             yield condition
+
+
+def _told_apart(condition: Any) -> bool:
+    """Whether the space knows what a condition asks; what it does not know is free."""
+    match condition:
+        case NumberInTable():
+            return len(condition.rows.table) <= _MOST_ENTRIES
+        case TextInTable():
+            return not condition.rows.table.numbers and len(condition.rows.table) <= _MOST_ENTRIES
+        case _:
+            return isinstance(condition, (*_NUMBER_TESTS, *_TEXT_TESTS, *_TIMES, AppIn, SourceIn, Tagged, Sampled))
 
 
 class Space:
@@ -83,13 +106,17 @@ class Space:
         self.context: Final = context
         found = list(dict.fromkeys(atom for condition in conditions for atom in atoms(condition)))
         self._readings: Final = Readings()
-        self._names: Final = MessageNames(names, context)
+        below = [tagger.names for each in found if isinstance(each, Tagged) for tagger in each.rules]
+        self._names: Final = MessageNames((*names, *map(_listed, below)), context)
+        self._tagged: dict[Tagged, int] = {}
         self._apps: Final = (*sorted(context.apps), "")
         sizes = [self._names.size, len(self._apps)]
         self._party_levels: dict[Party, int] = {}
         self._parties: dict[Party, PartyValues] = {}
         for party in _PARTIES:
-            mine = [each for each in found if isinstance(each, _NUMBER_TESTS) and each.party == party]
+            mine = [
+                each for each in found if isinstance(each, _NUMBER_TESTS) and each.party == party and _told_apart(each)
+            ]
             if mine:
                 values = PartyValues(party, mine, context)
                 self._party_levels[party], self._parties[party] = len(sizes), values
@@ -100,17 +127,18 @@ class Space:
         self._source_level: Final = len(sizes)
         self._moments: Final = Moments([each for each in found if isinstance(each, _TIMES)], context.zone)
         self._time_level: Final = len(sizes) + 1
-        sizes += [self._places.size, max(self._moments.size, 1)]
+        self._shares: Final = sorted({each.percent for each in found if isinstance(each, Sampled)})
+        self._share_level: Final = len(sizes) + 2
+        sizes += [self._places.size, max(self._moments.size, 1), len(self._shares) + 1]
         self._fields: dict[TextField, tuple[int, Regions]] = {}
-        exact = (*_NUMBER_TESTS, *_TEXT_TESTS, *_TIMES, AppIn, SourceIn)
         opaque = [
-            each
-            for each in found
-            if not isinstance(each, exact) or (isinstance(each, _TIMES) and not self._moments.known)
+            each for each in found if not _told_apart(each) or (isinstance(each, _TIMES) and not self._moments.known)
         ]
         for field in dict.fromkeys(each.field for each in found if hasattr(each, "field")):
             of_field = [each for each in found if getattr(each, "field", None) == field]
-            texts = (text for each in of_field if isinstance(each, TextIn) for text in each.values)
+            texts = {text for each in of_field if isinstance(each, TextIn) for text in each.values}
+            tables = [each.rows.table for each in of_field if isinstance(each, TextInTable) and _told_apart(each)]
+            texts.update(entry for table in tables for entry, _ in table.entries())
             prefixes = (prefix for each in of_field if isinstance(each, TextStarts) for prefix in each.prefixes)
             regions = Regions(texts, prefixes)
             self._fields[field] = len(sizes), regions
@@ -155,20 +183,45 @@ class Space:
                 )
             case SourceIn():
                 return diagrams.only(self._source_level, self._places.inside(condition.networks))
-            case Weekly() if self._moments.known:
+            case Tagged():
+                return self._tagged_set(condition)
+            case Sampled():
+                index = self._shares.index(condition.percent)
+                return diagrams.only(self._share_level, (2 << index) - 1)
+            case Weekly() | Dated() if self._moments.known:
                 return diagrams.only(self._time_level, self._moments.holds(condition))
-            case TextIn():
-                level, regions = self._fields[condition.field]
-                return diagrams.only(level, regions.equal(condition.values))
-            case TextStarts():
-                level, regions = self._fields[condition.field]
-                return diagrams.only(level, regions.beginning(condition.prefixes))
-            case TextExists():
-                level, regions = self._fields[condition.field]
-                return diagrams.only(level, diagrams.full[level] & ~1)
             case _:
-                number_test = isinstance(condition, _NUMBER_TESTS)
-                return self._number_set(condition) if number_test else self._opaque_set(condition)
+                number_test = isinstance(condition, _NUMBER_TESTS) and _told_apart(condition)
+                if number_test:
+                    return self._number_set(condition)
+                text_test = isinstance(condition, _TEXT_TESTS) and _told_apart(condition)
+                return self._text_set(condition) if text_test else self._opaque_set(condition)
+
+    def _text_set(self, condition: Any) -> int:
+        level, regions = self._fields[condition.field]
+        match condition:
+            case TextIn():
+                values = regions.equal(condition.values)
+            case TextStarts():
+                values = regions.beginning(condition.prefixes)
+            case TextInTable():
+                hold = condition.rows.hold
+                values = regions.equal(text for text, _ in condition.rows.table.entries() if hold(text))
+            case _:
+                values = self.diagrams.full[level] & ~ABSENT
+        return self.diagrams.only(level, values)
+
+    def _tagged_set(self, condition: Tagged) -> int:
+        found = self._tagged.get(condition)
+        if found is None:
+            diagrams, found = self.diagrams, NONE
+            for tagger in condition.rules:
+                names = NONE
+                for kind in Kind:
+                    names = diagrams.either(names, self.names(_listed(tagger.names), kind))
+                found = diagrams.either(found, diagrams.both(names, self.set_of(tagger.when)))
+            self._tagged[condition] = found
+        return found
 
     def _number_set(self, condition: Any) -> int:
         party = self._parties[condition.party]
@@ -179,6 +232,8 @@ class Space:
                 return only(level, party.regions.equal(condition.numbers))
             case NumberStarts():
                 return only(level, party.regions.beginning(condition.prefixes))
+            case NumberInTable():
+                return only(level, party.in_table(condition.rows))
             case NumberClassIn():
                 return self._feature_set(party, level, "class", party.features["class"].mask(condition.classes))
             case NumberCountryIn():
@@ -246,6 +301,7 @@ class Space:
             1: 1 << self._apps.index(facts.app if facts.app in self._apps else ""),
             self._source_level: 1 << self._places.of(self._readings.address(facts.source)),
             self._time_level: 1 << moment,
+            self._share_level: 1 << sum(not test(facts) for test in self._share_tests()),
         }
         for party, values in self._parties.items():
             level = self._party_levels[party]
@@ -257,6 +313,19 @@ class Space:
         for condition, level in self._opaque.items():
             point[level] = 2 if self._tests[condition](facts) else 1
         return point
+
+    def _share_tests(self) -> list[Test]:
+        return [Sampled(percent, self.context.calls).test(self._readings) for percent in self._shares]
+
+    def _with_exchange(self, facts: Facts, shares: int) -> Facts:
+        """The message with the id of an exchange that falls into one of these parts of all calls."""
+        if shares != self.diagrams.full[self._share_level]:
+            tests = self._share_tests()
+            for number in range(_MOST_EXCHANGES):
+                tried = replace(facts, exchange=f"e{number}")
+                if shares >> sum(not test(tried) for test in tests) & 1:
+                    return tried
+        return facts
 
     @property
     def asks_source(self) -> bool:
@@ -314,6 +383,7 @@ class Space:
             except LookupError:
                 return None
         facts = Facts(kind, name, app, source, parties["number"], parties["caller"], {}, {}, at)
+        facts = self._with_exchange(facts, box.get(self._share_level, full[self._share_level]))
         for field, (level, regions) in self._fields.items():
             asked = [
                 (test, self._tests[test], box[at_level] == 2)
@@ -328,6 +398,10 @@ class Space:
                 (facts.headers if field.part == "headers" else facts.values)[field.name] = text  # type: ignore[index]
         point = self.point(facts)
         return facts if point is not None and all(point[level] & values for level, values in box.items()) else None
+
+
+def _listed(names: NamesBelow) -> Names:
+    return {kind: frozenset((ANY,)) if found is None else found for kind, found in names.items()}
 
 
 def _text_of(field: TextField, facts: Facts) -> str | None:

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from interceptor.policy.analysis.regions import bits
 from interceptor.policy.condition import Condition
-from interceptor.policy.matchers.time import Weekly
+from interceptor.policy.matchers.time import Dated, Weekly
 from interceptor.policy.readings import WEEK_MINUTES, Readings
 from interceptor.values import Facts, Kind
 
@@ -28,14 +28,14 @@ class Moments:
 
     def __init__(self, conditions: Sequence[Condition], zone: str) -> None:
         self.conditions: Final = tuple(dict.fromkeys(conditions))
-        self.zone: Final = next((each.zone for each in self.conditions if isinstance(each, Weekly)), zone)
+        self.zone: Final = next((each.zone for each in self.conditions if isinstance(each, Weekly | Dated)), zone)
         readings = Readings()
         self._tests: Final = [condition.test(readings) for condition in self.conditions]
         weekly = all(isinstance(each, Weekly) for each in self.conditions)
-        zones = {each.zone for each in self.conditions if isinstance(each, Weekly)}
+        zones = {each.zone for each in self.conditions if isinstance(each, Weekly | Dated)}
         self.one_week: Final = weekly and len(zones) <= 1
         instants = self._week() if self.one_week else self._years(zones)
-        self.known: Final = len(instants) * len(self._tests) <= _MOST or self.one_week
+        self.known: Final = bool(instants) and (self.one_week or len(instants) * len(self._tests) <= _MOST)
         self.size = 0
         self._examples: list[float] = []
         self._by_signature: dict[int, int] = {}
@@ -89,6 +89,9 @@ class Moments:
                     found.add(_instant(zone, at))
                     found.add(_instant(zone, at, fold=1))
             found |= _changes(zone)
+            for each in self.conditions:
+                if isinstance(each, Dated) and each.zone == name:
+                    found |= _edges_of(each, zone)
         first = _instant(ZoneInfo(self.zone), _WORKING)
         return [first, *sorted(found)]
 
@@ -104,6 +107,24 @@ class Moments:
         if len(edges) % 2:
             edges.append(WEEK_MINUTES)
         return Weekly(self.zone, tuple(edges)).expects().removeprefix("time ").removesuffix(f" {self.zone}")
+
+
+def _edges_of(dated: Dated, zone: ZoneInfo) -> set[float]:
+    """Where the hours of the days that are meant begin and end, in the years gone through and on each day named."""
+    first = _FIRST.toordinal()
+    ordinals = set(range(first - 1, first + _YEARS * 365))
+    for days in dated.dates:
+        if not days.yearly:
+            named = (end for end in (days.first, days.last) if end is not None)
+            ordinals |= {end + beside for end in named for beside in range(-8, 9)}
+    for holidays in dated.holidays:
+        ordinals |= set(holidays.once)
+    found: set[float] = set()
+    for ordinal in ordinals:
+        if 1 < ordinal < date.max.toordinal() - 1 and dated.counts(date.fromordinal(ordinal)):
+            minute = (ordinal - first) * 24 * 60
+            found |= {_instant(zone, minute + edge, fold) for span in dated.spans for edge in span for fold in (0, 1)}
+    return found
 
 
 def _instant(zone: ZoneInfo, minute: int, fold: int = 0) -> float:
