@@ -40,18 +40,25 @@ class NameIndex(Struct, frozen=True):
 class Filing:
     """Chooses, over all rules together, what each is filed under."""
 
-    def __init__(self, conditions: Iterable[Condition | None]) -> None:
+    def __init__(self, conditions: Iterable[Condition | None], readings: Readings) -> None:
+        self._readings = readings
         self._parts = [_conjuncts(condition) for condition in conditions]
-        self._offers = [tuple(part.offer() for part in parts) for parts in self._parts]
+        # Equal parts of rules that were read together are one object, which is asked once.
+        self._offers: dict[int, Offer | None] = {}
+        self._tests: dict[tuple[int, ...], Test] = {}
         self._uses: Counter[Key] = Counter()
-        for offers in self._offers:
-            for offer in offers:
+        for parts in self._parts:
+            for part in parts:
+                if id(part) not in self._offers:
+                    self._offers[id(part)] = part.offer()
+                offer = self._offers[id(part)]
                 if offer is not None:
                     self._uses.update(offer.keys)
 
-    def choose(self, position: int, readings: Readings) -> tuple[tuple[Key, ...], Test | None]:
+    def choose(self, position: int) -> tuple[tuple[Key, ...], Test | None]:
         """The keys to file the rule at ``position`` under, and the test that remains when it is found by them."""
-        offers, parts = self._offers[position], self._parts[position]
+        parts = self._parts[position]
+        offers = [self._offers[id(part)] for part in parts]
         best: Offer | None = None
         cost: tuple[int, int, int] | None = None
         for offer in offers:
@@ -60,8 +67,14 @@ class Filing:
                 if cost is None or here < cost:
                     best, cost = offer, here
         rest = [part for part, offer in zip(parts, offers, strict=True) if offer is not best or not _is_exact(best)]
-        test = all_of([part.test(readings) for part in rest]) if rest else None
-        return () if best is None else best.keys, test
+        return () if best is None else best.keys, self._test(rest) if rest else None
+
+    def _test(self, parts: list[Condition]) -> Test:
+        one = tuple(map(id, parts))
+        test = self._tests.get(one)
+        if test is None:
+            test = self._tests[one] = all_of([part.test(self._readings) for part in parts])
+        return test
 
     def _cost(self, offer: Offer) -> tuple[int, int, int]:
         uses = self._uses
