@@ -22,6 +22,7 @@ from enum import Enum
 
 from msgspec import Struct
 
+from interceptor.audit.masking import is_secret_name
 from interceptor.audit.record import ChangedParameter, DecisionRecord, Recorder
 from interceptor.identity import Identifier
 from interceptor.policy import Meters, RuleSet
@@ -137,6 +138,16 @@ class Answer(Struct, frozen=True):
 Plan = Forward | Answer
 
 
+class Copy(Struct, frozen=True):
+    """A copy of a message for another place, without what is secret in it; ``path`` is asked for there."""
+
+    target: ToCluster | ToUrl
+    method: str
+    path: bytes
+    body: bytes
+    content_type: str
+
+
 class Opened(Struct):
     """An exchange that was decided. ``name`` is canonical where we know the message, as written where not.
 
@@ -196,7 +207,7 @@ class Pipeline:
     ) -> None:
         self.rules = rules
         self._meters = meters
-        self._taken = 0  # the number of the last place that was taken before the exchange that is being begun
+        self._taken = 0  # the number of the last slot that was taken before the exchange that is being begun
         self._settings = settings
         self._recorder = recorder
         self._identifier = identifier
@@ -284,11 +295,38 @@ class Pipeline:
         record = self._recorder.decision(arrival.exchange, arrival.at, arrival.listener, facts, decision)
         return Opened(arrival, name, patience, False, app, decision, answer, record, False, facts)
 
-    def give_back(self, places: tuple[int, ...]) -> None:
-        """An exchange has ended: the places of limits that its decision took are free."""
+    def copies(self, opened: Opened) -> tuple[Copy, ...]:
+        """The copies that the decision wants, of the message as it leaves."""
+        return tuple(copy for mirror in opened.decision.mirrors for copy in self._copy(opened, mirror))
+
+    def _copy(self, opened: Opened, mirror: Target) -> tuple[Copy, ...]:
+        arrival, command = opened.arrival, opened.arrival.kind is Kind.COMMAND
+        if isinstance(mirror, ToApp):
+            url = _notification_url(self._settings.apps.get(mirror.app), opened.name)
+            if url is None:
+                return ()
+            mirror = ToUrl(url)
+        path, query, question_mark = split_target(arrival.target)
+        # The query of a notification is the app's own: what may stand there is for nobody else.
+        read = decode(b"" if arrival.body and not command else query, arrival.body or None, path)
+        kind_of = knowledge.command(opened.name) if command else knowledge.notification(opened.name)
+        secrets = self._names_of(kind_of).secrets
+        left = read.changed(opened.decision.changes)
+        hidden = [name for name in left.values if name == "username" or name in secrets or is_secret_name(name)]
+        left = left.changed(tuple(RemoveParameter(name) for name in hidden))
+        if isinstance(mirror, ToCluster):
+            left = left.changed(self._clusters[mirror.cluster])
+            target = join_target(path, left.query, question_mark)
+        else:
+            target = _path_with_query(mirror.url, left.query)
+        content_type = arrival.headers.get("content-type", "application/x-www-form-urlencoded")
+        return (Copy(mirror, "POST" if left.body is not None else "GET", target, left.body or b"", content_type),)
+
+    def give_back(self, slots: tuple[int, ...]) -> None:
+        """An exchange has ended: the slots of limits that its decision took are free."""
         if self._meters is not None:
-            for place in places:
-                self._meters.give_back(place)
+            for slot in slots:
+                self._meters.give_back(slot)
 
     # commands
 
@@ -452,7 +490,16 @@ class Pipeline:
         number = self._numbers.dialled(reads, values, self.rules.classify)
         caller = self._numbers.calling(reads, values, self.rules.classify)
         return Facts(
-            arrival.kind, name, app, arrival.source, number, caller, values, arrival.headers, arrival.at, arrival.exchange
+            arrival.kind,
+            name,
+            app,
+            arrival.source,
+            number,
+            caller,
+            values,
+            arrival.headers,
+            arrival.at,
+            arrival.exchange,
         )
 
     def _names_of(self, kind_of: MessageType | None) -> Names:
@@ -603,6 +650,7 @@ __all__ = [
     "NO_OPINION",
     "Answer",
     "Arrival",
+    "Copy",
     "Fault",
     "Forward",
     "Names",

@@ -24,6 +24,7 @@ from interceptor.config import public
 from interceptor.metrics import Gatherer, Snapshot
 from interceptor.policy import Source
 from interceptor.settings import Address, Listener, Mode, Settings
+from interceptor.state import SharedTable, make_table
 from interceptor.worker import Worker, new_event_loop
 
 log = logging.getLogger(__name__)
@@ -158,6 +159,7 @@ class Supervisor:
     async def start(self) -> None:
         """Start all workers; ``addresses`` holds the listeners by name, and ``admin``, once it returns."""
         try:
+            make_table(self._settings.state, self._settings.workers)
             self._children = [_Child(n, self._settings, self._sources) for n in range(self._settings.workers)]
             for child in self._children:  # one after the other: the first problem is told once
                 self.addresses |= await child.start()
@@ -262,7 +264,15 @@ async def _live(line: Connection, settings: Settings, sources: list[Source], ind
     ending = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, ending.set)
     try:
-        worker = Worker(settings, sources, name=f"w{index}", first=index == 0, share_port=True)
+        worker = Worker(
+            settings,
+            sources,
+            name=f"w{index}",
+            first=index == 0,
+            share_port=True,
+            shared=SharedTable(settings.state),
+            index=index,
+        )
         addresses = await worker.start()
     except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor tells it
         line.send((0, f"worker {index}: {error}"))

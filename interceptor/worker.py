@@ -21,14 +21,16 @@ from interceptor.gateway.deadlines import Sweeper
 from interceptor.gateway.delivery import Deliveries
 from interceptor.gateway.exchange import Carrier
 from interceptor.gateway.master import GatewayMaster
+from interceptor.gateway.mirroring import Mirrors
 from interceptor.gateway.upstream import Pool
 from interceptor.identity import Identifier
 from interceptor.journal import Journal
 from interceptor.loading import policy_context
 from interceptor.metrics import Metrics, Snapshot
 from interceptor.pipeline import Patience, Pipeline, patience_of
-from interceptor.policy import RuleSet, Source, compile_policy
+from interceptor.policy import Meters, RuleSet, Source, compile_policy
 from interceptor.settings import Address, Cluster, Mode, Settings
+from interceptor.state import SharedTable
 from interceptor.values import Kind
 from interceptor.wire import knowledge
 from interceptor.wire.codes import Code
@@ -51,6 +53,8 @@ class Worker:
         first: bool = True,
         share_port: bool = False,
         observe: Callable[[Record], None] | None = None,
+        shared: SharedTable | None = None,
+        index: int = 0,
     ) -> None:
         self._settings = settings
         self._name = name
@@ -68,8 +72,11 @@ class Worker:
         self.journal = Journal(settings.journal, name, self._loop, self.metrics)
         self._recorder = Recorder(name, settings.journal.masking)
         identifier = Identifier(settings.apps.values(), secrets.token_bytes(32))
-        self._pipeline = Pipeline(settings, self.rules, self._recorder, identifier)
         self._patiences = patience_of(settings)
+        self._longest = max(times.total for times in self._patiences.values()) * 2 + settings.timeouts.connect
+        self._shared = shared
+        meters = self._meters(index)
+        self._pipeline = Pipeline(settings, self.rules, self._recorder, identifier, meters)
         self._pools: dict[Address, Pool] = {}
         self.clusters = {name: self._route(cluster) for name, cluster in settings.clusters.items()}
         self.deliveries = Deliveries(
@@ -79,6 +86,14 @@ class Worker:
             self._pool_for,
             self._patiences[Patience.REPORT],
             self.metrics,
+        )
+        self.mirrors = Mirrors(
+            self.clusters,
+            connect_seconds=settings.timeouts.connect,
+            idle_seconds=settings.timeouts.upstream_idle,
+            sweeper=self._sweeper,
+            loop=self._loop,
+            count=self.metrics.copied,
         )
         self.kept = Kept(settings.explain, random.random)
         boot = secrets.token_hex(4)
@@ -94,6 +109,7 @@ class Worker:
             patiences=self._patiences,
             headers=settings.headers,
             most_connections=settings.limits.connections,
+            mirrors=self.mirrors,
             observe=observe,
             over=lambda opened: self.kept.saw(opened, self._pipeline.rules),
         )
@@ -110,14 +126,13 @@ class Worker:
         await self.journal.open()
         self._sweeper.start()
         await self.deliveries.open()
-        longest = max(times.total for times in patience_of(settings).values())
         self._master = GatewayMaster(
             self._doors,
             self._carrier,
             settings.limits,
             state=settings.state,
             share_port=self._share_port,
-            answer_seconds=longest * 2 + settings.timeouts.connect,
+            answer_seconds=self._longest,
         )
         try:
             addresses = await self._master.start()
@@ -148,11 +163,14 @@ class Worker:
                 endpoint.close()
         for pool in self._pools.values():
             pool.close()
+        self.mirrors.close()
         await self.deliveries.close()  # after the pools: what was in flight there may have to be kept
         if master is not None:
             await master.stop()
         self._sweeper.stop()
         await self.journal.close()
+        if self._shared is not None:
+            self._shared.close()
 
     def drain(self) -> None:
         """Say that we are about to stop."""
@@ -208,6 +226,20 @@ class Worker:
     def explain(self, exchange: str) -> Callable[[], Explanation] | None:
         """What explains an exchange, if it was kept; for another thread, because it may take long."""
         return self.kept.find(exchange, self._pipeline.rules)
+
+    def _meters(self, index: int) -> Meters:
+        if self._shared is None:
+            return Meters(hold_seconds=self._longest, lost=self.metrics.meter_lost)
+        meters = Meters(
+            self._shared.memory,
+            workers=self._settings.workers,
+            worker=index,
+            hold_seconds=self._longest,
+            guard=self._shared,
+            lost=self.metrics.meter_lost,
+        )
+        meters.clear_worker()  # of the process that was this worker before
+        return meters
 
     # upstreams
 

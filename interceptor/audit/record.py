@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from interceptor.audit.masking import HIDDEN, Mask, Masker, Way, mask_text, may_tell, path_alone
 from interceptor.settings import Masking
-from interceptor.values import Decision, Facts, Kind, Number, NumberClass, Verdict
+from interceptor.values import Decision, Facts, Kind, Number, NumberClass, Target, ToApp, ToCluster, ToUrl, Verdict
 
 SHORTEST_SCRUBBED = 6  # a hidden text shorter than this is not looked for inside others: "1" is everywhere
 
@@ -69,6 +69,7 @@ class DecisionRecord(Struct, omit_defaults=True, gc=False, tag_field="event", ta
     reply_verbs: tuple[str, ...] = ()
     masked: tuple[str, ...] = ()
     limited: tuple[str, ...] = ()
+    mirrors: tuple[str, ...] = ()
 
 
 class SettlementRecord(Struct, omit_defaults=True, gc=False, tag_field="event", tag="settlement"):
@@ -196,6 +197,8 @@ class Recorder:
         )
         if decision.limited:
             record.limited = decision.limited
+        if decision.mirrors:
+            record.mirrors = tuple(_place(mirror) for mirror in decision.mirrors)
         if changes:
             record.changes = tuple(self._hide_change(change, secrets, dtmf, numbers) for change in changes)
         if masker.hides_numbers and (changes or refusal is not None or "?" in target):
@@ -278,6 +281,15 @@ class Recorder:
             before = None if before is None else self._masker.hide(before, way)
             after = None if after is None else self._masker.hide(after, way)
         return ChangedParameter(change.name, before, after)
+
+
+def _place(target: Target) -> str:
+    """Where a copy goes, without the query, which may hold values of the message."""
+    match target:
+        case ToCluster(cluster=name) | ToApp(app=name):
+            return name
+        case ToUrl(url=url):
+            return mask_text(url.partition("?")[0])
 
 
 def _mask_texts(parameters: Mapping[str, str], masked: tuple[str, ...]) -> tuple[Mapping[str, str], tuple[str, ...]]:

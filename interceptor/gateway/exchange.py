@@ -15,11 +15,12 @@ from interceptor.audit.record import Record, Recorder
 from interceptor.gateway.clusters import REFUSES_US, ClusterRoute, Endpoint
 from interceptor.gateway.connection import Asker, Door, Response
 from interceptor.gateway.http1 import Reply, Request
+from interceptor.gateway.mirroring import Mirrors
 from interceptor.gateway.upstream import Pool
 from interceptor.metrics import Metrics
 from interceptor.pipeline import NO_OPINION, Answer, Arrival, Fault, Forward, Opened, Patience, Pipeline, Settlement
 from interceptor.settings import Address, Deadlines, ForwardHeaders
-from interceptor.values import Kind, ToApp, ToCluster, ToUrl
+from interceptor.values import Kind, ToApp, ToCluster, ToUrl, Verdict
 from interceptor.wire.answers import encode_answer
 from interceptor.wire.codes import Code
 
@@ -35,7 +36,7 @@ _HEALTH_REASONS = {
     Fault.BROKEN: "reset",
     Fault.UNREADABLE: "unreadable",
 }
-_BY_POLICY = frozenset({"rule", "default"})
+_BY_POLICY = frozenset({"rule", "limit", "default"})
 
 
 class RecordKeeper(Protocol):
@@ -71,6 +72,7 @@ class Carrier:
         patiences: dict[Patience, Deadlines],
         headers: ForwardHeaders,
         most_connections: int,
+        mirrors: Mirrors | None = None,
         observe: Callable[[Record], None] | None = None,
         over: Callable[[Opened], None] | None = None,
     ) -> None:
@@ -84,6 +86,7 @@ class Carrier:
         self.patiences = patiences
         self.headers = headers
         self.observe = observe
+        self.mirrors = mirrors
         self.over = over  # told when the answer has left
         self.in_flight = 0
         self._connections = 0
@@ -160,6 +163,10 @@ class Carrier:
             metrics.refused(settlement.fault.value)
         elif not by_policy:
             metrics.refused(decision.reason)
+        if decision.limited:
+            metrics.limited(decision.limited, decision.shadow)
+            if decision.reason == "limit" and decision.verdict is Verdict.DENY:
+                metrics.refused("limit")
         if opened.ambiguous:
             metrics.ambiguous_passed()
         if not settlement.well_formed:
@@ -184,6 +191,7 @@ class Exchange:
         "_request",
         "_sent_at",
         "_started",
+        "_taken",
         "_tried",
         "_upstream",
     )
@@ -196,6 +204,7 @@ class Exchange:
         self._arrival = arrival
         self._id = arrival.exchange.encode() + b"\r\n" if carrier.headers.exchange else b""
         self._opened: Opened
+        self._taken: tuple[int, ...] = ()
         self._patience: Deadlines
         self._ended = False
         self._attempts = 0
@@ -213,6 +222,7 @@ class Exchange:
             log.exception("the decision of exchange %s failed", self._arrival.exchange)
             opened = carrier.pipeline.broken(self._arrival)
         self._opened = opened
+        self._taken = opened.decision.slots
         self._patience = carrier.patiences[Patience.CALL if opened.answered_at_pickup else opened.patience]
         if carrier.observe is not None:
             carrier.observe(opened.record)
@@ -242,6 +252,18 @@ class Exchange:
             )  # behind those that wait: order is kept
         else:
             self._forward(plan)
+        if opened.decision.mirrors:
+            self._mirror()
+
+    def _mirror(self) -> None:
+        """Send the copies that rules want; whatever becomes of them, this exchange goes on."""
+        carrier, arrival = self._carrier, self._arrival
+        if carrier.mirrors is None:
+            return
+        try:
+            carrier.mirrors.send(carrier.pipeline.copies(self._opened), arrival.exchange, arrival.headers)
+        except Exception:
+            log.exception("no copies were made of exchange %s", arrival.exchange)
 
     # forwarding
 
@@ -408,6 +430,8 @@ class Exchange:
         self._ended = True
         self._carrier.in_flight -= 1
         self._asker.release(response)
+        if self._taken:
+            self._carrier.pipeline.give_back(self._taken)
 
     def _account(self, settlement: Settlement, reply: Reply | None) -> None:
         """Record the settlement and count it."""

@@ -68,9 +68,14 @@ UPSTREAM = _histogram(
     "upstream_duration_seconds", "Time from sending a message on to the end of its answer.", UPSTREAM_BUCKETS, "kind"
 )
 OWN = _histogram("own_duration_seconds", "Time an exchange spent in Interceptor itself.", OWN_BUCKETS, "kind")
-REFUSALS = _counter("refusals", "Requests refused before or without a rule, by reason.", "reason")
+REFUSALS = _counter("refusals", "Requests refused before or without a rule, or by a rule's limit, by reason.", "reason")
 AMBIGUOUS = _counter("ambiguous_messages", "Messages that say one parameter twice.", "treatment")
 NOT_WELL_FORMED = _counter("xml_not_well_formed", "Answers whose XML is not well-formed; they pass unchanged.", "kind")
+LIMITED = _counter(
+    "limited_messages", "Messages over the limit of a rule, by rule and by the rule's mode.", "rule", "mode"
+)
+METERS_LOST = _counter("meters_lost", "Meters of limits that were given up, by reason.", "reason")
+MIRROR_COPIES = _counter("mirror_copies", "Copies of messages for other places, by what became of them.", "outcome")
 LIMIT_HITS = _counter("limit_hits", "Times a configured cap was reached, by the cap.", "limit")
 CALLS_SAVED = _counter("calls_saved", "Notifications answered with a fallback because the app did not answer.", "app")
 
@@ -132,6 +137,9 @@ FAMILIES: tuple[Family, ...] = (
     AMBIGUOUS,
     NOT_WELL_FORMED,
     LIMIT_HITS,
+    LIMITED,
+    METERS_LOST,
+    MIRROR_COPIES,
     CALLS_SAVED,
     CONNECTIONS,
     CONNECTIONS_ACCEPTED,
@@ -213,6 +221,7 @@ REFUSAL_REASONS = (
     "upstream_unreadable",
     "shutting_down",
     "fault",
+    "limit",
 )
 LIMIT_OF_REASON = {
     "body_too_large": "body",
@@ -234,4 +243,6 @@ LIMITS = (
 ENDPOINT_FAILURE_REASONS = ("connect", "timeout", "reset", "unreadable", "status", "code")
 RETRY_REASONS = ("stale_connection", "next_endpoint")
 JOURNAL_REASONS = ("enospc", "edquot", "efbig", "eio", "enoent", "eacces", "erofs", "ebadf", "estale", "fault")
+MIRROR_OUTCOMES = ("answered", "full", "unreachable", "timeout", "broken", "unreadable", "loop")
+METER_LOSSES = ("forgotten", "full", "expired")
 DROP_REASONS = ("full", "expired", "cannot_write")

@@ -136,6 +136,20 @@ class Metrics:
         """A cap was reached; ``limit`` is one of ``LIMITS``."""
         self._add(f.LIMIT_HITS, (limit if limit in f.LIMITS else OTHER,))
 
+    def limited(self, limited: tuple[str, ...], shadow: tuple[str, ...]) -> None:
+        """A message was over the limits of these rules, labels of a decision; those in ``shadow`` stop nobody."""
+        for label in limited:
+            rule = self._rule(label.rpartition(" ")[2])
+            self._add(f.LIMITED, (rule, "shadow" if label in shadow else "enforce"))
+
+    def meter_lost(self, reason: str) -> None:
+        """A meter of a limit was given up; ``reason`` is one of ``METER_LOSSES``."""
+        self._add(f.METERS_LOST, (reason if reason in f.METER_LOSSES else OTHER,))
+
+    def copied(self, outcome: str) -> None:
+        """A copy for a mirror has ended; ``outcome`` is one of ``MIRROR_OUTCOMES``."""
+        self._add(f.MIRROR_COPIES, (outcome if outcome in f.MIRROR_OUTCOMES else OTHER,))
+
     def call_saved(self, app: str) -> None:
         """A caller heard the app's fallback because the app did not answer."""
         self._add(f.CALLS_SAVED, (app,))
