@@ -43,6 +43,7 @@ from interceptor.policy.actions.tag import Tag
 from interceptor.policy.condition import Condition
 from interceptor.policy.grammar import Reading
 from interceptor.policy.names import Names, names_below, read_names
+from interceptor.policy.sharing import Sharing
 from interceptor.policy.tags import Tagger, Tags
 from interceptor.policy.when import read_when
 from interceptor.values import Kind, Mode, Place
@@ -87,6 +88,7 @@ class RuleReader:
         self._mode = mode
         self.rules: list[Rule] = []
         self._tags = Tags()
+        self._sharing = Sharing()
         self._named: dict[str, Place] = {}
         self._names: dict[tuple[tuple[str, ...], frozenset[Kind]], Names] = {}  # many rules write the same `on`
 
@@ -131,7 +133,7 @@ class RuleReader:
         if when is not None and condition is None and not problems:
             # A condition that was lost would make the rule act on everything: never without a word.
             problems.add(when.place, "this condition cannot be used", "unusable_condition")  # pragma: no cover
-        return Rule(name, node.place, mode, names, condition, actions)
+        return Rule(name, node.place, mode, names, self._sharing.condition(condition), self._sharing.one(actions))
 
     def _read_names(self, node: Node, reading: Reading, allowed: frozenset[Kind], who: str) -> Names:
         nodes = node.nodes if isinstance(node, Items) else (node,)

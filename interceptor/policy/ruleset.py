@@ -46,19 +46,16 @@ class Metered:
 
 
 class Step:
-    """One rule, for one kind of message, as it runs."""
+    """What a rule does to messages of one kind; rules that do the same share it."""
 
-    __slots__ = ("actions", "alone", "ends", "limit", "rule", "test", "varies")
+    __slots__ = ("actions", "ends", "limit", "varies")
 
-    def __init__(self, rule: Rule, actions: tuple[Action, ...], test: Test | None) -> None:
-        self.rule = rule
+    def __init__(self, rule: Rule, actions: tuple[Action, ...]) -> None:
         self.actions = actions
-        self.test = test
         limit = next((action for action in actions if isinstance(action, Limit)), None)
         self.limit = None if limit is None else Metered(rule, actions, limit)
         self.ends = limit is None and rule.mode is Mode.ENFORCE and any(action.ends for action in actions)
         self.varies = rule.mode is Mode.ENFORCE and any(action.varies for action in actions)
-        self.alone: Decision | None = None  # the decision when this rule ends the reading and no other acted
 
 
 class KindRules:
@@ -71,7 +68,9 @@ class KindRules:
         "_others",
         "_remembered",
         "_revision",
+        "_rules",
         "_steps",
+        "_tests",
         "_untouched",
         "_would_deny",
     )
@@ -85,13 +84,15 @@ class KindRules:
         self._revision = revision
         readings = Readings()
         mine = [rule for rule in rules if rule.mode is not Mode.OFF and rule.names.get(kind)]
-        filing = Filing(rule.when for rule in mine)
+        filing = Filing((rule.when for rule in mine), readings)
         filed: list[Filed] = []
-        self._steps: list[Step] = []
+        self._rules = mine
+        self._tests: list[Test | None] = []
         for position, rule in enumerate(mine):
-            keys, test = filing.choose(position, readings)
+            keys, test = filing.choose(position)
             filed.append(Filed(position, rule.names[kind], keys))
-            self._steps.append(Step(rule, rule.actions_for(kind), test))
+            self._tests.append(test)
+        self._steps = _steps(mine, kind)
         self._indexes, self._others = build(filed, known, readings)
         self._remembered: dict[tuple[int, ...], Decision] = {}
         self._untouched = self._compose(())
@@ -106,24 +107,20 @@ class KindRules:
             hits += index.always
         if len(hits) > 1:
             hits.sort()
-        steps = self._steps
+        tests, steps = self._tests, self._steps
         acted: list[int] | None = None
         last = -1
         for position in hits:
             if position == last:
                 continue
             last = position
-            step = steps[position]
-            test = step.test
+            test = tests[position]
             if test is not None and not test(facts):
                 continue
+            step = steps[position]
             if step.ends:
                 if acted is None:
-                    if step.alone is None:
-                        if step.varies:
-                            return self._compose((position,), facts)
-                        step.alone = self._compose((position,))
-                    return step.alone
+                    return self._remember((position,), facts)
                 acted.append(position)
                 break
             if step.limit is not None:
@@ -145,8 +142,8 @@ class KindRules:
             if position < first or position == last:
                 continue
             last = position
-            step = self._steps[position]
-            if position > first and step.test is not None and not step.test(facts):
+            test, step = self._tests[position], self._steps[position]
+            if position > first and test is not None and not test(facts):
                 continue
             ends, limit = step.ends, step.limit
             if limit is not None:
@@ -179,17 +176,17 @@ class KindRules:
         limited: list[str] = []
         would_end = False
         for position in acted:
-            step = self._steps[max(position, ~position)]
+            rule, step = self._rules[max(position, ~position)], self._steps[max(position, ~position)]
             over = position < 0
             if over:
-                limited.append(step.rule.label)
+                limited.append(rule.label)
             actions = step.limit.otherwise if step.limit is not None and over else step.actions
-            if step.rule.mode is Mode.SHADOW:
-                shadow.append(step.rule.label)
+            if rule.mode is Mode.SHADOW:
+                shadow.append(rule.label)
                 would_end = would_end or any(action.ends for action in actions)
                 continue
-            rules.append(step.rule.label)
-            outcome.rule = step.rule.name
+            rules.append(rule.label)
+            outcome.rule = rule.name
             for action in actions:
                 if self._kind in action.kinds:
                     action.act(outcome)
@@ -218,6 +215,20 @@ class KindRules:
             tags=tuple(outcome.tags),
             limited=limited,
         )
+
+
+def _steps(rules: Sequence[Rule], kind: Kind) -> list[Step]:
+    """What each rule does; one step for all that do the same, but for those with a limit, which each have their own."""
+    made: dict[tuple[int, Mode], Step] = {}
+    steps: list[Step] = []
+    for rule in rules:
+        step = made.get((id(rule.actions), rule.mode))
+        if step is None:
+            step = Step(rule, rule.actions_for(kind))
+            if step.limit is None:
+                made[id(rule.actions), rule.mode] = step
+        steps.append(step)
+    return steps
 
 
 class RuleSet:
