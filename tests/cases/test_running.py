@@ -6,7 +6,9 @@ import threading
 
 import msgspec
 
-from interceptor.cases import Played
+from interceptor.cases import Played, run
+from interceptor.loading import policy_context
+from interceptor.policy import Source, compile_policy
 from interceptor.rehearsal import Message, Rehearsal
 from interceptor.values import Kind
 
@@ -137,6 +139,64 @@ cases:
     assert round(report.coverage.percent, 1) == 50.0
     assert tried("cases:", coverage=True).coverage.percent == 0.0
     assert tried("cases:").coverage is None
+
+
+LIMITED = b"""\
+rules:
+  - name: two-a-minute
+    on: Call
+    limit: {key: app, rate: 2/m, otherwise: {deny: {code: 306, message: Too many}}}
+  - name: one-at-a-time
+    on: Hangup
+    limit: {concurrency: 1}
+  - {name: all, on: command, allow: true}
+"""
+LIMITS = """
+given: {command: Call, app: crm, with: {Dialed: "1001"}}
+cases:
+  - name: two a minute
+    steps:
+      - {expect: {verdict: allow, limited: []}, repeat: 2}
+      - {expect: {verdict: deny, reason: limit, limited: two-a-minute, answer: {code: 306, message: Too many}}}
+      - {given: {app: shop}, expect: allow}
+      - {expect: deny, after: 10s}
+      - {expect: allow, after: 1m}
+  - name: every case begins anew
+    expect: allow
+    repeat: 2
+  - name: one at a time
+    given: {command: Hangup, with: {CallId: "7"}}
+    steps:
+      - {expect: allow, repeat: 3}
+      - {given: {hold: true}, expect: allow}
+      - {expect: {verdict: deny, rules: one-at-a-time}}
+"""
+
+
+def test_limits_count_within_a_case_and_exchanges_can_go_on(settings):
+    policy = compile_policy([Source("rules/all.yaml", LIMITED)], policy_context(settings))
+    report = run([Source("a.test.yaml", LIMITS.encode())], policy, settings, coverage=True)
+    assert [list(map(str, result.differences)) for result in report.results] == [[], [], []], report.problems
+    assert report.coverage.percent == 100.0
+    assert [rule.conditions[0].expects for rule in report.coverage.rules if rule.conditions] == ["the limit"] * 2
+    some = run(
+        [Source("a.test.yaml", LIMITS.encode())],
+        policy,
+        settings,
+        coverage=True,
+        selected=lambda each: "anew" in each.name,
+    )
+    assert some.coverage.rules[0].missing == ("never failed: the limit",)
+
+
+def test_a_sample_is_chosen_by_the_exchange(settings):
+    rules = b"rules: [{name: some, on: Hangup, when: {sample: 50%}, deny: true}, {name: all, on: command, allow: true}]"
+    policy = compile_policy([Source("rules/all.yaml", rules)], policy_context(settings))
+    text = "cases:\n" + "\n".join(
+        f"  - {{name: c{at}, given: {{command: Hangup, app: crm, exchange: e-{at}}}, expect: deny}}" for at in range(40)
+    )
+    report = run([Source("a.test.yaml", text.encode())], policy, settings)
+    assert 5 < len(report.failed) < 35
 
 
 def test_cases_can_be_chosen(tried):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -64,13 +65,13 @@ def test_a_failure_is_told_with_what_differs_and_the_trace(command, place, cases
     cases.write_text(WRONG + STRANGER)
     done = command("test", "rules", cwd=place)
     assert done.returncode == 1
-    assert done.stdout.splitlines()[:13] == [
+    assert revision(done.stdout).splitlines() == [
         "✗ the crm looks  rules/10-look.test.yaml:2",
         "    verdict: expected deny, is allow",
         "",
         "    ListExtensions (command) by crm, from 10.0.0.1, Wednesday 2026-01-14 12:00:00 Europe/Budapest",
         "",
-        f"    rules, in the order of reading (revision {revision(command, place)}):",
+        "    rules, in the order of reading (revision R):",
         "      ✓ the-crm-may-look  acted: allow  rules/10-look.yaml:2",
         "",
         "    allowed by the-crm-may-look",
@@ -80,8 +81,8 @@ def test_a_failure_is_told_with_what_differs_and_the_trace(command, place, cases
     ]
 
 
-def revision(command, place):
-    return command("check", "rules", cwd=place).stdout.partition("revision ")[2].partition(",")[0]
+def revision(text):
+    return re.sub(r"revision [0-9a-f]{12}", "revision R", text)
 
 
 def test_too_little_coverage_fails(command, place, cases):
