@@ -22,7 +22,7 @@ from enum import Enum
 
 from msgspec import Struct
 
-from interceptor.audit.masking import is_secret_name
+from interceptor.audit.masking import is_secret_name, mask_text, may_tell
 from interceptor.audit.record import ChangedParameter, DecisionRecord, Recorder
 from interceptor.identity import Identifier
 from interceptor.policy import Meters, RuleSet
@@ -314,6 +314,8 @@ class Pipeline:
         left = read.changed(opened.decision.changes)
         hidden = [name for name in left.values if name == "username" or name in secrets or is_secret_name(name)]
         left = left.changed(tuple(RemoveParameter(name) for name in hidden))
+        telling = [(name, mask_text(value)) for name, value in left.values.items() if may_tell(value)]
+        left = left.changed(tuple(SetParameter(name, shown) for name, shown in telling))
         if isinstance(mirror, ToCluster):
             left = left.changed(self._clusters[mirror.cluster])
             target = join_target(path, left.query, question_mark)

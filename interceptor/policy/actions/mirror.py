@@ -13,8 +13,8 @@ A copy never delays the message or makes it fail. Copies have connections of the
 of their own (256 copies and 16 MiB of them) and ten seconds; what finds no room or no answer is dropped and counted in
 `interceptor_mirror_copies_total`. They carry the header `X-Interceptor-Mirror` with the id of the exchange, and a
 message that comes with that header is copied no further. User names, passwords and other secrets are taken out, headers
-are not copied; a cluster that has `credentials` in `config.yaml` gets its own. The record names in `mirrors` where
-copies were meant to go.
+are not copied; a cluster that has `credentials` in `config.yaml` gets its own. Addresses for notifications are in a copy
+as the app gave them. The record names in `mirrors` where copies were meant to go.
 
 A copy to a PBX does there what it says: a `Call` that is mirrored rings twice. In shadow mode nothing is sent.
 """  # noqa: D400, D415 - a page of the manual
