@@ -32,7 +32,8 @@ are an example to begin with.
 """
 _ACTIONS: Final = """## Actions: what happens then
 
-A rule has at least one, and at most one of `allow`, `deny` and `answer`."""
+A rule has at least one, and at most one of `allow`, `deny` and `answer`. To do something to a part of the calls only,
+write the condition `sample` beside it."""
 
 
 def manual() -> str:

@@ -26,7 +26,8 @@ A reload keeps the meters of a rule whose name and limit stay. All workers count
 There is room for about 65,000 meters at a time; one that is back at its full burst takes no room. Where there is none
 left, the meter nearest to that is forgotten for a new one, so a sender who invents keys can win back one burst and
 nothing more; where exchanges are under way on all that could make room, a message is over the limit. Both are counted in
-`interceptor_meters_lost_total`. Nothing limits emergency numbers well: leave them out by `when`.
+`interceptor_meters_lost_total`. Emergency numbers are never limited, rules that would are refused: leave them out by
+`when`, or allow them above.
 
     - name: five-calls-a-second-and-twenty-at-once
       on: Call
