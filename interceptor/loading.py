@@ -8,12 +8,14 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from interceptor.config import read_settings
 from interceptor.policy import Context, RuleSet, Source, compile_policy
 from interceptor.policy.analysis import examine_order, prove_policy
 from interceptor.policy.tables import is_table
 from interceptor.settings import EmergencyRule, Ground, Settings
-from interceptor.values import Place, Problem, ProblemsError, Severity
+from interceptor.values import Mode, Place, Problem, ProblemsError, Severity
 from interceptor.wire import knowledge
 from interceptor.wire.e164 import canonical_test
 from interceptor.wire.numbers import NumberReader, emergency_numbers
@@ -140,19 +142,27 @@ def load_policy(settings: Settings | Ground, sources: Sequence[Source]) -> RuleS
     """The policy that ``sources`` make with this configuration, its invariants proved.
 
     Everything that comes into force comes this way. :class:`ProblemsError` where it must not; warnings and notes are in
-    the set's ``warnings``.
+    the set's ``warnings``. Rules that are all in shadow or off today are proved as they will be when they are enforced.
     """
     context = policy_context(settings)
-    rules = compile_policy(sources, context)
+    rules = proved = compile_policy(sources, context)
+    if context.mode is not Mode.ENFORCE:
+        context = replace(context, mode=Mode.ENFORCE)
+        proved = compile_policy(sources, context)
     guarded = settings.emergency is EmergencyRule.GUARDED
     if not guarded:
         log.warning("policy.emergency is `unchecked`: rules may keep calls from emergency numbers")
-    found = tuple(finding.problem for finding in prove_policy(rules, context, emergency=guarded))
+    found = tuple(finding.problem for finding in prove_policy(proved, context, emergency=guarded))
     problems = (*rules.warnings, *found)
     if any(problem.severity is Severity.ERROR for problem in found):
         raise ProblemsError(problems)
     rules.warnings = problems
     return rules
+
+
+def as_enforced(settings: Settings) -> Settings:
+    """The same settings with rules that act: those that cases and analyses are about, however far they go today."""
+    return replace(settings, policy=replace(settings.policy, mode=Mode.ENFORCE))
 
 
 def analyse_policy(settings: Settings | Ground, rules: RuleSet) -> tuple[Problem, ...]:

@@ -104,11 +104,11 @@ def _once(
 ) -> int:
     """Run everything once and tell it; what to exit with."""
     from interceptor.cases import run
-    from interceptor.loading import case_sources, load_settings, policy_context, rule_sources
+    from interceptor.loading import as_enforced, case_sources, load_settings, policy_context, rule_sources
     from interceptor.policy import compile_policy
 
     with told(plan.names):
-        settings = load_settings(plan.config, os.environ, secrets=False)
+        settings = as_enforced(load_settings(plan.config, os.environ, secrets=False))
         ruleset = compile_policy(rule_sources(plan.rules), policy_context(settings))
         sources = case_sources(plan.cases)
         report = run(

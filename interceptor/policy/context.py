@@ -20,10 +20,10 @@ class Context(Struct, frozen=True):
 
     ``number`` gives a number its canonical form; ``is_canonical`` tells of a text, at a hundredth of the cost, that it
     is one already (where it does not hold, nothing is known). ``inside`` tells the numbers that a text which is not one
-    clean number may dial. ``parameters`` are the parameter names that the wire
-    knows; where it is empty, the spelling of parameter names is not checked. ``secrets`` are parameters and headers, in
-    lower case, whose values nothing may tell. ``calls`` are those, in lower case, that name a call, the one that counts
-    first. ``mode`` is that of everything; where it is not ``enforce``, the defaults do not count.
+    clean number may dial. ``parameters`` are the parameter names that the wire knows; where it is empty, the spelling
+    of parameter names is not checked. ``secrets`` are parameters and headers, in lower case, whose values nothing may
+    tell. ``calls`` are those, in lower case, that name a call, the one that counts first. ``mode`` is that of
+    everything; where it is not ``enforce``, the defaults do not count.
 
     What only the analysis of a policy asks: the ``country`` that numbers are read for, the plan of ``extensions``, the
     country's ``emergency`` numbers in canonical form (``None`` where these are not known), and per kind the names of

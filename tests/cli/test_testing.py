@@ -61,6 +61,13 @@ def test_what_passes_is_counted_with_its_coverage(command, place, cases):
     assert "coverage 100.0 %: 3 of 3 outcomes of rules and conditions" in done.stdout
 
 
+def test_cases_are_about_enforced_rules_however_far_the_rules_go_today(command, place, cases):
+    with (place / "config.yaml").open("a") as config:
+        config.write("policy: {mode: shadow}\n")
+    cases.write_text(CASES + STRANGER)
+    assert command("test", cwd=place).returncode == 0
+
+
 def test_a_failure_is_told_with_what_differs_and_the_trace(command, place, cases):
     cases.write_text(WRONG + STRANGER)
     done = command("test", "rules", cwd=place)
