@@ -18,9 +18,11 @@ from interceptor.audit.record import Record
 from interceptor.config import public
 from interceptor.gateway.master import ListenError
 from interceptor.journal import JournalError
-from interceptor.loading import load_settings, rule_sources
-from interceptor.metrics import Snapshot
+from interceptor.loading import load_settings
+from interceptor.metrics import Snapshot, merge
 from interceptor.policy import Source
+from interceptor.rollout import Attempt, Beginning, By, PolicySet, Rollout, RolloutError, begin, begin_with
+from interceptor.rollout.page import attempt_page, policy_page
 from interceptor.settings import Address, Settings
 from interceptor.supervisor import Supervisor
 from interceptor.worker import Worker, new_event_loop
@@ -28,20 +30,29 @@ from interceptor.worker import Worker, new_event_loop
 log = logging.getLogger(__name__)
 
 
-def load(config: Path) -> tuple[Settings, tuple[Source, ...]]:
-    """Read a configuration and its rules. Raises :class:`ProblemsError` with every problem, ``OSError``."""
+def load(config: Path) -> tuple[Settings, Beginning]:
+    """Read a configuration, and the policy to begin with. Raises :class:`ProblemsError`, ``OSError``."""
     settings = load_settings(config, os.environ)
-    return settings, rule_sources(settings.rules)
+    return settings, begin(settings)
 
 
 class Interceptor:
-    """The whole proxy in this process: one worker and the admin listener."""
+    """The whole proxy in this process: one worker and the admin listener.
+
+    It begins with a policy as a start found it, or with these texts of one.
+    """
 
     def __init__(
-        self, settings: Settings, rules: Sequence[Source], *, observe: Callable[[Record], None] | None = None
+        self,
+        settings: Settings,
+        policy: Beginning | Sequence[Source],
+        *,
+        observe: Callable[[Record], None] | None = None,
     ) -> None:
         self._settings = settings
-        self.worker = Worker(settings, rules, observe=observe)
+        beginning = policy if isinstance(policy, Beginning) else begin_with(tuple(policy), settings)
+        self.worker = Worker(settings, beginning.chosen.sources, observe=observe, rules=beginning.rules)
+        self.rollout = Rollout(settings, self, beginning)
         self._admin = AdminServer(settings.admin, self)
         self.addresses: dict[str, Address] = {}
 
@@ -49,6 +60,7 @@ class Interceptor:
         """Begin to serve; ``addresses`` holds the listeners by name, and ``admin``, once it returns."""
         try:
             self.addresses = await self.worker.start()
+            await self.rollout.start()
             self.addresses["admin"] = await self._admin.start()
         except BaseException:
             await self.stop()
@@ -57,8 +69,34 @@ class Interceptor:
     async def stop(self) -> None:
         """Unready, stop accepting, finish what is in flight, flush the journal."""
         self.worker.drain()
+        await self.rollout.stop()
         await self.worker.stop()
         await self._admin.stop()
+
+    async def reload(self, by: By) -> Attempt:
+        """Bring into force what the files say."""
+        return await self.rollout.reload(by)
+
+    # rollout.Fleet
+
+    async def prepare(self, sources: tuple[Source, ...], revision: str) -> None:
+        """Have the worker compile the policy and keep it ready."""
+        why = await self.worker.prepare(lambda: sources, revision)
+        if why:
+            raise RolloutError(why)
+
+    async def activate(self, chosen: PolicySet) -> None:
+        """Have the worker decide by the policy that it has ready."""
+        if not self.worker.activate(chosen.revision):
+            raise RolloutError("the worker was not ready")
+
+    async def forget(self) -> None:
+        """Have the worker drop what it has ready."""
+        self.worker.forget()
+
+    async def counted(self) -> Snapshot:
+        """What the worker has counted."""
+        return self.worker.snapshot()
 
     # admin.AdminSource
 
@@ -66,17 +104,38 @@ class Interceptor:
         """Why no traffic should come here."""
         return tuple(self.worker.unready())
 
+    async def warnings(self) -> tuple[str, ...]:
+        """What an operator should know although messages are served."""
+        return self.rollout.warnings()
+
     async def metrics(self) -> Snapshot:
         """Everything counted."""
-        return self.worker.snapshot()
+        return merge((self.worker.snapshot(), self.rollout.snapshot()))
 
     async def config(self) -> Mapping[str, Any]:
         """The configuration without its secrets."""
         return public(self._settings)
 
     async def policy(self) -> Mapping[str, Any]:
-        """The rules in force."""
-        return self.worker.policy()
+        """The policy in force, and how it came there."""
+        return policy_page(self.rollout, await self.metrics(), self._settings, {"w0": self.worker.rules.revision})
+
+    async def kept(self) -> Sequence[Mapping[str, Any]]:
+        """The exchanges that can be explained."""
+        return self.worker.kept.summaries()
+
+    async def explain(self, exchange: str) -> Any | None:
+        """Why an exchange was decided as it was."""
+        explanation = self.worker.explain(exchange)
+        return None if explanation is None else await asyncio.to_thread(explanation)
+
+    async def reload_policy(self) -> Mapping[str, Any]:
+        """Load the files."""
+        return attempt_page(await self.rollout.reload(By.REQUEST), self.rollout)
+
+    async def roll_back_policy(self, revision: str) -> Mapping[str, Any]:
+        """Return to the policy before this one, or to this revision."""
+        return attempt_page(await self.rollout.rollback(revision), self.rollout)
 
 
 def run(config: Path) -> int:
@@ -87,17 +146,17 @@ def run(config: Path) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("mitmproxy").setLevel(logging.WARNING)
     logging.getLogger("mitmproxy.addons.proxyserver").setLevel(logging.CRITICAL)  # a ListenError tells it better
-    settings, sources = load(config)
+    settings, beginning = load(config)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        return runner.run(_serve(settings, sources))
+        return runner.run(_serve(settings, beginning))
 
 
-async def _serve(settings: Settings, sources: Sequence[Source]) -> int:
+async def _serve(settings: Settings, beginning: Beginning) -> int:
     loop = asyncio.get_running_loop()
     asked_to_end = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked_to_end.set)
-    proxy = Interceptor(settings, sources) if settings.workers == 1 else Supervisor(settings, sources)
+    proxy = Interceptor(settings, beginning) if settings.workers == 1 else Supervisor(settings, beginning)
     try:
         await proxy.start()
     except (ListenError, JournalError, OSError) as error:
@@ -105,7 +164,28 @@ async def _serve(settings: Settings, sources: Sequence[Source]) -> int:
         return 2
     for name, address in sorted(proxy.addresses.items()):
         log.info("%s listens on %s", name, address)
+    signals = _Signals(proxy, asked_to_end)
+    if hasattr(signal, "SIGHUP"):
+        loop.add_signal_handler(signal.SIGHUP, signals.hang_up)
     await asked_to_end.wait()
     log.info("ending: finishing what is in flight")
     await proxy.stop()
     return 0
+
+
+class _Signals:
+    """What SIGHUP means: load the policy, or end where it says that the terminal is gone."""
+
+    def __init__(self, proxy: Interceptor | Supervisor, asked_to_end: asyncio.Event) -> None:
+        self._proxy = proxy
+        self._asked_to_end = asked_to_end
+        self._terminal = sys.stderr.fileno() if sys.stderr.isatty() else -1
+        self._tasks: set[asyncio.Task[Attempt]] = set()
+
+    def hang_up(self) -> None:
+        if self._terminal >= 0 and not os.isatty(self._terminal):
+            self._asked_to_end.set()
+            return
+        task = asyncio.ensure_future(self._proxy.reload(By.SIGNAL))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

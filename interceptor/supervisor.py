@@ -3,6 +3,10 @@
 Each worker is a process with a journal chain of its own. The supervisor holds no traffic; it owns the admin listener,
 asks the workers for their numbers when it is asked, and adds them up. A worker that dies is started again, each time a
 little later; what it had counted stays counted.
+
+A new policy comes to all workers at once: every worker compiles it and says that it is ready, then all change. A worker
+that starts meanwhile waits for the change or is asked like the others; one that does not change when it is told to is
+ended, and begins anew with the policy in force.
 """
 
 import asyncio
@@ -10,9 +14,13 @@ import contextlib
 import itertools
 import logging
 import multiprocessing
+import os
 import signal
 import socket
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import reduction
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any
@@ -21,8 +29,10 @@ import msgspec
 
 from interceptor.admin import AdminServer
 from interceptor.config import public
-from interceptor.metrics import Gatherer, Snapshot
+from interceptor.metrics import Gatherer, Snapshot, merge
 from interceptor.policy import Source
+from interceptor.rollout import Attempt, Beginning, By, PolicySet, Rollout, RolloutError
+from interceptor.rollout.page import attempt_page, policy_page
 from interceptor.settings import Address, Listener, Mode, Settings
 from interceptor.state import SharedTable, make_table
 from interceptor.worker import Worker, new_event_loop
@@ -31,6 +41,8 @@ log = logging.getLogger(__name__)
 
 START_SECONDS = 60.0
 ASK_SECONDS = 2.0
+PREPARE_SECONDS = 600.0
+ACTIVATE_SECONDS = 10.0
 RESTART_FIRST_SECONDS = 0.2
 RESTART_MOST_SECONDS = 10.0
 _GRACE_SECONDS = 5.0  # beyond the shutdown time of config, before a worker is killed
@@ -43,10 +55,10 @@ class WorkerError(OSError):
 class _Child:
     """One worker process and the line to it."""
 
-    def __init__(self, index: int, settings: Settings, sources: Sequence[Source]) -> None:
+    def __init__(self, index: int, settings: Settings) -> None:
         self.index = index
         self._settings = settings
-        self._sources = sources
+        self.ready_for = ""  # the revision that it has compiled and does not decide by yet
         self._process: SpawnProcess | None = None
         self._line: Connection | None = None
         self._answers: dict[int, asyncio.Future[Any]] = {}
@@ -54,20 +66,26 @@ class _Child:
         self._started: asyncio.Future[dict[str, Address]] | None = None
         self.ended = asyncio.Event()
 
-    async def start(self) -> dict[str, Address]:
+    @property
+    def alive(self) -> bool:
+        """Whether it can be asked."""
+        return self._line is not None
+
+    async def start(self, sources: Sequence[Source]) -> dict[str, Address]:
         """Start the process; give its listeners' addresses. Raises :class:`WorkerError`."""
+        self.ready_for = ""
         loop = asyncio.get_running_loop()
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         self.ended = asyncio.Event()
         self._started = loop.create_future()
         process = context.Process(
-            target=_work, args=(theirs, self._settings, list(self._sources), self.index), name=f"worker-{self.index}"
+            target=_work, args=(theirs, self._settings, list(sources), self.index), name=f"worker-{self.index}"
         )
         await asyncio.to_thread(process.start)
         theirs.close()
         self._process, self._line = process, ours
-        loop.add_reader(ours.fileno(), self._read)
+        _add_reader(loop, ours, self._read)
         try:
             async with asyncio.timeout(START_SECONDS):
                 return await self._started
@@ -76,8 +94,11 @@ class _Child:
             msg = f"worker {self.index} did not start in {START_SECONDS:.0f} seconds"
             raise WorkerError(msg) from None
 
-    async def ask(self, question: str) -> Any:
-        """Ask the worker. Raises ``TimeoutError`` where it does not answer, ``ConnectionError`` where it is gone."""
+    async def ask(self, question: str, more: str = "", *, seconds: float = ASK_SECONDS, bulk: int = -1) -> Any:
+        """Ask the worker. ``bulk`` is a file that it is handed with the question.
+
+        Raises ``TimeoutError`` where it does not answer, ``ConnectionError`` where it is gone.
+        """
         line = self._line
         if line is None:
             msg = f"worker {self.index} is not running"
@@ -86,8 +107,10 @@ class _Child:
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._answers[number] = answer
         try:
-            line.send((number, question))
-            async with asyncio.timeout(ASK_SECONDS):
+            line.send((number, question, more))
+            if bulk >= 0:
+                reduction.send_handle(line, bulk, None)
+            async with asyncio.timeout(seconds):
                 return await answer
         finally:
             self._answers.pop(number, None)
@@ -116,6 +139,8 @@ class _Child:
         if line is None:
             return
         try:
+            if not line.poll():
+                return
             number, answer = line.recv()
         except (EOFError, OSError):
             self._gone()
@@ -145,9 +170,11 @@ class _Child:
 class Supervisor:
     """The workers and the admin listener."""
 
-    def __init__(self, settings: Settings, rules: Sequence[Source]) -> None:
-        self._sources = rules
+    def __init__(self, settings: Settings, policy: Beginning) -> None:
+        self._chosen = policy.chosen
+        self._changing = asyncio.Lock()  # held while workers change, and while one starts
         self._reserved, self._settings = _reserve(settings)
+        self.rollout = Rollout(settings, self, policy)
         self._children: list[_Child] = []
         self._watchers: list[asyncio.Task[None]] = []
         self._gatherer = Gatherer()
@@ -160,9 +187,10 @@ class Supervisor:
         """Start all workers; ``addresses`` holds the listeners by name, and ``admin``, once it returns."""
         try:
             make_table(self._settings.state, self._settings.workers)
-            self._children = [_Child(n, self._settings, self._sources) for n in range(self._settings.workers)]
+            self._children = [_Child(n, self._settings) for n in range(self._settings.workers)]
             for child in self._children:  # one after the other: the first problem is told once
-                self.addresses |= await child.start()
+                self.addresses |= await child.start(self._chosen.sources)
+            await self.rollout.start()
             self._watchers = [asyncio.create_task(self._watch(child)) for child in self._children]
             self.addresses["admin"] = await self._admin.start()
         except BaseException:
@@ -174,6 +202,7 @@ class Supervisor:
         self._stopping = True
         for watcher in self._watchers:
             watcher.cancel()
+        await self.rollout.stop()
         seconds = self._settings.timeouts.shutdown + _GRACE_SECONDS
         await asyncio.gather(*(child.stop(seconds) for child in self._children))
         for reserved in self._reserved:
@@ -190,7 +219,8 @@ class Supervisor:
             await child.kill()
             await asyncio.sleep(wait)
             try:
-                await child.start()
+                async with self._changing:
+                    await child.start(self._chosen.sources)
             except WorkerError as error:
                 log.error("%s", error)  # noqa: TRY400 - it says all
                 wait = min(wait * 2, RESTART_MOST_SECONDS)
@@ -198,11 +228,66 @@ class Supervisor:
                 self.restarts += 1
                 wait = RESTART_FIRST_SECONDS
 
-    async def _gather(self, question: str) -> list[Any]:
-        answers = await asyncio.gather(*(child.ask(question) for child in self._children), return_exceptions=True)
+    async def _gather(self, question: str, more: str = "") -> list[Any]:
+        asked = (child.ask(question, more) for child in self._children)
+        answers = await asyncio.gather(*asked, return_exceptions=True)
         return [None if isinstance(answer, BaseException) else answer for answer in answers]
 
+    async def reload(self, by: By) -> Attempt:
+        """Bring into force what the files say."""
+        return await self.rollout.reload(by)
+
+    # rollout.Fleet
+
+    async def prepare(self, sources: tuple[Source, ...], revision: str) -> None:
+        """Have every worker compile the policy and keep it ready."""
+        await self._prepare(self._children, sources, revision)
+
+    async def activate(self, chosen: PolicySet) -> None:
+        """Have every worker decide by the policy; those that start from now on begin with it."""
+        async with self._changing:
+            late = [child for child in self._children if child.alive and child.ready_for != chosen.revision]
+            await self._prepare(late, chosen.sources, chosen.revision)
+            self._chosen = chosen
+            alive = [child for child in self._children if child.alive]
+            answers = await asyncio.gather(
+                *(child.ask("activate", chosen.revision, seconds=ACTIVATE_SECONDS) for child in alive),
+                return_exceptions=True,
+            )
+            for child, answer in zip(alive, answers, strict=True):
+                child.ready_for = ""
+                if answer is not True:  # it decides by another policy than the others: not for one moment longer
+                    log.error("worker %d did not take revision %s and is ended", child.index, chosen.revision)
+                    await child.kill()
+
+    async def forget(self) -> None:
+        """Have every worker drop what it has ready."""
+        for child in self._children:
+            child.ready_for = ""
+        await self._gather("forget")
+
+    async def _prepare(self, children: Sequence[_Child], sources: tuple[Source, ...], revision: str) -> None:
+        if not children:
+            return
+        bulk = await asyncio.to_thread(_spool, sources)
+        try:
+            answers = await asyncio.gather(
+                *(child.ask("prepare", revision, seconds=PREPARE_SECONDS, bulk=bulk) for child in children),
+                return_exceptions=True,
+            )
+        finally:
+            os.close(bulk)
+        for child, answer in zip(children, answers, strict=True):
+            if answer != "":
+                why = "took too long" if isinstance(answer, TimeoutError) else answer
+                raise RolloutError(f"worker {child.index} could not take revision {revision}: {why}")
+            child.ready_for = revision
+
     # admin.AdminSource
+
+    async def warnings(self) -> tuple[str, ...]:
+        """What an operator should know although messages are served."""
+        return self.rollout.warnings()
 
     async def not_ready(self) -> tuple[str, ...]:
         """Why no traffic should come here: the reasons of all workers, each once."""
@@ -212,6 +297,10 @@ class Supervisor:
         return tuple(dict.fromkeys(reasons))
 
     async def metrics(self) -> Snapshot:
+        """The sum over all workers, those that are gone included, and what is counted here."""
+        return merge((await self.counted(), self.rollout.snapshot()))
+
+    async def counted(self) -> Snapshot:
         """The sum over all workers, those that are gone included."""
         for answer in await self._gather("snapshot"):
             if answer is not None:
@@ -223,9 +312,61 @@ class Supervisor:
         return public(self._settings)
 
     async def policy(self) -> Mapping[str, Any]:
-        """The rules in force."""
-        answers = [answer for answer in await self._gather("policy") if answer is not None]
-        return answers[0] | {"workers": len(answers)} if answers else {}
+        """The policy in force, and how it came there."""
+        revisions = {
+            f"w{child.index}": answer
+            for child, answer in zip(self._children, await self._gather("revision"), strict=True)
+            if answer is not None
+        }
+        return policy_page(self.rollout, await self.metrics(), self._settings, revisions)
+
+    async def kept(self) -> Sequence[Mapping[str, Any]]:
+        """The exchanges that the workers can explain, newest first."""
+        found = [summary for answer in await self._gather("kept") for summary in answer or ()]
+        return sorted(found, key=lambda summary: str(summary["at"]), reverse=True)
+
+    async def explain(self, exchange: str) -> Any | None:
+        """Why an exchange was decided as it was."""
+        for answer in await self._gather("explain", exchange):
+            if answer is not None:
+                return msgspec.json.decode(answer)
+        return None
+
+    async def reload_policy(self) -> Mapping[str, Any]:
+        """Load the files."""
+        return attempt_page(await self.rollout.reload(By.REQUEST), self.rollout)
+
+    async def roll_back_policy(self, revision: str) -> Mapping[str, Any]:
+        """Return to the policy before this one, or to this revision."""
+        return attempt_page(await self.rollout.rollback(revision), self.rollout)
+
+
+def _spool(sources: Sequence[Source]) -> int:
+    """The texts of a policy in a file without a name, which every worker reads by itself; its descriptor.
+
+    Through the workers' lines they would hold up whatever else a worker has to do.
+    """
+    descriptor = os.memfd_create("policy") if hasattr(os, "memfd_create") else _unnamed()
+    with open(descriptor, "wb", closefd=False) as opened:
+        opened.write(msgspec.msgpack.encode(sources))
+    return descriptor
+
+
+def _unnamed() -> int:  # pragma: no cover - systems without memory files
+    with tempfile.TemporaryFile() as opened:
+        return os.dup(opened.fileno())
+
+
+def _unspool(descriptor: int) -> tuple[Source, ...]:
+    """What :func:`_spool` wrote; the descriptor is closed. Several processes share its place, so none is kept there."""
+    try:
+        size = os.fstat(descriptor).st_size
+        data = bytearray()
+        while len(data) < size:
+            data += os.pread(descriptor, size - len(data), len(data))
+        return msgspec.msgpack.decode(data, type=tuple[Source, ...])
+    finally:
+        os.close(descriptor)
 
 
 def _reserve(settings: Settings) -> tuple[list[socket.socket], Settings]:
@@ -246,6 +387,15 @@ def _reserve(settings: Settings) -> tuple[list[socket.socket], Settings]:
     return reserved, msgspec.structs.replace(settings, listeners=tuple(listeners))
 
 
+def _add_reader(loop: asyncio.AbstractEventLoop, line: Connection, read: Callable[[], None]) -> None:
+    """Have ``read`` called when something comes. It asks :meth:`Connection.poll` first: some loops call in vain.
+
+    Some loops also make a file non-blocking, and then a long message would break in the middle.
+    """
+    loop.add_reader(line.fileno(), read)
+    os.set_blocking(line.fileno(), True)
+
+
 # in the worker's process
 
 
@@ -255,6 +405,8 @@ def _work(line: Connection, settings: Settings, sources: list[Source], index: in
     logging.getLogger("mitmproxy").setLevel(logging.WARNING)
     logging.getLogger("mitmproxy.addons.proxyserver").setLevel(logging.CRITICAL)  # a ListenError tells it better
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as above
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(_live(line, settings, sources, index))
 
@@ -278,29 +430,72 @@ async def _live(line: Connection, settings: Settings, sources: list[Source], ind
         line.send((0, f"worker {index}: {error}"))
         return
 
+    preparing: set[asyncio.Task[None]] = set()
+    # Some answers are long. Where the supervisor takes its time to read them, no message should have to wait.
+    sender = ThreadPoolExecutor(1, "sender")
+
+    def send(number: int, answer: Any) -> None:
+        sender.submit(_send, line, (number, answer))
+
     def answer() -> None:
         try:
-            number, question = line.recv()
+            if not line.poll():
+                return
+            number, question, more = line.recv()
+            if question == "prepare":
+                bulk = reduction.recv_handle(line)
+                task = loop.create_task(prepare(number, more, bulk))
+                preparing.add(task)
+                task.add_done_callback(preparing.discard)
+                return
         except (EOFError, OSError):
             loop.remove_reader(line.fileno())
             ending.set()  # the supervisor is gone: nobody would end us
             return
-        line.send((number, _answer(worker, question)))
+        if question == "explain":
+            explaining = loop.create_task(explain(number, more))
+            preparing.add(explaining)
+            explaining.add_done_callback(preparing.discard)
+            return
+        send(number, _answer(worker, question, more))
 
-    loop.add_reader(line.fileno(), answer)
-    line.send((0, addresses))
+    async def explain(number: int, exchange: str) -> None:
+        explanation = worker.explain(exchange)
+        # With very many rules this takes longer than a caller should wait, so it has a thread of its own.
+        found = None
+        if explanation is not None:
+            found = msgspec.json.encode(await asyncio.to_thread(explanation))
+        send(number, found)
+
+    async def prepare(number: int, revision: str, bulk: int) -> None:
+        why = await worker.prepare(lambda: _unspool(bulk), revision)
+        send(number, why)
+
+    send(0, addresses)
+    _add_reader(loop, line, answer)
     await ending.wait()
     worker.drain()
     await worker.stop()
 
 
-def _answer(worker: Worker, question: str) -> Any:
+def _send(line: Connection, answer: tuple[int, Any]) -> None:
+    with contextlib.suppress(OSError):  # the supervisor is gone; the reader sees that too
+        line.send(answer)
+
+
+def _answer(worker: Worker, question: str, more: str) -> Any:
     match question:
         case "snapshot":
             return msgspec.msgpack.encode(worker.snapshot())
         case "unready":
             return worker.unready()
-        case "policy":
-            return worker.policy()
+        case "revision":
+            return worker.rules.revision
+        case "activate":
+            return worker.activate(more)
+        case "kept":
+            return worker.kept.summaries()
+        case "forget":
+            return worker.forget()
         case _:
             return None

@@ -11,7 +11,6 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from interceptor.audit.record import Record, Recorder
 from interceptor.explanation import Explanation, Kept
@@ -31,7 +30,7 @@ from interceptor.pipeline import Patience, Pipeline, patience_of
 from interceptor.policy import Meters, RuleSet, Source, compile_policy
 from interceptor.settings import Address, Cluster, Mode, Settings
 from interceptor.state import SharedTable
-from interceptor.values import Kind
+from interceptor.values import ProblemsError
 from interceptor.wire import knowledge
 from interceptor.wire.codes import Code
 
@@ -42,7 +41,10 @@ _STOP_POLL_SECONDS = 0.02
 
 
 class Worker:
-    """The data plane of one process. ``name`` is its journal's and goes into its exchange ids."""
+    """The data plane of one process. ``name`` is its journal's and goes into its exchange ids.
+
+    ``rules`` are the ``sources`` compiled, where that was done already.
+    """
 
     def __init__(
         self,
@@ -53,6 +55,7 @@ class Worker:
         first: bool = True,
         share_port: bool = False,
         observe: Callable[[Record], None] | None = None,
+        rules: RuleSet | None = None,
         shared: SharedTable | None = None,
         index: int = 0,
     ) -> None:
@@ -61,12 +64,12 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self._share_port = share_port
         self._stopping = False
-        self.rules: RuleSet = compile_policy(sources, policy_context(settings))
-        self.loaded_at = time.time()
+        self.rules: RuleSet = rules or compile_policy(sources, policy_context(settings))
+        self._ready: tuple[RuleSet, dict[str, str]] | None = None  # what is to come into force next
         self.metrics = Metrics(
             name, commands=knowledge.COMMANDS, notifications=knowledge.NOTIFICATIONS, codes=tuple(Code)
         )
-        self.metrics.policy_loaded(self.rules.revision, (rule.name for rule in self.rules.rules), self.loaded_at)
+        self.metrics.policy_loaded(self.rules.revision, _names(self.rules), time.time())
         self.metrics.before_snapshot.append(self._gauge)
         self._sweeper = Sweeper(self._loop)
         self.journal = Journal(settings.journal, name, self._loop, self.metrics)
@@ -212,16 +215,49 @@ class Worker:
             metrics.outbox_depth(app, depth)
         metrics.journal_state(pending=self.journal.statistics.pending, healthy=self.journal.healthy)
 
-    def policy(self) -> dict[str, Any]:
-        """What is in force."""
-        return {
-            "revision": self.rules.revision,
-            "loaded_at": self.loaded_at,
-            "rules": [
-                {"name": rule.name, "place": str(rule.place), "mode": rule.mode.value} for rule in self.rules.rules
-            ],
-            "defaults": {kind.value: self._settings.defaults[kind].value for kind in Kind},
-        }
+    # a new policy
+
+    async def prepare(self, read: Callable[[], Sequence[Source]], revision: str) -> str:
+        """Compile a policy beside the traffic and keep it ready; ``""``, or why that cannot be done.
+
+        ``read`` gives its texts; it is called in a thread.
+        """
+        self._ready = None
+        gc.disable()  # compiling makes many objects and no cycles; the collector would look at all of them, often
+        try:
+            rules, names = await asyncio.to_thread(self._compile, read)
+        except ProblemsError as fault:
+            return f"{len(fault.problems)} problems, the first: {fault.problems[0]}"
+        except Exception as fault:  # whatever it is, the policy in force stays
+            log.exception("a policy could not be compiled")
+            return f"{type(fault).__name__}: {fault}"
+        else:
+            gc.freeze()  # before the collector looks at what was made
+        finally:
+            gc.enable()
+        if rules.revision != revision:
+            return f"it is revision {rules.revision} here, not {revision}"
+        self._ready = rules, names
+        return ""
+
+    def activate(self, revision: str) -> bool:
+        """Decide by the policy that is ready from this message on; false where it is not this revision."""
+        if self._ready is None or self._ready[0].revision != revision:
+            return False
+        (rules, names), self._ready = self._ready, None
+        before, self.rules = self.rules, rules
+        self._pipeline.rules = rules
+        self.metrics.policy_loaded(rules.revision, names, time.time())
+        log.info("revision %s decides, before it %s", rules.revision, before.revision)
+        return True
+
+    def forget(self) -> None:
+        """Drop the policy that is ready."""
+        self._ready = None
+
+    def _compile(self, read: Callable[[], Sequence[Source]]) -> tuple[RuleSet, dict[str, str]]:
+        rules = compile_policy(read(), policy_context(self._settings))
+        return rules, _names(rules)
 
     def explain(self, exchange: str) -> Callable[[], Explanation] | None:
         """What explains an exchange, if it was kept; for another thread, because it may take long."""
@@ -272,6 +308,11 @@ class Worker:
             for url in cluster.endpoints
         )
         return ClusterRoute(cluster, endpoints)
+
+
+def _names(rules: RuleSet) -> dict[str, str]:
+    """The rules' names by their labels in decisions."""
+    return {rule.label: rule.name for rule in rules.rules}
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:

@@ -1,25 +1,28 @@
-"""An HTTP server for operators and Prometheus; it only reads.
+"""An HTTP server for operators and Prometheus. Pages only read; what changes the policy is asked for with POST.
 
 Laws of this module:
 
 * Whatever the source does - raise, hang - the answer comes in time and says so; nothing here can stop a worker.
 * ``/livez`` asks nobody: it is alive when it answers.
 * Nothing shown here is a secret: the source gives public things only.
+* A browser cannot be tricked into a POST: one that comes with an ``Origin``, as every browser's does, is refused.
 """
 
 import asyncio
 import html
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
 from aiohttp import web
 
+from interceptor.admin.readable import readable_policy
 from interceptor.metrics import Snapshot, exposition
 from interceptor.settings import Address
 
 SOURCE_SECONDS = 5.0  # how long the source may take to answer; Prometheus waits ten by default
+CHANGE_SECONDS = 900.0  # how long a change of the policy may take: every case is run, every worker compiles
 REQUEST_BYTES = 4096  # nobody has anything to post here
 
 _PAGES = {
@@ -27,7 +30,8 @@ _PAGES = {
     "/readyz": "whether messages are served; the reasons when they are not",
     "/metrics": "everything counted, for Prometheus",
     "/config": "the settings in force, without secrets",
-    "/policy": "the rules in force: revision, files, when they were loaded",
+    "/policy": "the policy in force, how it came there, what its rules have done (`?format=text` for people)",
+    "/explain": "the exchanges that were kept; /explain/ID tells why one was decided as it was",
 }
 
 
@@ -44,7 +48,22 @@ class AdminSource(Protocol):
         """The settings in force, without secrets."""
 
     async def policy(self) -> Mapping[str, Any]:
-        """The policy in force: revision, files, how many rules, when it was loaded."""
+        """The policy in force: revision, files, rules, how it came there."""
+
+    async def warnings(self) -> tuple[str, ...]:
+        """What an operator should know although messages are served, one sentence each."""
+
+    async def reload_policy(self) -> Mapping[str, Any]:
+        """Bring into force what the files say; ``outcome`` is ``loaded``, ``unchanged``, ``refused`` or ``failed``."""
+
+    async def roll_back_policy(self, revision: str) -> Mapping[str, Any]:
+        """Return to the policy before this one, or to the last one of this revision; ``outcome`` as above."""
+
+    async def kept(self) -> Sequence[Mapping[str, Any]]:
+        """The exchanges that can be explained, a few words of each."""
+
+    async def explain(self, exchange: str) -> Any | None:
+        """Why an exchange was decided as it was; ``None`` where it was not kept."""
 
 
 class AdminServer:
@@ -65,6 +84,10 @@ class AdminServer:
         application.router.add_get("/metrics", self._metrics)
         application.router.add_get("/config", self._config)
         application.router.add_get("/policy", self._policy)
+        application.router.add_post("/policy/reload", self._reload)
+        application.router.add_post("/policy/rollback", self._roll_back)
+        application.router.add_get("/explain", self._kept)
+        application.router.add_get("/explain/{exchange}", self._explain)
         runner = web.AppRunner(
             application,
             access_log=None,
@@ -100,6 +123,8 @@ class AdminServer:
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         try:
+            if request.method == "POST" and "Origin" in request.headers:
+                return _text("browsers are not answered here\n", 403)
             return await handler(request)
         except web.HTTPException as error:
             return _text(f"{error.reason}\n", error.status, error.headers.get("Allow"))
@@ -113,13 +138,15 @@ class AdminServer:
             return await question
 
     async def _ready(self, _request: web.Request) -> web.Response:
+        warnings: tuple[str, ...] = ()
         try:
             reasons = await self._ask(self._source.not_ready())
+            warnings = await self._ask(self._source.warnings())
         except TimeoutError:
             reasons = ("the workers did not answer in time",)
         except Exception as error:  # noqa: BLE001 - who cannot say that all is well is not ready
             reasons = (f"readiness could not be found out: {type(error).__name__}",)
-        return _json({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+        return _json({"ready": not reasons, "reasons": reasons, "warnings": warnings}, 503 if reasons else 200)
 
     async def _metrics(self, request: web.Request) -> web.Response:
         snapshot = await self._ask(self._source.metrics())
@@ -129,10 +156,34 @@ class AdminServer:
     async def _config(self, _request: web.Request) -> web.Response:
         return _json(await self._ask(self._source.config()))
 
-    async def _policy(self, _request: web.Request) -> web.Response:
-        return _json(await self._ask(self._source.policy()))
+    async def _policy(self, request: web.Request) -> web.Response:
+        page = await self._ask(self._source.policy())
+        asked = request.query.get("format") or request.headers.get("Accept", "").partition(",")[0].strip()
+        if asked in {"text", "text/plain", "text/html"}:
+            return _text(readable_policy(page))
+        return _json(page)
+
+    async def _reload(self, _request: web.Request) -> web.Response:
+        return await self._changed(self._source.reload_policy())
+
+    async def _roll_back(self, request: web.Request) -> web.Response:
+        return await self._changed(self._source.roll_back_policy(request.query.get("to", "")))
+
+    async def _changed(self, change: Awaitable[Mapping[str, Any]]) -> web.Response:
+        """Carry out a change of the policy; it goes on where the asker goes away."""
+        async with asyncio.timeout(CHANGE_SECONDS):
+            attempt = await change
+        return _json(attempt, _STATUS_OF_OUTCOME.get(attempt["outcome"], 500))
+
+    async def _kept(self, _request: web.Request) -> web.Response:
+        return _json({"kept": await self._ask(self._source.kept())})
+
+    async def _explain(self, request: web.Request) -> web.Response:
+        found = await self._ask(self._source.explain(request.match_info["exchange"]))
+        return _text("this exchange was not kept\n", 404) if found is None else _json(found)
 
 
+_STATUS_OF_OUTCOME = {"loaded": 200, "unchanged": 200, "refused": 422, "failed": 503}
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 

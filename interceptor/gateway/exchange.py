@@ -171,8 +171,8 @@ class Carrier:
             metrics.ambiguous_passed()
         if not settlement.well_formed:
             metrics.not_well_formed(opened.arrival.kind)
-        for rule in decision.shadow:
-            metrics.shadow_matched(rule.rpartition(" ")[2])
+        if decision.rules or decision.shadow:
+            metrics.rules_acted(decision.rules, decision.shadow, opened.arrival.at)
 
 
 class Exchange:

@@ -63,6 +63,17 @@ NOTIFICATIONS = _counter("notifications", "Notifications settled, by name and ou
 DECISIONS = _counter(
     "decisions", "Decisions of the policy, by the rule that ended the reading.", "kind", "verdict", "rule"
 )
+RULE_HITS = _counter("rule_hits", "Messages on which a rule acted, whether it ended the reading or not.", "rule")
+RULE_LAST_HIT = _gauge(
+    "rule_last_hit_timestamp_seconds",
+    "When a rule last acted, or in shadow mode would have.",
+    "rule",
+    gather=Gather.MAX,
+)
+RULE_NEAR_MISSES = _counter(
+    "rule_near_misses", "Sampled messages on which all of a rule's conditions held but one.", "rule"
+)
+NEAR_MISS_SAMPLES = _counter("near_miss_samples", "Messages that were looked at for near misses.")
 SHADOW = _counter("shadow_matches", "Messages on which a rule in shadow mode would have acted.", "rule")
 UPSTREAM = _histogram(
     "upstream_duration_seconds", "Time from sending a message on to the end of its answer.", UPSTREAM_BUCKETS, "kind"
@@ -98,10 +109,20 @@ UPSTREAM_RETRIES = _counter("upstream_retries", "Messages sent a second time bec
 POLICY = Family("interceptor_policy", Type.INFO, "The policy in force.", ("revision",), Gather.MAX)
 POLICY_RULES = _gauge("policy_rules", "Rules in force.", gather=Gather.MAX)
 POLICY_LOADED = _gauge("policy_loaded_timestamp_seconds", "When the policy in force was loaded.", gather=Gather.MIN)
-POLICY_RELOADS = _counter("policy_reloads", "Attempts to load the rules, by outcome.", "outcome")
+POLICY_RELOADS = _counter("policy_reloads", "Attempts to load the rules, by what asked and outcome.", "by", "outcome")
 POLICY_RELOAD_SUCCESSFUL = _gauge(
     "policy_last_reload_successful", "1 when the last attempt to load the rules worked.", gather=Gather.MIN
 )
+POLICY_LAST_RELOAD = _gauge(
+    "policy_last_reload_timestamp_seconds", "When the rules were last tried to be loaded.", gather=Gather.MAX
+)
+POLICY_RELOAD_SECONDS = _gauge(
+    "policy_last_reload_duration_seconds", "How long the last attempt to load the rules took.", gather=Gather.MAX
+)
+POLICY_MATCHES_FILES = _gauge(
+    "policy_matches_files", "1 while the policy in force is what the files say.", gather=Gather.MIN
+)
+POLICY_KEPT = _gauge("policy_kept", "1 while the policy in force is kept on disk.", gather=Gather.MIN)
 
 JOURNAL_WRITE = _histogram("journal_write_duration_seconds", "Time to write one batch of records.", JOURNAL_BUCKETS)
 JOURNAL_RECORDS = _counter("journal_records", "Records written.")
@@ -130,6 +151,10 @@ FAMILIES: tuple[Family, ...] = (
     COMMANDS,
     NOTIFICATIONS,
     DECISIONS,
+    RULE_HITS,
+    RULE_LAST_HIT,
+    RULE_NEAR_MISSES,
+    NEAR_MISS_SAMPLES,
     SHADOW,
     UPSTREAM,
     OWN,
@@ -154,6 +179,10 @@ FAMILIES: tuple[Family, ...] = (
     POLICY_LOADED,
     POLICY_RELOADS,
     POLICY_RELOAD_SUCCESSFUL,
+    POLICY_LAST_RELOAD,
+    POLICY_RELOAD_SECONDS,
+    POLICY_MATCHES_FILES,
+    POLICY_KEPT,
     JOURNAL_WRITE,
     JOURNAL_RECORDS,
     JOURNAL_BYTES,

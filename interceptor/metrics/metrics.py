@@ -9,7 +9,8 @@ Laws of this module:
 
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 
 from prometheus_client import ProcessCollector
 
@@ -52,6 +53,9 @@ class Metrics:
         self._notifications = frozenset(notifications)
         self._codes = {int(code): str(int(code)) for code in codes}
         self._rules: set[str] = set()
+        self._names: Mapping[str, str] = {}  # of the rules in force, by their labels in decisions
+        self._names_before: Mapping[str, str] = {}  # of those before them, which exchanges may still be decided by
+        self._acted_cells: dict[tuple[tuple[str, ...], tuple[str, ...]], list[float]] = {}
         self._values: dict[str, dict[tuple[str, ...], float]] = {}
         self._command_cells: dict[tuple[str, int | None, str, str], list[int]] = {}
         self._notification_cells: dict[tuple[str, str, str, str], list[int]] = {}
@@ -103,15 +107,28 @@ class Metrics:
             upstream[bisect_left(_UPSTREAM_BUCKETS, upstream_seconds)] += 1
             upstream[-1] += upstream_seconds
 
+    def rules_acted(self, rules: tuple[str, ...], shadow: tuple[str, ...], at: float) -> None:
+        """These rules acted on a message at this Unix time, those in shadow mode would have; labels of a decision."""
+        try:
+            cell = self._acted_cells[rules, shadow]
+        except KeyError:
+            if len(self._acted_cells) >= CELLS:
+                self._fold()
+            cell = self._acted_cells[rules, shadow] = [0, 0.0]
+        cell[0] += 1
+        cell[1] = at
+
     # Now and then.
+
+    def near_misses(self, rules: Iterable[str]) -> None:
+        """A message was looked at for near misses: on these rules, by name, all conditions held but one."""
+        self._add(f.NEAR_MISS_SAMPLES, ())
+        for rule in rules:
+            self._add(f.RULE_NEAR_MISSES, (self._rule(rule),))
 
     def verb_decided(self, verdict: str, rule: str) -> None:
         """The policy has judged a verb in an app's answer."""
         self._add(f.DECISIONS, (Kind.VERB.value, _verdict(verdict), self._rule(rule)))
-
-    def shadow_matched(self, rule: str) -> None:
-        """A rule in shadow mode would have acted."""
-        self._add(f.SHADOW, (self._rule(rule),))
 
     def refused(self, reason: str) -> None:
         """A request was refused without a rule; ``reason`` is one of ``REFUSAL_REASONS``.
@@ -139,7 +156,7 @@ class Metrics:
     def limited(self, limited: tuple[str, ...], shadow: tuple[str, ...]) -> None:
         """A message was over the limits of these rules, labels of a decision; those in ``shadow`` stop nobody."""
         for label in limited:
-            rule = self._rule(label.rpartition(" ")[2])
+            rule = self._rule(self._name(label))
             self._add(f.LIMITED, (rule, "shadow" if label in shadow else "enforce"))
 
     def meter_lost(self, reason: str) -> None:
@@ -186,25 +203,19 @@ class Metrics:
         """A message was sent again; ``reason`` is one of ``RETRY_REASONS``."""
         self._add(f.UPSTREAM_RETRIES, (reason if reason in f.RETRY_REASONS else OTHER,))
 
-    def policy_loaded(self, revision: str, rules: Iterable[str], at: float) -> None:
-        """A policy is in force. Its rules' names become labels."""
-        names = list(rules)
+    def policy_loaded(self, revision: str, rules: Mapping[str, str], at: float) -> None:
+        """A policy is in force. ``rules`` are its rules' names by their labels; the names become labels of metrics."""
         self._fold()
-        for name in names:
-            if len(self._rules) >= RULES:
-                break
-            self._rules.add(name)
+        self._names_before, self._names = self._names, rules
+        names = set(rules.values())
+        if len(self._rules | names) > RULES:
+            self._retire(names)
+        new = (name for name in rules.values() if name not in self._rules)
+        self._rules.update(list(islice(new, max(0, RULES - len(self._rules)))))
         self._values.pop(f.POLICY.name, None)
         self._set(f.POLICY, (revision,), 1)
-        self._set(f.POLICY_RULES, (), len(names))
+        self._set(f.POLICY_RULES, (), len(rules))
         self._set(f.POLICY_LOADED, (), at)
-        self._set(f.POLICY_RELOAD_SUCCESSFUL, (), 1)
-        self._add(f.POLICY_RELOADS, ("success",))
-
-    def policy_rejected(self) -> None:
-        """The rules could not be loaded; the policy before them stays in force."""
-        self._set(f.POLICY_RELOAD_SUCCESSFUL, (), 0)
-        self._add(f.POLICY_RELOADS, ("failure",))
 
     def journal_written(self, records: int, size: int, seconds: float) -> None:
         """A batch is in the journal."""
@@ -300,6 +311,30 @@ class Metrics:
                 self._add(f.DECISIONS, (Kind.NOTIFICATION.value, _verdict(verdict), self._rule(rule)), count)
         self._command_cells.clear()
         self._notification_cells.clear()
+        for (rules, shadow), (times, at) in self._acted_cells.items():
+            for family, labels in ((f.RULE_HITS, rules), (f.SHADOW, shadow)):
+                for label in labels:
+                    shown = (self._rule(self._name(label)),)
+                    self._add(family, shown, times)
+                    last = self._values.get(f.RULE_LAST_HIT.name, {}).get(shown, 0.0)
+                    self._set(f.RULE_LAST_HIT, shown, max(last, at))
+        self._acted_cells.clear()
+
+    def _retire(self, stay: set[str]) -> None:
+        """Forget the names that are in no rule now, so that those of new rules find room; what they counted stays."""
+        gone = self._rules - stay
+        self._rules &= stay
+        for family in (each for each in f.FAMILIES if "rule" in each.labels):
+            place = family.labels.index("rule")
+            values = self._values.get(family.name, {})
+            for labels in [labels for labels in values if labels[place] in gone]:
+                value = values.pop(labels)
+                if family.type is Type.COUNTER:
+                    self._add(family, (*labels[:place], OTHER, *labels[place + 1 :]), value)
+
+    def _name(self, label: str) -> str:
+        """The name of the rule that decisions label so."""
+        return self._names.get(label) or self._names_before.get(label) or label
 
     def _rule(self, rule: str) -> str:
         if not rule:

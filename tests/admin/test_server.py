@@ -8,12 +8,52 @@ from interceptor.admin import AdminServer
 from interceptor.metrics import Metrics
 from interceptor.settings import Address, Secret
 
+ATTEMPT = {
+    "at": "2026-11-23T10:00:00Z",
+    "by": "file",
+    "outcome": "refused",
+    "message": "1 problem",
+    "revision": "",
+    "seconds": 0.25,
+    "problems": [{"place": "rules/a.yaml:4:5", "message": "unknown key `denny`"}],
+}
+RULE = {
+    "name": "day",
+    "place": "rules/a.yaml:2",
+    "mode": "enforce",
+    "actions": ["deny"],
+    "since": "2026-11-23T09:00:00Z",
+}
+PAGE = {
+    "revision": "abc123",
+    "loaded_at": "2026-11-23T09:00:00Z",
+    "loaded_by": "start",
+    "matches_files": False,
+    "warnings": ["policy: the last reload was refused"],
+    "workers": {"w0": "abc123"},
+    "files": [{"file": "rules/a.yaml", "sha256": "f" * 64, "bytes": 77}],
+    "last_attempt": ATTEMPT,
+    "history": [
+        {"revision": "abc123", "loaded_at": "2026-11-23T09:00:00Z", "loaded_by": "start", "in_force": True},
+        {"revision": "000123", "loaded_at": "2026-11-22T09:00:00Z", "loaded_by": "file", "in_force": False},
+    ],
+    "near_miss_samples": 9,
+    "rules": [
+        RULE | {"hits": 4, "near_misses": 1, "last_hit": "2026-11-23T09:30:00Z"},
+        RULE | {"name": "night", "mode": "shadow", "hits": 0, "near_misses": 0, "last_hit": "", "would_have": 3},
+        RULE | {"name": "noon", "mode": "off", "hits": 0, "near_misses": 0, "last_hit": ""},
+    ],
+}
+
 
 class Source:
     """A worker as the admin server sees it."""
 
     def __init__(self):
         self.reasons = ()
+        self.told = ()
+        self.outcome = "loaded"
+        self.asked = []
         self.metrics_made = Metrics("w1", commands=["Call"], codes=[200])
         self.fault = None
         self.hangs = False
@@ -36,9 +76,21 @@ class Source:
         await self._trouble()
         return {"country": "HU", "password": Secret("hunter2"), "workers": 1}
 
+    async def warnings(self):
+        return self.told
+
     async def policy(self):
         await self._trouble()
-        return {"revision": "abc123", "files": ["rules/a.yaml"], "rules": 3}
+        return PAGE
+
+    async def reload_policy(self):
+        await self._trouble()
+        self.asked.append("reload")
+        return {"outcome": self.outcome, "in_force": "abc123"}
+
+    async def roll_back_policy(self, revision):
+        self.asked.append(f"rollback {revision}")
+        return {"outcome": self.outcome, "in_force": "abc123"}
 
 
 @pytest.fixture
@@ -76,7 +128,13 @@ def test_it_is_alive_when_it_answers_whatever_the_workers_do(ask, source):
 def test_it_is_ready_when_there_is_no_reason_not_to_be(ask):
     status, headers, text = ask("/readyz")
     assert (status, headers["Content-Type"]) == (200, "application/json")
-    assert text == '{\n  "ready": true,\n  "reasons": []\n}\n'
+    assert text == '{\n  "ready": true,\n  "reasons": [],\n  "warnings": []\n}\n'
+
+
+def test_what_is_odd_although_it_serves_is_told_beside_readiness(ask, source):
+    source.told = ("policy: the last good revision is in force",)
+    status, _, text = ask("/readyz")
+    assert (status, '"policy: the last good revision is in force"' in text) == (200, True)
 
 
 def test_it_is_not_ready_for_reasons_that_it_names(ask, source):
@@ -137,6 +195,51 @@ def test_the_settings_show_no_secret_even_if_the_source_forgets(ask):
 
 def test_the_policy_in_force_is_shown(ask):
     assert '"revision": "abc123"' in ask("/policy")[2]
+
+
+@pytest.mark.parametrize(
+    "how", [{"path": "/policy?format=text"}, {"path": "/policy", "headers": {"Accept": "text/plain"}}]
+)
+def test_the_policy_is_text_for_people_who_ask_so(ask, how):
+    _, headers, text = ask(**how)
+    assert headers["Content-Type"].startswith("text/plain")
+    assert text == READABLE
+
+
+READABLE = """\
+revision  abc123   in force since 2026-11-23T09:00:00Z, by start
+files     1   NOT what is in force
+          rules/a.yaml  ffffffffffff  77 bytes
+workers   w0 decides by abc123
+WARNING   policy: the last reload was refused
+last try  2026-11-23T10:00:00Z, by file: refused, 1 problem (0.2 s)
+          rules/a.yaml:4:5: unknown key `denny`
+history   abc123  2026-11-23T09:00:00Z  by start   in force
+history   000123  2026-11-22T09:00:00Z  by file
+
+      hits   near last hit                  rule
+         4      1 2026-11-23T09:30:00Z      day  (rules/a.yaml:2: deny)
+         0      0 -                         night  (rules/a.yaml:2: deny)   shadow: would have acted 3 times
+         0      0 -                         noon  (rules/a.yaml:2: deny)   off
+near misses: of 9 sampled messages
+"""
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"), [("loaded", 200), ("unchanged", 200), ("refused", 422), ("failed", 503)]
+)
+def test_the_policy_is_loaded_and_rolled_back_by_post(ask, source, outcome, status):
+    source.outcome = outcome
+    assert ask("/policy/reload", method="POST")[0] == status
+    assert ask("/policy/rollback", method="POST")[0] == status
+    assert ask("/policy/rollback?to=abc", method="POST")[0] == status
+    assert source.asked == ["reload", "rollback ", "rollback abc"]
+    assert ask("/policy/reload")[0] == 405
+
+
+def test_a_post_of_a_browser_is_refused(ask, source):
+    status, _, text = ask("/policy/reload", method="POST", headers={"Origin": "http://evil.test"})
+    assert (status, text, source.asked) == (403, "browsers are not answered here\n", [])
 
 
 def test_the_first_page_lists_the_others(ask):

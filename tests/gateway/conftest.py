@@ -71,9 +71,10 @@ def process(tmp_path: Path) -> Iterator[Callable[..., Process]]:
     """Starts Interceptor as a process, and sees that nothing of it is left."""
     started: list[Process] = []
 
-    def start(*pbx: int, **changes: Any) -> Process:
-        folder = tmp_path / f"site{len(started)}"
-        folder.mkdir()
+    def start(*pbx: int, folder: Path | None = None, **changes: Any) -> Process:
+        if folder is None:
+            folder = tmp_path / f"site{len(started)}"
+            folder.mkdir()
         started.append(Process(folder, pbx, **changes))
         return started[-1]
 

@@ -24,8 +24,10 @@ from interceptor.settings import (
     Cluster,
     Deadlines,
     Durability,
+    EmergencyRule,
     JournalSettings,
     Listener,
+    PolicySettings,
     Settings,
     Subscription,
     Timeouts,
@@ -434,6 +436,7 @@ def settings_for(state: Path, pbx: list[int], app: int = 9, **changes: Any) -> S
         subscriptions=(Subscription("crm"),),
         defaults={Kind.COMMAND: Verdict.DENY, Kind.NOTIFICATION: Verdict.ALLOW, Kind.VERB: Verdict.DENY},
         rules=state / "rules",
+        policy=PolicySettings(emergency=EmergencyRule.UNCHECKED),  # most rules here are about something else
         state=state,
         journal=JournalSettings(state / "journal", Durability.STRICT),
         timeouts=Timeouts(

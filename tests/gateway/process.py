@@ -23,6 +23,7 @@ time_zone: Europe/Budapest
 workers: {workers}
 state: state
 rules: rules
+policy: {{emergency: unchecked, {policy}}}
 listeners:
   commands: {{kind: command, address: "{commands}"{mode}}}
   notifications: {{kind: notification, address: "127.0.0.1:0"}}
@@ -57,6 +58,7 @@ class Process:
         shutdown: str = "5s",
         prefix: Sequence[str] = (),
         rules: str = ALLOW_ALL,
+        policy: str = "watch: true",
     ) -> None:
         self.folder = folder
         self.lines: list[str] = []
@@ -75,6 +77,7 @@ class Process:
                 endpoints=endpoints,
                 patience=patience,
                 shutdown=shutdown,
+                policy=policy,
             )
         )
         self.process = subprocess.Popen(

@@ -7,11 +7,25 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
-from interceptor.metrics import FAMILIES, Gatherer, Metrics, Snapshot, Type, exposition, families, merge
+from interceptor.metrics import (
+    FAMILIES,
+    Gatherer,
+    Metrics,
+    Snapshot,
+    Type,
+    exposition,
+    families,
+    merge,
+    policy_snapshot,
+)
 from interceptor.pipeline import Fault
 from interceptor.values import Kind
 
 ROOT = Path(__file__).parents[2]
+
+
+def named(*names):
+    return {f"rules/a.yaml:{line} {name}": name for line, name in enumerate(names, 2)}
 
 
 def metrics(worker="w1", started=1000.0):
@@ -22,7 +36,7 @@ def metrics(worker="w1", started=1000.0):
         codes=[200, 306, 901],
         clock=lambda: started,
     )
-    made.policy_loaded("abc123", ["day", "night"], 1_700_000_000.0)
+    made.policy_loaded("abc123", named("day", "night"), 1_700_000_000.0)
     return made
 
 
@@ -70,7 +84,8 @@ def test_what_is_not_in_a_closed_set_is_counted_as_other():
     made.refused("invented")
     made.limit_hit("invented")
     made.retried("invented")
-    made.shadow_matched("invented")
+    made.rules_acted(("a.yaml:1 invented",), ("invented",), 1.0)
+    made.near_misses(["invented"])
     made.verb_decided("deny", "invented")
     made.endpoint_failed("pbx-main", "127.0.0.1:9780", "invented")
     made.journal_failed("invented")
@@ -155,25 +170,78 @@ def test_a_refusal_for_a_cap_counts_the_cap_too():
     assert found['interceptor_ambiguous_messages_total{treatment="passed"}'] == 1
 
 
+def policy(**changes):
+    numbers = {"last_at": 7.0, "last_seconds": 1.5, "last_good": True, "matches_files": True, "kept": True} | changes
+    return policy_snapshot(1.0, {("file", "loaded"): 2, ("request", "refused"): 1}, **numbers)
+
+
 def test_the_policy_in_force_is_named_and_a_failed_reload_is_seen():
     made = metrics()
-    made.policy_rejected()
-    made.policy_loaded("def456", ["day"], 1_700_000_100.0)
-    made.policy_rejected()
-    found = samples(made.snapshot())
+    made.policy_loaded("def456", named("day"), 1_700_000_100.0)
+    found = samples(merge((made.snapshot(), policy(last_good=False, matches_files=False))))
     assert found['interceptor_policy_info{revision="def456"}'] == 1
     assert 'interceptor_policy_info{revision="abc123"}' not in found
     assert found["interceptor_policy_rules{}"] == 1
     assert found["interceptor_policy_loaded_timestamp_seconds{}"] == 1_700_000_100.0
     assert found["interceptor_policy_last_reload_successful{}"] == 0
-    assert found['interceptor_policy_reloads_total{outcome="success"}'] == 2
-    assert found['interceptor_policy_reloads_total{outcome="failure"}'] == 2
+    assert found["interceptor_policy_matches_files{}"] == 0
+    assert found["interceptor_policy_kept{}"] == 1
+    assert found["interceptor_policy_last_reload_duration_seconds{}"] == 1.5
+    assert found['interceptor_policy_reloads_total{by="file",outcome="loaded"}'] == 2
+    assert found['interceptor_policy_reloads_total{by="request",outcome="refused"}'] == 1
+
+
+def test_every_rule_that_acts_is_counted_with_its_last_hit_also_where_it_ended_nothing():
+    made = metrics()
+    made.rules_acted(("rules/a.yaml:2 day", "rules/a.yaml:3 night"), (), 50.0)
+    made.rules_acted(("rules/a.yaml:2 day",), ("rules/a.yaml:3 night",), 70.0)
+    made.rules_acted(("rules/a.yaml:2 day",), (), 60.0)
+    found = samples(made.snapshot())
+    assert found['interceptor_rule_hits_total{rule="day"}'] == 3
+    assert found['interceptor_rule_hits_total{rule="night"}'] == 1
+    assert found['interceptor_shadow_matches_total{rule="night"}'] == 1
+    assert found['interceptor_rule_last_hit_timestamp_seconds{rule="day"}'] == 70
+    assert found['interceptor_rule_last_hit_timestamp_seconds{rule="night"}'] == 70
+
+
+def test_names_with_blanks_are_counted_whole_and_labels_of_the_policy_before_are_understood():
+    made = metrics()
+    made.policy_loaded("one", {"my rules.yaml:2 no premium calls": "no premium calls"}, 1.0)
+    made.policy_loaded("two", {"my rules.yaml:9 no premium calls": "no premium calls"}, 2.0)
+    made.rules_acted(("my rules.yaml:2 no premium calls",), (), 3.0)  # decided before, settled after
+    made.rules_acted(("my rules.yaml:9 no premium calls",), (), 4.0)
+    assert samples(made.snapshot())['interceptor_rule_hits_total{rule="no premium calls"}'] == 2
+
+
+def test_names_of_rules_that_are_gone_make_room_for_those_of_new_ones(monkeypatch):
+    monkeypatch.setattr("interceptor.metrics.metrics.RULES", 3)
+    made = metrics()
+    made.rules_acted(("rules/a.yaml:3 night",), (), 3.0)
+    made.command_settled("Call", 200, "night", "deny", 0.0, 0.0)
+    made.policy_loaded("two", named("day", "noon", "dusk"), 2.0)
+    made.rules_acted(("rules/a.yaml:4 dusk",), (), 4.0)
+    found = samples(made.snapshot())
+    assert found['interceptor_rule_hits_total{rule="dusk"}'] == 1
+    assert found['interceptor_rule_hits_total{rule="_other"}'] == 1
+    assert found['interceptor_decisions_total{kind="command",rule="_other",verdict="deny"}'] == 1
+    assert not any("night" in name for name in found)
+
+
+def test_combinations_of_rules_are_folded_when_there_are_many(monkeypatch):
+    monkeypatch.setattr("interceptor.metrics.metrics.CELLS", 2)
+    made = metrics()
+    for times in range(3):
+        for rules in (("rules/a.yaml:2 day",), ("rules/a.yaml:3 night",), ("rules/a.yaml:2 day", "x")):
+            made.rules_acted(rules, (), float(times))
+    found = samples(made.snapshot())
+    assert found['interceptor_rule_hits_total{rule="day"}'] == 6
+    assert found['interceptor_rule_hits_total{rule="night"}'] == 3
 
 
 def test_what_a_rule_has_counted_stays_when_a_reload_takes_the_rule_away():
     made = metrics()
     made.command_settled("Call", 200, "night", "allow", 0.0, 0.0)
-    made.policy_loaded("def456", ["day"], 1.0)
+    made.policy_loaded("def456", named("day"), 1.0)
     made.command_settled("Call", 200, "day", "allow", 0.0, 0.0)
     found = samples(made.snapshot())
     assert found['interceptor_decisions_total{kind="command",rule="night",verdict="allow"}'] == 1
@@ -185,7 +253,8 @@ def everything(made):
     made.command_settled("Call", 200, "day", "allow", 0.002, 0.00004)
     made.notification_settled("IncomingCall", "answered", "day", "allow", 0.002, 0.00004)
     made.verb_decided("deny", "night")
-    made.shadow_matched("night")
+    made.rules_acted(("rules/a.yaml:2 day",), ("rules/a.yaml:3 night",), 5.0)
+    made.near_misses(["day"])
     made.limited(("rules/a.yaml:2 day",), ())
     made.meter_lost("full")
     made.copied("answered")
@@ -200,7 +269,6 @@ def everything(made):
     made.endpoint_failed("pbx-main", "127.0.0.1:9780", "timeout")
     made.upstream_pool("127.0.0.1:9780", idle=3, busy=2, queued=1)
     made.retried("next_endpoint")
-    made.policy_rejected()
     made.journal_written(10, 3000, 0.0003)
     made.journal_failed("enospc")
     made.journal_lost(2)
@@ -215,7 +283,7 @@ def everything(made):
 def test_every_metric_can_be_counted_and_is_shown_in_both_formats():
     made = metrics()
     everything(made)
-    snapshot = made.snapshot()
+    snapshot = merge((made.snapshot(), policy()))
     assert {family.name for family in FAMILIES} == set(snapshot.series)
     text, content_type = exposition(snapshot)
     assert content_type.startswith("text/plain; version=")

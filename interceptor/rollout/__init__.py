@@ -1,0 +1,17 @@
+"""A policy's way into force: found changed, examined, brought to all workers at once, kept on disk, rolled back."""
+
+from interceptor.rollout.beginning import Beginning, By, PolicySet, begin, begin_with
+from interceptor.rollout.rollout import Attempt, Fleet, Outcome, Rollout, RolloutError
+
+__all__ = [
+    "Attempt",
+    "Beginning",
+    "By",
+    "Fleet",
+    "Outcome",
+    "PolicySet",
+    "Rollout",
+    "RolloutError",
+    "begin",
+    "begin_with",
+]
