@@ -6,7 +6,8 @@ exception, as people write them; two that cross each other are ordered by nothin
 stricter one does (deny before answer before allow), that errs to the safe side and is a note, else a warning.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Final
 
 from interceptor.policy.analysis.diagrams import NONE, TooLarge
@@ -17,87 +18,120 @@ from interceptor.policy.analysis.words import message_text, rules_text
 from interceptor.policy.rules import Mode, Rule
 from interceptor.values import Kind, Severity, Verdict
 
-_STEPS_OF_ONE: Final = 20_000
+_STEPS_OF_ONE: Final = 3_000
+_STEPS_AGAIN: Final = 100_000
 _MOST_HIDING: Final = 24
 _MOST_SEARCHED: Final = 20
 _MOST_CONTRADICTIONS: Final = 50
 _STRICT: Final = (Verdict.ALLOW, Verdict.ANSWER, Verdict.DENY)
 
 
+class _Subject:
+    """A rule that is looked at. ``done``: what there is to say was said."""
+
+    __slots__ = ("done", "entries", "points", "possible", "rule")
+
+    def __init__(self, rule: Rule, entries: dict[Kind, Entry]) -> None:
+        self.rule = rule
+        self.entries = entries
+        self.possible: dict[Kind, int] = {}
+        self.points: dict[Kind, Point] = {}  # per kind a point that comes to it, where one was found
+        self.done = False
+
+
 class Order:
-    """The findings about the order of some rules; ``settled`` are messages whose verdict an invariant says."""
+    """The findings about the order of some rules; ``settled`` are messages whose verdict an invariant says.
+
+    Every question is put to all rules in turn, with few steps for each, so that those which are easy are answered
+    first; what is left over goes to those that were not.
+    """
 
     def __init__(self, space: Space, walks: Sequence[Walk], rules: Sequence[Rule], settled: int) -> None:
         self._space = space
-        self._rules = rules
         self._settled = settled
         self._walks = {walk.kind: walk for walk in walks}
-        self._entries: dict[str, dict[Kind, Entry]] = {}
+        found: dict[str, dict[Kind, Entry]] = {}
         for walk in walks:
             for entry in walk.entries:
-                self._entries.setdefault(entry.rule.name, {})[walk.kind] = entry
+                found.setdefault(entry.rule.name, {})[walk.kind] = entry
+        self._rules = {rule.name: rule for rule in rules}
+        self._position = {name: position for position, name in enumerate(self._rules)}
+        self._subjects = {name: _Subject(self._rules[name], entries) for name, entries in found.items()}
         self._skipped: dict[str, None] = {}
         self._searched = 0
+        self._contradictions: dict[tuple[str, ...], Finding] = {}
 
-    def findings(self) -> Iterator[Finding]:
-        """All of them, rule by rule."""
-        contradictions: list[Finding] = []
-        for rule in self._rules:
-            entries = self._entries.get(rule.name)
-            if not entries:
-                continue
-            steps = self._space.diagrams.steps
-            self._space.diagrams.steps = min(steps, _STEPS_OF_ONE)
-            given = self._space.diagrams.steps
-            try:
-                yield from self._about(rule, entries, contradictions)
-            except (TooLarge, RecursionError):
-                self._skipped[rule.name] = None
-            self._space.diagrams.steps = steps - (given - max(self._space.diagrams.steps, 0))
-        yield from contradictions[:_MOST_CONTRADICTIONS]
-        yield from self._left_out(contradictions)
+    def findings(self) -> list[Finding]:
+        """All of them, in the order of the rules."""
+        found = [*self._each(self._acting, 0.4), *self._each(self._redundant, 0.4)]
+        found += self._each(self._contradicting, 1.0)
+        found += islice(self._contradictions.values(), _MOST_CONTRADICTIONS)
+        at = self._position
+        found.sort(key=lambda finding: at[finding.rules[0].partition(" ")[2]])
+        return [*found, *self._left_out()]
 
-    def _left_out(self, contradictions: list[Finding]) -> Iterator[Finding]:
-        more = contradictions[_MOST_CONTRADICTIONS:]
-        if more:
+    def _each(self, question: Callable[["_Subject"], Finding | None], share: float) -> Iterator[Finding]:
+        """The answers of all rules that have one, for a share of the steps that are left."""
+        diagrams = self._space.diagrams
+        kept = int(diagrams.steps * (1 - share))
+        waiting = list(self._subjects.values())
+        for most in (_STEPS_OF_ONE, _STEPS_AGAIN):
+            again: list[_Subject] = []
+            for subject in waiting:
+                if subject.done:
+                    continue
+                given = min(most, diagrams.steps - kept)
+                left, diagrams.steps = diagrams.steps - given, given
+                try:
+                    finding = question(subject)
+                except (TooLarge, RecursionError):
+                    again.append(subject)
+                    finding = None
+                diagrams.steps = left + max(diagrams.steps, 0)
+                if finding is not None:
+                    yield finding
+            waiting = again
+        self._skipped.update((subject.rule.name, None) for subject in waiting)
+        diagrams.steps = max(diagrams.steps, kept)
+
+    def _left_out(self) -> Iterator[Finding]:
+        if len(self._contradictions) > _MOST_CONTRADICTIONS:
+            last = list(self._contradictions.values())[-1]
             message = "there are more pairs of rules that contradict each other"
-            yield Finding(more[0].severity, more[0].place, "more_contradictions", message)
+            yield Finding(last.severity, last.place, "more_contradictions", message, rules=last.rules)
         if self._skipped:
-            first = next(rule for rule in self._rules if rule.name in self._skipped)
+            first = self._rules[min(self._skipped, key=self._position.__getitem__)]
             count = len(self._skipped)
             what = f"rule `{first.name}`" if count == 1 else f"rule `{first.name}` and {count - 1} others"
             message = f"not analysed: what {what} and the rules around do together is too large to decide"
             yield Finding(Severity.NOTE, first.place, "not_analysed", message, rules=(first.label,))
 
-    def _about(self, rule: Rule, entries: dict[Kind, Entry], contradictions: list[Finding]) -> Iterator[Finding]:
-        diagrams, universe = self._space.diagrams, self._space.universe
-        possible = {kind: diagrams.both(entry.matches, universe) for kind, entry in entries.items()}
-        points = {
-            kind: self._walks[kind].reaches(entry, possible[kind]) for kind, entry in entries.items() if possible[kind]
+    def _possible(self, subject: "_Subject", kind: Kind) -> int:
+        """The messages of a kind that a rule matches, as far as they may be."""
+        found = subject.possible.get(kind)
+        if found is None:
+            found = self._space.diagrams.both(subject.entries[kind].matches, self._space.universe)
+            subject.possible[kind] = found
+        return found
+
+    def _acting(self, subject: "_Subject") -> Finding | None:
+        for kind, entry in subject.entries.items():
+            possible = self._possible(subject, kind)
+            point = None if possible == NONE else self._walks[kind].reaches(entry, possible)
+            if point is not None:
+                subject.points[kind] = point
+        if any(self._space.sure(subject.entries[kind].matches) for kind in subject.points):
+            return None
+        reached = {
+            kind: self._walks[kind].reached(entry, self._possible(subject, kind))
+            for kind, entry in subject.entries.items()
         }
-        sure = any(points.get(kind) and self._space.sure(entry.matches) for kind, entry in entries.items())
-        if not sure:
-            reached = {kind: self._walks[kind].reached(entry, possible[kind]) for kind, entry in entries.items()}
-            if not any(reached.values()):
-                yield self._never(rule, entries)
-                return
-            undecided = self._undecided(rule, reached)
-            if undecided is not None:
-                yield undecided
-                return
-        if rule.mode is not Mode.ENFORCE:
-            return
-        redundant = self._redundant(rule, entries, possible, points)
-        if redundant is not None:
-            yield redundant
-            return
-        for kind, entry in entries.items():
-            if entry.ends and len(contradictions) <= _MOST_CONTRADICTIONS:
-                for other, where in self._contradicting(kind, entry, possible[kind]):
-                    found = self._contradiction(entry, other, where)
-                    known = {each.rules for each in contradictions}
-                    if found is not None and found.rules not in known:
-                        contradictions.append(found)
+        subject.done = True
+        if not any(reached.values()):
+            return self._never(subject.rule, subject.entries)
+        undecided = self._undecided(subject.rule, reached)
+        subject.done = undecided is not None
+        return undecided
 
     # rules that never act
 
@@ -108,7 +142,7 @@ class Order:
         if not hiding:
             message = f"rule `{rule.name}` never acts: no message fits its conditions"
             return Finding(Severity.WARNING, rule.place, "never_matches", message, rules=(rule.label,))
-        above = sorted(hiding.values(), key=self._rules.index)
+        above = sorted(hiding.values(), key=lambda rule: self._position[rule.name])
         decide = "decides" if len(above) == 1 else "decide"
         message = f"rule `{rule.name}` never acts: above it, {rules_text(above)} {decide} all that it is for"
         labels = (rule.label, *(each.label for each in above))
@@ -147,15 +181,17 @@ class Order:
 
     # rules that change nothing
 
-    def _redundant(
-        self, rule: Rule, entries: dict[Kind, Entry], possible: dict[Kind, int], points: dict[Kind, Point | None]
-    ) -> Finding | None:
-        if any(point and self._walks[kind].differs_at(point, entries[kind]) for kind, point in points.items()):
+    def _redundant(self, subject: "_Subject") -> Finding | None:
+        rule, entries = subject.rule, subject.entries
+        if rule.mode is not Mode.ENFORCE:
+            subject.done = True
+            return None
+        if any(self._walks[kind].differs_at(point, entries[kind]) for kind, point in subject.points.items()):
             return None
         instead: dict[str, Rule] = {}
         for kind, entry in entries.items():
             walk = self._walks[kind]
-            messages = walk.reached(entry, possible[kind])
+            messages = walk.reached(entry, self._possible(subject, kind))
             if messages == NONE:
                 continue
             without = walk.parts(messages, leave_out=entry)
@@ -166,18 +202,30 @@ class Order:
             ends = any(entry.verdict is not None for entry in entries.values())
             because = "the default does the same" if ends else "it does nothing that lasts"
             message = f"rule `{rule.name}` is redundant: without it every decision is the same, {because}"
+            subject.done = True
             return Finding(Severity.NOTE, rule.place, "redundant_rule", message, rules=(rule.label,))
-        others = sorted(instead.values(), key=self._rules.index)
+        others = sorted(instead.values(), key=lambda rule: self._position[rule.name])
         does = "does" if len(others) == 1 else "do"
         message = (
             f"rule `{rule.name}` is redundant: without it every decision is the same, {rules_text(others)} {does} it"
         )
         labels = (rule.label, *(each.label for each in others))
+        subject.done = True
         return Finding(Severity.WARNING, rule.place, "redundant_rule", message, rules=labels)
 
     # rules that contradict
 
-    def _contradicting(self, kind: Kind, entry: Entry, messages: int) -> Iterator[tuple[Entry, int]]:
+    def _contradicting(self, subject: "_Subject") -> None:
+        """What contradicts the rule is taken down."""
+        for kind, entry in subject.entries.items():
+            if not entry.ends or len(self._contradictions) > _MOST_CONTRADICTIONS:
+                continue
+            for below, where in self._crossing(kind, entry, self._possible(subject, kind)):
+                found = self._contradiction(entry, below, where)
+                if found is not None and found.rules not in self._contradictions:
+                    self._contradictions[found.rules] = found
+
+    def _crossing(self, kind: Kind, entry: Entry, messages: int) -> Iterator[tuple[Entry, int]]:
         """The rules that would decide otherwise if ``entry`` did not, and what."""
         diagrams, walk = self._space.diagrams, self._walks[kind]
         for below in walk.near(messages):
