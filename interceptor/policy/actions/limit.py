@@ -17,7 +17,8 @@ takes one. So `300/m` with its burst of 300 lets 300 pass at once and then five 
 
 Every message that comes to the rule is counted, also one that a rule below denies; to leave those out, write the limit
 below the denials. What a message does not have counts as empty: all messages without a number have one meter. A slot of
-`concurrency` is taken when the message is decided and free when its exchange has ended, however it ended.
+`concurrency` is taken when the message is decided and free when its exchange has ended, however it ended. Nobody hears
+when a verb has been run, so `concurrency` holds for commands and notifications only.
 
 An `otherwise` without `allow`, `deny` or `answer` lets the reading go on below. A limit in shadow mode counts as it
 would and stops nobody; the record's `limited` and `interceptor_limited_messages_total` tell what it would have stopped.
