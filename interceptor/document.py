@@ -11,7 +11,7 @@ Below it stand the readers that turn a node into a value; each tells :class:`Pro
 
 import re
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any, Final, overload
 
@@ -126,38 +126,32 @@ def expected(word: str, known: Iterable[str], such_as: str = "") -> str:
 _Raw = tuple[Any, ...]
 
 
-class _Unfolder:
-    """Makes nodes of what the reader has read."""
+def _nodes(file: str) -> Callable[[_Raw], Node]:
+    """A function that makes nodes of what the reader has read in ``file``."""
 
-    __slots__ = ("file",)
-
-    def __init__(self, file: str) -> None:
-        self.file = file
-
-    def node(self, raw: _Raw) -> Node:
-        content, line, column = raw[:3]
-        place = Place(self.file, line, column)
+    def node(raw: _Raw) -> Node:
         if len(raw) == 3:
-            return Items(content if isinstance(content, Folded) else tuple(map(self.node, content)), place)
-        if (quoted := raw[3]) is None:
-            nodes = iter(content)
-            return Fields(tuple(zip(map(self.text, nodes), map(self.node, nodes), strict=True)), place)
-        return Text(content, place, quoted)
+            nodes, line, column = raw
+            return Items(nodes if isinstance(nodes, Folded) else tuple(map(node, nodes)), Place(file, line, column))
+        content, line, column, quoted = raw
+        if quoted is not None:
+            return Text(content, Place(file, line, column), quoted)
+        each = iter(content)
+        entries = [(Text(key[0], Place(file, key[1], key[2]), key[3]), node(next(each))) for key in each]
+        return Fields(tuple(entries), Place(file, line, column))
 
-    def text(self, raw: _Raw) -> Text:
-        value, line, column, quoted = raw
-        return Text(value, Place(self.file, line, column), quoted)
+    return node
 
 
 class Folded(Sequence[Node]):
     """The nodes of a very long list, each put away in a tenth of its room until it is looked at."""
 
-    __slots__ = ("_data", "_ends", "_unfold")
+    __slots__ = ("_data", "_ends", "_node")
 
     def __init__(self, file: str) -> None:
         self._data = bytearray()
         self._ends = array("I", (0,))
-        self._unfold = _Unfolder(file)
+        self._node = _nodes(file)
 
     def append(self, raw: _Raw) -> None:
         self._data += _fold(raw)
@@ -178,8 +172,8 @@ class Folded(Sequence[Node]):
     def __getitem__(self, at: slice) -> tuple[Node, ...]: ...
     def __getitem__(self, at: int | slice) -> Node | tuple[Node, ...]:
         if isinstance(at, slice):
-            return tuple(self._unfold.node(self._raw(each)) for each in range(*at.indices(len(self))))
-        return self._unfold.node(self._raw(range(len(self))[at]))
+            return tuple(self._node(self._raw(each)) for each in range(*at.indices(len(self))))
+        return self._node(self._raw(range(len(self))[at]))
 
 
 class _Open:
@@ -334,7 +328,7 @@ def read(data: bytes, file: str) -> tuple[Node | None, tuple[Problem, ...]]:
     except (yaml.YAMLError, ValueError, RecursionError):  # pragma: no cover - what is left of PyYAML's placeless errors
         reader.problems.add(Place(file, 1, 1), "not YAML: cannot be read", "syntax")
         return None, reader.problems.found
-    root = None if reader.root is None else _Unfolder(file).node(reader.root)
+    root = None if reader.root is None else _nodes(file)(reader.root)
     if isinstance(root, Text) and root.value == "" and not root.quoted:
         root = None
     return root, reader.problems.found

@@ -49,6 +49,10 @@ class Context(Struct, frozen=True):
     emergency: tuple[str, ...] | None = None
     dial: Mapping[Kind, Mapping[str, tuple[str, ...]]] = {}
 
+    def canonical(self, text: str) -> str:
+        """The canonical form of a number."""
+        return text if self.is_canonical(text) else self.number(text).canonical
+
     def names(self, kind: Kind) -> tuple[str, ...]:
         """The message names of one kind that are known."""
         match kind:

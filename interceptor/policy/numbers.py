@@ -22,6 +22,7 @@ and in the message. A plain value or a list means *is this number*, `exact` the 
 
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from operator import attrgetter
 from typing import Any, Final, Literal
 
@@ -330,6 +331,11 @@ def told_number(facts: Facts, party: Party, beside: Callable[[Number], str] | No
 
 def read_number_test(node: Node, reading: Reading, party: Party, *, classes: bool = True) -> Condition | None:
     """The tests on one of the two numbers of a message; without ``classes`` all but that on its class."""
+    return _grammar(party, classes).read(node, reading)
+
+
+@cache
+def _grammar(party: Party, classes: bool) -> Grammar:
     what = f"`{party}`"
 
     def exact(nodes: tuple[Text, ...], reading: Reading) -> Condition | None:
@@ -376,7 +382,7 @@ def read_number_test(node: Node, reading: Reading, party: Party, *, classes: boo
         name: Grammar(f"`{name}` of {what}", reader, {}, plain=name != "exists").read
         for name, reader in readers.items()
     }
-    return Grammar(what, exact, tests, table, together=KEYS).read(node, reading)
+    return Grammar(what, exact, tests, table, together=KEYS)
 
 
 def _number(node: Text, reading: Reading, what: str) -> str | None:
@@ -386,7 +392,7 @@ def _number(node: Text, reading: Reading, what: str) -> str | None:
             node.place, f"{what} should be a number, here is `{node.value}`{hint}", "not_a_phone_number"
         )
         return None
-    return reading.context.number(node.value).canonical
+    return reading.context.canonical(node.value)
 
 
 def _prefix(node: Text, reading: Reading, what: str) -> str:

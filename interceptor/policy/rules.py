@@ -44,7 +44,7 @@ from interceptor.policy.condition import Condition
 from interceptor.policy.grammar import Reading
 from interceptor.policy.names import Names, names_below, read_names
 from interceptor.policy.sharing import Sharing
-from interceptor.policy.tags import Tagger, Tags
+from interceptor.policy.tags import NamesBelow, Tagger, Tags
 from interceptor.policy.when import read_when
 from interceptor.values import Kind, Mode, Place
 
@@ -91,6 +91,7 @@ class RuleReader:
         self._sharing = Sharing()
         self._named: dict[str, Place] = {}
         self._names: dict[tuple[tuple[str, ...], frozenset[Kind]], Names] = {}  # many rules write the same `on`
+        self._below: dict[int, NamesBelow] = {}  # by the identity of names that rules have
 
     def read_file(self, root: Node, reading: Reading) -> None:
         """Take in the rules of one file."""
@@ -111,7 +112,7 @@ class RuleReader:
                 self.rules.append(rule)
                 tags = tuple(tag for action in rule.actions if isinstance(action, Tag) for tag in action.tags)
                 if tags:
-                    self._tags.add(tags, rule.mode, Tagger(rule.name, names_below(rule.names), rule.when))
+                    self._tags.add(tags, rule.mode, Tagger(rule.name, self._names_below(rule.names), rule.when))
 
     def _rule(self, node: Node, file_mode: Mode, readings: Mapping[Mode, Reading]) -> Rule | None:
         reading = readings[file_mode]
@@ -146,6 +147,12 @@ class RuleReader:
             self._names[written, allowed] = names
         return names
 
+    def _names_below(self, names: Names) -> NamesBelow:
+        below = self._below.get(id(names))
+        if below is None:
+            below = self._below[id(names)] = names_below(names)
+        return below
+
     def _name(self, entries: Fields, reading: Reading) -> str:
         node, problems = entries.get("name"), reading.problems
         if node is None:
@@ -167,7 +174,7 @@ class RuleReader:
 
 def weaker(one: Mode, other: Mode) -> Mode:
     """Of two modes the one that goes less far."""
-    return max(one, other, key=tuple(Mode).index)
+    return one if one is other else max(one, other, key=tuple(Mode).index)
 
 
 def _mode(entries: Fields, reading: Reading) -> Mode:
@@ -180,8 +187,7 @@ def _actions(entries: Fields, reading: Reading) -> tuple[tuple[Action, ...], fro
     """A rule's actions, the kinds of messages they are for together, and what to call them in a problem."""
     problems = reading.problems
     written = [(key, value) for key, value in entries.entries if key.value in ACTIONS]
-    misspelled = any(key.value not in _KEYS for key, _ in entries.entries)
-    if not written and not misspelled:
+    if not written and all(key.value in _KEYS for key, _ in entries.entries):
         message = "a rule should have an action: " + ", ".join(f"`{key}`" for key in ACTIONS)
         problems.add(entries.place, message, "no_action")
     actions: list[Action] = []
@@ -202,7 +208,7 @@ def _actions(entries: Fields, reading: Reading) -> tuple[tuple[Action, ...], fro
     if len(actions) < len(written) or not actions:
         return tuple(actions), frozenset(Kind), ""
     ends = [action.kinds for action in actions if action.ends]
-    allowed = ends[0] if ends else frozenset[Kind]().union(*(action.kinds for action in actions))
+    allowed = ends[0] if ends else frozenset[Kind].union(*(action.kinds for action in actions))
     for action in actions:
         if isinstance(action, Limit):
             allowed &= action.kinds  # nothing passes a limit because of what happens beyond it

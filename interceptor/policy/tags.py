@@ -6,6 +6,7 @@ every rule of the list is asked once at most, however many conditions look.
 """
 
 from collections.abc import Mapping
+from itertools import islice
 
 from msgspec import Struct
 
@@ -37,26 +38,30 @@ class Tagger(Struct, frozen=True):
 class Taggers:
     """The rules that give one tag, in the order of reading; it grows while the rules are read."""
 
-    __slots__ = ("_keys", "depth", "rules", "tag")
+    __slots__ = ("_counts", "_keys", "depth", "rules", "tag")
 
     def __init__(self, tag: str) -> None:
         self.tag = tag
         self.rules: list[Tagger] = []
         self.depth = 0  # how many tags one has to know before this one
-        self._keys: list[frozenset[Key] | None] = []  # of all rules up to each; None where there are none, or too many
+        self._keys: dict[Key, None] = {}  # of all rules together, in the order of reading
+        self._counts: list[int] = []  # how many of them are of the rules up to each; -1 where that tells nothing
 
     def add(self, tagger: Tagger) -> None:
         """One more rule, below all the others."""
         self.rules.append(tagger)
         self.depth = max(self.depth, depth_of(tagger.when, self))
         offer = None if tagger.when is None else tagger.when.offer()
-        before = self._keys[-1] if self._keys else frozenset[Key]()
-        keys = None if before is None or offer is None else before.union(offer.keys)
-        self._keys.append(None if keys is None or len(keys) > _MOST_KEYS else keys)
+        if offer is None or len(self._keys) > _MOST_KEYS or -1 in self._counts[-1:]:
+            self._counts.append(-1)
+            return
+        self._keys.update(dict.fromkeys(offer.keys))
+        self._counts.append(len(self._keys) if len(self._keys) <= _MOST_KEYS else -1)
 
-    def keys(self, above: int) -> frozenset[Key] | None:
+    def keys(self, above: int) -> tuple[Key, ...] | None:
         """Keys of which a message finds one at least, where one of the first ``above`` rules matches."""
-        return self._keys[above - 1] if above else None
+        count = self._counts[above - 1] if above else -1
+        return tuple(islice(self._keys, count)) if count >= 0 else None
 
 
 class Tagged(Struct, frozen=True):
@@ -82,7 +87,7 @@ class Tagged(Struct, frozen=True):
 
     def offer(self) -> Offer | None:
         keys = self.taggers.keys(self.above)
-        return None if keys is None else Offer(tuple(keys), exact=False)
+        return None if keys is None else Offer(keys, exact=False)
 
     def expects(self) -> str:
         return f"tag {self.tag}"
