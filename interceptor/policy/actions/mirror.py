@@ -12,9 +12,9 @@ is copied as it leaves, with the changes that rules made.
 A copy never delays the message or makes it fail. Copies have connections of their own (four to each address), a queue
 of their own (256 copies and 16 MiB of them) and ten seconds; what finds no room or no answer is dropped and counted in
 `interceptor_mirror_copies_total`. They carry the header `X-Interceptor-Mirror` with the id of the exchange, and a
-message that comes with that header is copied no further. User names, passwords and other secrets are taken out, headers
-are not copied; a cluster that has `credentials` in `config.yaml` gets its own. Addresses for notifications are in a copy
-as the app gave them. The record names in `mirrors` where copies were meant to go.
+message that comes with that header is copied no further. User names, passwords and other secrets are taken out, and
+headers are not copied; a cluster that has `credentials` in `config.yaml` gets its own. Addresses for notifications are
+in a copy as the app gave them. The record names in `mirrors` where copies were meant to go.
 
 A copy to a PBX does there what it says: a `Call` that is mirrored rings twice. In shadow mode nothing is sent.
 """  # noqa: D400, D415 - a page of the manual
