@@ -186,6 +186,9 @@ def differences(expect: Expect, kind: Kind, rehearsed: Rehearsed, names: Mapping
             yield Difference(what, _list(wanted or ()), _list(acted))
     if expect.tags is not None and sorted(expect.tags) != sorted(decision.tags):
         yield Difference("tags", _list(expect.tags), _list(decision.tags))
+    mirrors = rehearsed.record.mirrors
+    if expect.mirrors not in {None, mirrors}:
+        yield Difference("mirrors", _list(expect.mirrors or ()), _list(mirrors))
     if expect.parameters:
         yield from _parameters(expect, facts, rehearsed)
     if expect.target not in {None, rehearsed.record.target}:

@@ -106,6 +106,8 @@ def _outcome(explanation: Explanation) -> Iterator[Text]:
     yield line
     if record.target:
         yield Text(f"  goes to   {record.target}")
+    for mirror in record.mirrors:
+        yield Text(f"  copy to   {mirror}")
     for change in record.changes:
         yield Text(f"  {change.name}: {_value(change.before)} → {_value(change.after)}", style="yellow")
     if record.refusal is not None and record.kind is Kind.COMMAND:

@@ -189,6 +189,23 @@ def test_limits_count_within_a_case_and_exchanges_can_go_on(settings):
     assert some.coverage.rules[0].missing == ("never failed: the limit",)
 
 
+def test_copies_and_defaults_in_shadow_can_be_expected(settings):
+    rules = b"rules: [{name: copy, on: command:Hangup, mirror: pbx-marketing}, {name: all, on: command, allow: true}]"
+    policy = compile_policy([Source("rules/all.yaml", rules)], policy_context(settings))
+    text = """
+cases:
+  - {name: a, given: {command: Hangup, app: crm}, expect: {mirrors: pbx-marketing, shadow: []}}
+  - {name: b, given: {command: Call, app: crm}, expect: {mirrors: []}}
+  - {name: c, given: {command: Call, app: crm}, expect: {mirrors: [pbx-main], shadow: "default: deny"}}
+"""
+    report = run([Source("a.test.yaml", text.encode())], policy, settings)
+    assert [list(map(str, result.differences)) for result in report.results] == [
+        [],
+        [],
+        ["shadow: expected default: deny, is none", "mirrors: expected pbx-main, is none"],
+    ]
+
+
 def test_a_sample_is_chosen_by_the_exchange(settings):
     rules = b"rules: [{name: some, on: Hangup, when: {sample: 50%}, deny: true}, {name: all, on: command, allow: true}]"
     policy = compile_policy([Source("rules/all.yaml", rules)], policy_context(settings))
