@@ -21,10 +21,15 @@ from collections.abc import Mapping
 from enum import Enum
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from interceptor.audit.masking import is_secret_name, mask_text, may_tell
 from interceptor.audit.record import ChangedParameter, DecisionRecord, Recorder
+from interceptor.callbacks import Capture, Keyring, Targets, Unusable
+from interceptor.callbacks.capture import PATH as CALLBACK_PATH
+from interceptor.firewall import Circumstances, Firewall, Judged
 from interceptor.identity import Identifier
+from interceptor.particulars import Names, differences, names_of
 from interceptor.policy import Meters, RuleSet
 from interceptor.settings import App, Cluster, Deadlines, Settings
 from interceptor.values import (
@@ -33,7 +38,6 @@ from interceptor.values import (
     Kind,
     Refusal,
     RemoveParameter,
-    RenameParameter,
     Reply,
     SetParameter,
     Target,
@@ -44,9 +48,10 @@ from interceptor.values import (
 )
 from interceptor.wire import answers, knowledge, ozml
 from interceptor.wire.codes import Code, sentence
-from interceptor.wire.knowledge import Group, MessageType, Role
+from interceptor.wire.knowledge import Group, MessageType
 from interceptor.wire.numbers import NumberReader
 from interceptor.wire.parameters import Parameters, decode, join_target, split_target
+from interceptor.wire.url import take_apart
 
 _KEPT_REPLIES = 1024
 _KEPT_FORMS = 256
@@ -120,11 +125,15 @@ class Arrival(Struct, frozen=True):
 
 
 class Forward(Struct, frozen=True):
-    """Send it on: to ``target``, asking for ``path`` there, with ``body`` (``None``: the body that came, untouched)."""
+    """Send it on: to ``target``, asking for ``path`` there, with ``body`` (``None``: the body that came, untouched).
+
+    ``guarded`` is an address that the app chose: what its name leads to is looked at once more before it is asked.
+    """
 
     target: Target
     path: bytes
     body: bytes | None = None
+    guarded: bool = False
 
 
 class Answer(Struct, frozen=True):
@@ -152,7 +161,8 @@ class Opened(Struct):
     """An exchange that was decided. ``name`` is canonical where we know the message, as written where not.
 
     ``ambiguous`` says that others could read the command differently, and that it passes because config lets it.
-    ``facts`` and ``changes`` are what explanations are made of; unlike the record, they are not masked.
+    ``facts`` and ``changes`` are what explanations are made of; unlike the record, they are not masked. ``judged`` is
+    what the firewall did to the verbs and callbacks inside the message.
     """
 
     arrival: Arrival
@@ -167,6 +177,7 @@ class Opened(Struct):
     facts: Facts
     changes: tuple[ChangedParameter, ...] = ()
     answered_at_pickup: bool = False
+    judged: Judged | None = None
 
 
 class Settlement(Struct, frozen=True):
@@ -175,6 +186,7 @@ class Settlement(Struct, frozen=True):
     ``outcome`` is ``answered`` (by the other side), ``refused`` or ``rule`` (by the policy), and where the other side
     failed what we did instead: ``failed`` for a command, else ``dial_plan``, ``fallback`` or ``kept``. ``keep`` says
     that the notification is to be delivered later; ``saved`` that a caller hears a fallback in place of silence.
+    ``judged`` is what the firewall did to the answer; its body, if any, goes back in the place of the one that came.
     """
 
     outcome: str
@@ -184,14 +196,7 @@ class Settlement(Struct, frozen=True):
     well_formed: bool = True
     keep: bool = False
     saved: bool = False
-
-
-class Names(Struct, frozen=True):
-    """The parameter names of one type of message that the record treats in a way of their own."""
-
-    secrets: frozenset[str]
-    dtmf: frozenset[str]
-    numbers: frozenset[str]
+    judged: Judged | None = None
 
 
 class Pipeline:
@@ -204,6 +209,7 @@ class Pipeline:
         recorder: Recorder,
         identifier: Identifier,
         meters: Meters | None = None,
+        keys: Keyring | None = None,
     ) -> None:
         self.rules = rules
         self._meters = meters
@@ -213,6 +219,13 @@ class Pipeline:
         self._identifier = identifier
         self._numbers = NumberReader(settings.country, settings.extensions)
         self._pass_ambiguous = settings.pass_ambiguous
+        self._keys = keys
+        self._targets = Targets(settings.apps)
+        self._capture: Capture | None = None
+        public = settings.callbacks.public_url
+        if keys is not None and public is not None:
+            self._capture = Capture(str(public), keys, self._targets, settings.callbacks.lifetime)
+        self._firewall = Firewall(recorder, self._numbers, settings.limits, self._capture)
         self._names: dict[int, Names] = {}
         self._replies: dict[Reply, bytes] = {}
         self._clusters = {name: _credential_changes(cluster) for name, cluster in settings.clusters.items()}
@@ -238,9 +251,33 @@ class Pipeline:
             facts = answers.read_answer(body)
             return Settlement("answered", None, facts.code, None, facts.well_formed)
         if 200 <= status < 300 and answers.reads_like_ozml(body):
-            well_formed = not body.strip() or answers.read_answer(body).well_formed
-            return Settlement("answered", None, None, None, well_formed)
+            return self._judge(opened, body)
         return self.fail(opened, Fault.UNREADABLE)
+
+    def _judge(self, opened: Opened, body: bytes) -> Settlement:
+        """Settle an exchange with the verbs that the app answered, as far as they may pass."""
+        app = self._settings.apps.get(opened.app)
+        here = Circumstances(
+            opened.arrival.exchange,
+            opened.arrival.listener,
+            opened.app,
+            opened.arrival.at,
+            caller_waits=opened.patience is Patience.INTERACTIVE,
+        )
+        judged = self._firewall.answer(body, here, self.rules, self._meters)
+        if judged is None:
+            if app is not None and app.legacy:
+                return Settlement("answered", None, None, None, well_formed=False)
+            return self._not_as_it_came(opened, well_formed=False)
+        if judged.over:
+            return self._not_as_it_came(opened, judged=judged)
+        return Settlement("answered", judged=judged)
+
+    def _not_as_it_came(self, opened: Opened, *, well_formed: bool = True, judged: Judged | None = None) -> Settlement:
+        """The app has answered, but nothing that may pass: it is not asked again, and the caller hears something."""
+        settlement = self._settle_fault(Fault.UNREADABLE, opened.patience, opened.app, opened.arrival.exchange)
+        outcome = "answered" if opened.patience is Patience.REPORT else settlement.outcome
+        return replace(settlement, outcome=outcome, keep=False, well_formed=well_formed, judged=judged)
 
     def fail(self, opened: Opened, fault: Fault, *, sent: bool = False) -> Settlement:
         """Settle an exchange that failed, by the failure table.
@@ -267,7 +304,10 @@ class Pipeline:
             if known is None:
                 return ""
             url, path = known, _path_with_query(known, split_target(opened.arrival.target)[1])
-        return "/".join(url.split("/", 3)[:3]) + path.decode("latin-1")
+        place = take_apart(url)
+        if place is None:
+            return ""
+        return f"{'https' if place.tls else 'http'}://{place.authority}{path.decode('latin-1')}"
 
     def settle_answer(self, opened: Opened, answer: Answer) -> Settlement:
         """Settle an exchange whose plan is an answer of our own."""
@@ -354,9 +394,24 @@ class Pipeline:
                 refused = self._refuse(_IDENTITY_REASONS.get(who.code, "unknown_app"), who)
         facts = self._facts(arrival, kind_of, name, app, values)
         decision = refused or self.rules.decide(facts, self._meters)
-        plan, target, changed = self._plan_command(
-            arrival, decision, app, path, parameters, question_mark=question_mark
+        rewritten = parameters
+        changed: tuple[ChangedParameter, ...] = ()
+        judged: Judged | None = None
+        if decision.verdict is Verdict.ALLOW:
+            if decision.changes:
+                rewritten = parameters.changed(decision.changes)
+                changed = differences(decision, values, rewritten.values)
+            if self._capture is not None or _OZML in values:
+                rewritten, judged = self._captured(arrival, kind_of, app, rewritten)
+                if judged.over:
+                    decision = self._refuse("verbs_over_cap", _invalid(_OZML, written))
+                elif judged.captured.refused:
+                    decision = self._refuse("callback_forbidden", Refusal(Code.FORBIDDEN_USER, judged.captured.refused))
+        plan, target = self._plan_command(
+            arrival, decision, app, path, parameters, rewritten, question_mark=question_mark
         )
+        if decision.verdict is not Verdict.ALLOW:
+            changed = ()
         names = self._names_of(kind_of)
         record = self._recorder.decision(
             arrival.exchange,
@@ -372,10 +427,22 @@ class Pipeline:
             target=target,
             changes=changed,
         )
+        if judged is not None:
+            record.captured = judged.captured.count
         safe = kind_of is not None and kind_of.safe_to_repeat
         passed = self._pass_ambiguous and parameters.ambiguous is not None
         slow = kind_of is not None and kind_of.answered_at_pickup
-        return Opened(arrival, name, Patience.COMMAND, safe, app, decision, plan, record, passed, facts, changed, slow)
+        return Opened(
+            arrival, name, Patience.COMMAND, safe, app, decision, plan, record, passed, facts, changed, slow, judged
+        )
+
+    def _captured(
+        self, arrival: Arrival, kind_of: MessageType | None, app: str, parameters: Parameters
+    ) -> tuple[Parameters, Judged]:
+        """A command's parameters with callbacks of ours and verbs that may pass, and what was done."""
+        here = Circumstances(arrival.exchange, arrival.listener, app, arrival.at)
+        changes, judged = self._firewall.command(kind_of, parameters.values, here, self.rules, self._meters)
+        return parameters.changed(changes) if changes else parameters, judged
 
     def _refuse(self, reason: str, refusal: Refusal) -> Decision:
         return Decision(Verdict.DENY, reason, self.rules.revision, refusal=refusal)
@@ -387,17 +454,13 @@ class Pipeline:
         app: str,
         path: bytes,
         parameters: Parameters,
+        rewritten: Parameters,
         *,
         question_mark: bool,
-    ) -> tuple[Plan, str, tuple[ChangedParameter, ...]]:
+    ) -> tuple[Plan, str]:
         if decision.verdict is not Verdict.ALLOW:
-            return self._answer_command(decision, arrival.exchange), "", ()
+            return self._answer_command(decision, arrival.exchange), ""
         target = decision.target or ToCluster(self._cluster_of(app))
-        rewritten = parameters
-        changed: tuple[ChangedParameter, ...] = ()
-        if decision.changes:
-            rewritten = parameters.changed(decision.changes)
-            changed = differences(decision, parameters.values, rewritten.values)
         name = ""
         if isinstance(target, ToCluster):
             name = target.cluster
@@ -407,9 +470,9 @@ class Pipeline:
         else:
             name = target.app if isinstance(target, ToApp) else target.url
         if rewritten is parameters:
-            return Forward(target, arrival.target), name, changed
+            return Forward(target, arrival.target), name
         new_target = join_target(path, rewritten.query, question_mark)
-        return Forward(target, new_target, rewritten.body if arrival.body else None), name, changed
+        return Forward(target, new_target, rewritten.body if arrival.body else None), name
 
     def _cluster_of(self, app: str) -> str:
         known = self._settings.apps.get(app)
@@ -431,10 +494,17 @@ class Pipeline:
         kind_of = knowledge.notification(written)
         name = kind_of.name if kind_of is not None else written
         patience = Patience.REPORT if kind_of is None else _GROUPS[kind_of.notification_group]
-        app = self._subscribed(path, name)
+        callback, refused, origin = "", None, ""
+        if self._capture is not None and path.startswith(_CALLBACK_PATH):
+            app, callback, refused, origin = self._open_callback(path, arrival.at)
+            path = _CALLBACK_PATH  # a token is a key to the app: it is not written down
+        else:
+            app = self._subscribed(path, name)
         facts = self._facts(arrival, kind_of, name, app, values)
-        decision = self.rules.decide(facts, self._meters)
-        plan, target, changed, app = self._plan_notification(arrival, decision, app, query, parameters, name)
+        decision = refused or self.rules.decide(facts, self._meters)
+        plan, target, changed, app = self._plan_notification(arrival, decision, app, callback, query, parameters, name)
+        if refused is not None:
+            plan = Answer(NO_OPINION, status=403)
         names = self._names_of(kind_of)
         record = self._recorder.decision(
             arrival.exchange,
@@ -447,11 +517,28 @@ class Pipeline:
             secrets=names.secrets,
             dtmf=names.dtmf,
             numbers=names.numbers,
-            target=target,
+            target="callback" if callback and target == callback else target,
             changes=changed,
         )
+        record.origin = origin
         safe = patience is Patience.ROUTING  # a question; to be asked twice changes nothing
         return Opened(arrival, name, patience, safe, app, decision, plan, record, False, facts, changed)
+
+    def _open_callback(self, path: bytes, at: float) -> tuple[str, str, Decision | None, str]:
+        """Whose callback a path is, its address, why it leads nowhere if so, and the exchange it was captured in."""
+        assert self._keys is not None
+        found = self._keys.open(path[len(_CALLBACK_PATH) :].decode("latin-1"), at)
+        why = found.value if isinstance(found, Unusable) else ""
+        app = url = origin = ""
+        if not isinstance(found, Unusable):
+            app, url, origin = found.app, found.url.decode("latin-1"), found.exchange
+            if app not in self._settings.apps:
+                why = Unusable.FOREIGN.value
+            elif self._targets.refuses(app, url) or take_apart(url) is None:
+                why = Unusable.FORBIDDEN.value
+        if not why:
+            return app, url, None, origin
+        return app, "", self._refuse(why, Refusal(Code.FORBIDDEN_ADDRESS, "This callback leads nowhere")), origin
 
     def _subscribed(self, path: bytes, name: str) -> str:
         written = path.decode("latin-1")
@@ -461,7 +548,14 @@ class Pipeline:
         return ""
 
     def _plan_notification(
-        self, arrival: Arrival, decision: Decision, app: str, query: bytes, parameters: Parameters, name: str
+        self,
+        arrival: Arrival,
+        decision: Decision,
+        app: str,
+        callback: str,
+        query: bytes,
+        parameters: Parameters,
+        name: str,
     ) -> tuple[Plan, str, tuple[ChangedParameter, ...], str]:
         if decision.verdict is Verdict.ANSWER:
             return Answer(self._encoded(decision.reply or Reply(), Kind.NOTIFICATION)), "", (), app
@@ -473,15 +567,18 @@ class Pipeline:
             rewritten = parameters.changed(decision.changes)
             changed = differences(decision, parameters.values, rewritten.values)
             query, body = (query, rewritten.body) if arrival.body else (rewritten.query, None)
-        target = decision.target or ToApp(app)
+        target = decision.target or (ToUrl(callback) if callback else ToApp(app))
         if isinstance(target, ToApp):
             app = target.app
             url = _notification_url(self._settings.apps.get(app), name)
             if url is None:  # carried out by the failure table: a fallback, the dial plan, or the outbox
                 return Forward(target, b""), app, changed, app
             target = ToUrl(url)
-        path = _path_with_query(target.url, query) if isinstance(target, ToUrl) else arrival.target
-        return Forward(target, path, body), app, changed, app
+        if isinstance(target, ToUrl):
+            name = target.url if target.url == callback else app
+            guarded = target.url == callback
+            return Forward(target, _path_with_query(target.url, query), body, guarded), name, changed, app
+        return Forward(target, arrival.target, body), app, changed, app
 
     # both
 
@@ -540,8 +637,9 @@ class Pipeline:
                 return Settlement("kept", fault, None, Answer(NO_OPINION), keep=True)
 
 
+_CALLBACK_PATH = CALLBACK_PATH.encode()
+_OZML = "responseozml"
 _OWN_FAULTS = {fault.value: fault for fault in (Fault.ENGINE,)}
-_NUMBERS = frozenset({Role.NUMBER_DIALLED, Role.NUMBER_CALLER, Role.NUMBER})
 _FORBIDDEN = Refusal(Code.FORBIDDEN_USER, sentence(Code.FORBIDDEN_USER))
 NO_OPINION = b'<?xml version="1.0" encoding="utf-8"?>\r\n<Response/>'
 
@@ -572,16 +670,6 @@ def _invalid(parameter: str, command: str) -> Refusal:
     return Refusal(Code.INVALID_PARAMETER, sentence(Code.INVALID_PARAMETER, parameter, command))
 
 
-def names_of(kind_of: MessageType | None) -> Names:
-    """The names that a message of this type treats in a way of their own; ``None`` for one that we do not know."""
-    roles = {name: knowledge.role(kind_of, name) for name in knowledge.PARAMETER_NAMES.values()}
-    return Names(
-        knowledge.SECRET_NAMES | frozenset(name for name, role in roles.items() if role is Role.SECRET),
-        frozenset(name for name, role in roles.items() if role is Role.DTMF),
-        frozenset(name for name, role in roles.items() if role in _NUMBERS),
-    )
-
-
 def _is_form(headers: Mapping[str, str]) -> bool:
     """Whether a body is the form that everybody reads alike: declared so or not at all, not compressed, in UTF-8.
 
@@ -601,24 +689,6 @@ def _is_form(headers: Mapping[str, str]) -> bool:
 _FORMS: dict[str, bool] = {}
 
 
-def differences(
-    decision: Decision, before: Mapping[str, str], after: Mapping[str, str]
-) -> tuple[ChangedParameter, ...]:
-    """What the rules changed, in the order in which they touched it; each parameter once."""
-    touched: dict[str, str] = {}
-    for change in decision.changes:
-        touched.setdefault(change.name.lower(), change.name)
-        if isinstance(change, RenameParameter):
-            touched.setdefault(change.to.lower(), change.to)
-        elif isinstance(change, RemoveParameter):
-            touched.setdefault(change.name.lower(), change.name)
-    return tuple(
-        ChangedParameter(written, before.get(name), after.get(name))
-        for name, written in touched.items()
-        if before.get(name) != after.get(name)
-    )
-
-
 def _notification_url(app: App | None, name: str) -> str | None:
     if app is None:
         return None
@@ -628,7 +698,8 @@ def _notification_url(app: App | None, name: str) -> str | None:
 
 def _path_with_query(url: str, query: bytes) -> bytes:
     """The path that the app gave, with its own query first and the query that came after it."""
-    path = b"/" + url.split("/", 3)[3].encode("latin-1", "surrogateescape") if url.count("/") > 2 else b"/"
+    place = take_apart(url)
+    path = place.path if place is not None else b"/"
     if not query:
         return path
     return path + (b"&" if b"?" in path else b"?") + query
@@ -655,13 +726,10 @@ __all__ = [
     "Copy",
     "Fault",
     "Forward",
-    "Names",
     "Opened",
     "Patience",
     "Pipeline",
     "Plan",
     "Settlement",
-    "differences",
-    "names_of",
     "patience_of",
 ]

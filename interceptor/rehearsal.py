@@ -13,7 +13,8 @@ from msgspec.structs import replace
 
 from interceptor.audit.record import ChangedParameter, DecisionRecord, Recorder
 from interceptor.identity import Identifier
-from interceptor.pipeline import Answer, Arrival, Opened, Pipeline, differences, names_of
+from interceptor.particulars import differences, names_of
+from interceptor.pipeline import Answer, Arrival, Opened, Pipeline
 from interceptor.policy import RuleSet
 from interceptor.policy.actions.limit import Limit
 from interceptor.policy.meters import Meters

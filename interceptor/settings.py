@@ -111,7 +111,8 @@ class App(Struct, frozen=True):
 
     With ``sources`` and ``username`` both given, both must hold. ``urls`` maps notification names to addresses of their
     own; ``url`` takes the rest. ``fallback`` is what a caller hears when the app does not answer. ``callbacks`` are the
-    hosts and networks where it may send the PBX; ``None`` means those of its own addresses.
+    hosts and networks where it may send the PBX; ``None`` means those of its own addresses. Answers of a ``legacy`` app
+    that cannot be read as OzML pass on as they are.
     """
 
     name: str
@@ -123,6 +124,7 @@ class App(Struct, frozen=True):
     cluster: str | None = None
     fallback: tuple[Verb, ...] = ()
     callbacks: tuple[str, ...] | None = None
+    legacy: bool = False
 
 
 class Subscription(Struct, frozen=True):
@@ -169,6 +171,9 @@ class Limits(Struct, frozen=True):
     upstream_connections: int = 128  # per endpoint
     xml_depth: int = 64
     outbox: int = 10_000  # kept notifications per app
+    verbs: int = 500  # elements of one answer
+    verb_depth: int = 16  # of elements inside one another
+    messages: int = 20  # calls, messages and alarms that one answer may set off
 
 
 class ForwardHeaders(Struct, frozen=True):
@@ -251,6 +256,19 @@ class ExplainSettings(Struct, frozen=True):
     keep: int = 1000
 
 
+class CallbackSettings(Struct, frozen=True):
+    """Whether the callbacks of apps come back through us, and how.
+
+    ``public_url`` is where the PBX reaches our notification listener; without it, callbacks pass as they are. The first
+    of ``keys`` seals, all of them open; without any, one is made and kept below ``state``. A callback is good for
+    ``lifetime`` seconds.
+    """
+
+    public_url: Url | None = None
+    keys: tuple[Secret, ...] = ()
+    lifetime: float = 86_400.0
+
+
 class Ground(Struct, frozen=True):
     """What rules stand on: the names they may use, the number plan, the clock. Settings have all of it, and more."""
 
@@ -288,6 +306,7 @@ class Settings(Struct, frozen=True):
     pass_ambiguous: bool = False
     policy: PolicySettings = PolicySettings()
     explain: ExplainSettings = ExplainSettings()
+    callbacks: CallbackSettings = CallbackSettings()
 
     @property
     def mode(self) -> RuleMode:

@@ -9,10 +9,13 @@ import gc
 import logging
 import random
 import secrets
+import ssl
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from interceptor.audit.record import Record, Recorder
+from interceptor.callbacks import Keyring, Targets
 from interceptor.explanation import Explanation, Kept
 from interceptor.gateway.clusters import ClusterRoute, Endpoint
 from interceptor.gateway.connection import Door
@@ -21,7 +24,7 @@ from interceptor.gateway.delivery import Deliveries
 from interceptor.gateway.exchange import Carrier
 from interceptor.gateway.master import GatewayMaster
 from interceptor.gateway.mirroring import Mirrors
-from interceptor.gateway.upstream import Pool
+from interceptor.gateway.upstream import Pool, Site
 from interceptor.identity import Identifier
 from interceptor.journal import Journal
 from interceptor.loading import policy_context
@@ -29,7 +32,7 @@ from interceptor.metrics import Metrics, Snapshot
 from interceptor.pipeline import Patience, Pipeline, patience_of
 from interceptor.policy import Meters, RuleSet, Source, compile_policy
 from interceptor.settings import Address, Cluster, Mode, Settings
-from interceptor.state import SharedTable
+from interceptor.state import SharedTable, callback_keys
 from interceptor.values import ProblemsError
 from interceptor.wire import knowledge
 from interceptor.wire.codes import Code
@@ -38,12 +41,14 @@ log = logging.getLogger(__name__)
 
 _GC_THRESHOLD = 50_000  # exchanges make no cycles; the collector need not look at them often
 _STOP_POLL_SECONDS = 0.02
+_POOLS = 512
 
 
 class Worker:
     """The data plane of one process. ``name`` is its journal's and goes into its exchange ids.
 
-    ``rules`` are the ``sources`` compiled, where that was done already.
+    ``rules`` are the ``sources`` compiled, where that was done already. ``shared`` are the meters of limits that all
+    workers count in, of which this one is the one with that ``index``; the worker closes them when it stops.
     """
 
     def __init__(
@@ -79,8 +84,9 @@ class Worker:
         self._longest = max(times.total for times in self._patiences.values()) * 2 + settings.timeouts.connect
         self._shared = shared
         meters = self._meters(index)
-        self._pipeline = Pipeline(settings, self.rules, self._recorder, identifier, meters)
-        self._pools: dict[Address, Pool] = {}
+        self._pipeline = Pipeline(settings, self.rules, self._recorder, identifier, meters, callback_keys(settings))
+        self._pools: dict[Site, Pool] = {}
+        self._targets = Targets(settings.apps)
         self.clusters = {name: self._route(cluster) for name, cluster in settings.clusters.items()}
         self.deliveries = Deliveries(
             settings.state / "outbox" / name,
@@ -208,7 +214,10 @@ class Worker:
         for name, route in self.clusters.items():
             for endpoint in route.endpoints:
                 metrics.endpoint_up(name, endpoint.host, up=endpoint.up)
-        for address, pool in self._pools.items():
+        for site, pool in self._pools.items():
+            if site.guarded_for:
+                continue  # apps choose these: no end of names
+            address = site.address
             idle = pool.idle
             metrics.upstream_pool(str(address), idle=idle, busy=pool.connections - idle, queued=pool.queued)
         for app, depth in self.deliveries.depths().items():
@@ -279,20 +288,33 @@ class Worker:
 
     # upstreams
 
-    def _pool_for(self, address: Address) -> Pool:
-        pool = self._pools.get(address)
+    def _pool_for(self, site: Site) -> Pool:
+        pool = self._pools.get(site)
         if pool is None:
             settings = self._settings
+            app = site.guarded_for
             pool = Pool(
-                address,
+                site.address,
                 settings.limits,
                 connect_seconds=settings.timeouts.connect,
                 idle_seconds=settings.timeouts.upstream_idle,
                 sweeper=self._sweeper,
                 loop=self._loop,
+                tls=ssl.create_default_context() if site.tls else None,
+                reaches=partial(self._targets.reaches, app) if app else None,
             )
-            self._pools[address] = pool
+            if len(self._pools) >= _POOLS:
+                self._forget_a_pool()
+            self._pools[site] = pool
         return pool
+
+    def _forget_a_pool(self) -> None:
+        """Make room: senders may name new addresses for ever. What config names is asked for again and again."""
+        for site, pool in self._pools.items():
+            if site.guarded_for and pool.connections == pool.idle and not pool.queued:
+                pool.close()
+                del self._pools[site]
+                return
 
     def _route(self, cluster: Cluster) -> ClusterRoute:
         patience = self._patiences[Patience.COMMAND]
@@ -300,7 +322,7 @@ class Worker:
             Endpoint(
                 url,
                 cluster,
-                self._pool_for(Address(url.host, url.port)),
+                self._pool_for(Site(Address(url.host, url.port))),
                 patience,
                 self._loop,
                 self.metrics.endpoint_failed,

@@ -38,7 +38,9 @@ class RefusalRecord(Struct, frozen=True, gc=False):
 class DecisionRecord(Struct, omit_defaults=True, gc=False, tag_field="event", tag="decision"):
     """What was asked, by whom, and what was decided; kept before it is carried out.
 
-    ``masked`` names the parameters whose values are hidden, so that a reader knows something was there.
+    ``masked`` names the parameters whose values are hidden, so that a reader knows something was there. ``origin`` is
+    the exchange in which the callback was captured that this notification came to; ``captured`` how many callbacks of
+    this message were. The verbs in an answer have records of their own, with the exchange of the answer.
     """
 
     sequence: int
@@ -68,12 +70,17 @@ class DecisionRecord(Struct, omit_defaults=True, gc=False, tag_field="event", ta
     refusal: RefusalRecord | None = None
     reply_verbs: tuple[str, ...] = ()
     masked: tuple[str, ...] = ()
+    origin: str = ""
+    captured: int = 0
     limited: tuple[str, ...] = ()
     mirrors: tuple[str, ...] = ()
 
 
 class SettlementRecord(Struct, omit_defaults=True, gc=False, tag_field="event", tag="settlement"):
-    """How an exchange ended. ``code`` is the PBX's (or our) code, ``None`` where the answer had none."""
+    """How an exchange ended. ``code`` is the PBX's (or our) code, ``None`` where the answer had none.
+
+    ``verbs`` were judged in an app's answer, ``verbs_refused`` of them refused, ``captured`` callbacks became ours.
+    """
 
     sequence: int
     at: str
@@ -87,6 +94,9 @@ class SettlementRecord(Struct, omit_defaults=True, gc=False, tag_field="event", 
     upstream_microseconds: int = 0
     total_microseconds: int = 0
     rule: str = ""
+    verbs: int = 0
+    verbs_refused: int = 0
+    captured: int = 0
 
 
 class GapRecord(Struct, omit_defaults=True, gc=False, tag_field="event", tag="audit.gap"):
@@ -224,6 +234,9 @@ class Recorder:
         upstream_seconds: float = 0.0,
         total_seconds: float = 0.0,
         rule: str = "",
+        verbs: int = 0,
+        verbs_refused: int = 0,
+        captured: int = 0,
     ) -> SettlementRecord:
         """The record of how an exchange ended."""
         return SettlementRecord(
@@ -239,6 +252,9 @@ class Recorder:
             int(upstream_seconds * 1_000_000),
             int(total_seconds * 1_000_000),
             rule,
+            verbs,
+            verbs_refused,
+            captured,
         )
 
     def gap(self, at: float, *, reason: str, lost: int = 0, since: float | None = None, detail: str = "") -> GapRecord:

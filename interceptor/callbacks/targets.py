@@ -35,17 +35,19 @@ class Targets:
         """Why the app may not use this address, in words; empty where it may."""
         allowed = self._allowed.get(app, _NOTHING)
         try:
-            host = urlsplit(url).hostname or ""
+            parts = urlsplit(url)
+            host = parts.hostname or ""
+            named = bool(host) and parts.username is None and parts.port != 0
         except ValueError:
-            host = ""
-        if not host:
-            return "the callback names no host"
+            named = False
+        if not named:
+            return "the callback names no host that can be asked"
         address = _address(host)
         if address is None:
             known = host in allowed.hosts or any(host.endswith(end) for end in allowed.below)
         else:
-            named = any(address in network for network in allowed.networks)
-            known = named or (host in allowed.hosts and not _is_special(address))
+            inside = any(address in network for network in allowed.networks)
+            known = inside or (host in allowed.hosts and not _is_special(address))
         return "" if known else f"callbacks to {host} are not allowed for this app"
 
     def reaches(self, app: str, address: str) -> bool:

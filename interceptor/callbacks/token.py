@@ -26,6 +26,7 @@ class Unusable(Enum):
     FORGED = "callback_forged"  # not sealed with a key of ours, or damaged
     EXPIRED = "callback_expired"
     FOREIGN = "callback_foreign"  # sealed by us for an app that config does not know any more
+    FORBIDDEN = "callback_forbidden"  # where the app may not point the PBX, by what config says now
 
     __hash__ = object.__hash__
 

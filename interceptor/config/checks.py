@@ -18,6 +18,16 @@ def check(root: Fields, values: dict[str, Any], problems: Problems, base: Path) 
     _networks(root, values, problems)
     _subscriptions(root, values, problems)
     _folders(root, values, problems, base)
+    _callbacks(root, values, problems)
+
+
+def _callbacks(root: Fields, values: dict[str, Any], problems: Problems) -> None:
+    callbacks = values.get("callbacks")
+    if callbacks is None or callbacks.public_url is None:
+        return
+    if callbacks.public_url.path != "/":
+        place = _at(root, "callbacks", "public_url").place
+        problems.add(place, "`callbacks.public_url` should be a host and port without a path", "bad_path")
 
 
 def _addresses(root: Fields, values: dict[str, Any], problems: Problems) -> None:

@@ -1,6 +1,7 @@
 """Readers of values that something else knows: countries, time zones, commands, notifications, certificates, verbs."""
 
 import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
@@ -8,9 +9,10 @@ from zoneinfo import ZoneInfo, available_timezones
 import phonenumbers
 
 from interceptor import document
-from interceptor.config.reading import Reading, path_below_base, text
+from interceptor.config.reading import Reading, missing, path_below_base, secret, section, text
 from interceptor.document import Node, nearest
 from interceptor.policy.verbs import read_verbs
+from interceptor.settings import Secret
 from interceptor.values import Verb
 from interceptor.wire import knowledge
 
@@ -142,3 +144,45 @@ def fallback(node: Node, read: Reading, path: str) -> tuple[Verb, ...]:
     # Written like the verbs of a rule's answer; an empty list is told here, since silence helps no caller.
     document.items(node, read.problems, f"`{path}`")
     return read_verbs(node, knowledge.VERBS, read.problems)
+
+
+def callback_targets(node: Node, read: Reading, path: str) -> tuple[str, ...] | None:
+    """``{allow: [HOST or NETWORK, …]}``: where an app may send the PBX."""
+    values = section(node, read, path, {"allow": _targets})
+    if missing(node, read, path, "allow"):
+        return None
+    return values.get("allow")
+
+
+def _targets(node: Node, read: Reading, path: str) -> tuple[str, ...]:
+    found: list[str] = []
+    for entry in document.items(node, read.problems, f"`{path}`"):
+        written = text(entry, read, path)
+        if written is None:
+            continue
+        try:
+            ip_network(written)
+        except ValueError:
+            if not _TARGET.fullmatch(written) or written.replace(".", "").replace("/", "").isdigit():
+                message = f"`{path}` should hold hosts (`app.test`, `*.test`) and networks, here is `{written}`"
+                read.problems.add(entry.place, message, "not_a_target")
+                continue
+        found.append(written)
+    return tuple(found)
+
+
+_TARGET = re.compile(r"(?:\*\.)?[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?")
+_SHORTEST_KEY = 16
+
+
+def callback_keys(node: Node, read: Reading, path: str) -> tuple[Secret, ...]:
+    """Secrets that seal callbacks, the newest first; long enough that nobody guesses them."""
+    found: list[Secret] = []
+    for entry in document.items(node, read.problems, f"`{path}`"):
+        key = secret(entry, read, path)
+        if key is not None and read.secrets and len(key.reveal()) < _SHORTEST_KEY:
+            message = f"a key of `{path}` should have at least {_SHORTEST_KEY} characters"
+            read.problems.add(entry.place, message, "short_key")
+        elif key is not None:
+            found.append(key)
+    return tuple(found)

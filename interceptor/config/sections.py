@@ -31,6 +31,7 @@ from interceptor.config.reading import (
 from interceptor.document import Fields, Node, Problems
 from interceptor.settings import (
     App,
+    CallbackSettings,
     CasesRule,
     Cluster,
     ColdStart,
@@ -137,6 +138,7 @@ def _settings(values: dict[str, Any], base: Path) -> Settings:
         pass_ambiguous=values.get("pass_ambiguous", False),
         policy=values.get("policy", PolicySettings()),
         explain=values.get("explain", ExplainSettings()),
+        callbacks=values.get("callbacks", CallbackSettings()),
     )
 
 
@@ -197,6 +199,8 @@ def _app(node: Node, read: Reading, path: str, name: str) -> App | None:
         urls=values.get("notifications", {}),
         cluster=values.get("cluster"),
         fallback=values.get("fallback", ()),
+        callbacks=values.get("callbacks"),
+        legacy=values.get("legacy", False),
     )
 
 
@@ -275,6 +279,8 @@ APP: Table = {
     "notifications": _notification_urls,
     "cluster": text,
     "fallback": known.fallback,
+    "callbacks": known.callback_targets,
+    "legacy": truth,
 }
 SUBSCRIPTION: Table = {"path": known.callback_path, "name": known.notification, "app": text}
 DEFAULTS: Table = {kind.value: choice("allow", "deny") for kind in Kind}
@@ -299,7 +305,11 @@ LIMITS: Table = {
     "upstream_connections": whole(1, 65_535),
     "xml_depth": whole(4, 1024),
     "outbox": whole(0, 10_000_000),
+    "verbs": whole(1, 100_000),
+    "verb_depth": whole(1, 1000),
+    "messages": whole(0, 100_000),
 }
+CALLBACKS: Table = {"public_url": url, "keys": known.callback_keys, "lifetime": duration}
 EXPLAIN: Table = {"denied": truth, "sample": known.share, "keep": whole(0, 1_000_000)}
 HEADERS: Table = {"via": truth, "forwarded_for": truth, "exchange": truth}
 MASKING: Table = {"numbers": whole(0, 15), "dtmf": truth}
@@ -338,6 +348,7 @@ SETTINGS: Table = {
     "limits": _struct(Limits, LIMITS),
     "headers": _struct(ForwardHeaders, HEADERS),
     "explain": _struct(ExplainSettings, EXPLAIN),
+    "callbacks": _struct(CallbackSettings, CALLBACKS),
     "pass_ambiguous": truth,
     "journal": _journal,
 }
@@ -359,6 +370,7 @@ def _keys() -> Iterator[str]:
         "limits": LIMITS,
         "headers": HEADERS,
         "explain": EXPLAIN,
+        "callbacks": CALLBACKS,
         "journal": JOURNAL,
         "journal.masking": MASKING,
     }

@@ -7,14 +7,14 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from interceptor.gateway.http1 import Reply
-from interceptor.gateway.upstream import Pool
+from interceptor.gateway.upstream import Pool, Site
 from interceptor.outbox import Entry, Outbox
 from interceptor.outbox import Watcher as OutboxWatcher
 from interceptor.pipeline import Fault
 from interceptor.settings import Address, Deadlines
+from interceptor.wire.url import WebAddress, take_apart
 
 
 class Deliveries:
@@ -25,7 +25,7 @@ class Deliveries:
         folder: Path,
         apps: Iterable[str],
         limit: int,
-        pool_for: Callable[[Address], Pool],
+        pool_for: Callable[[Site], Pool],
         patience: Deadlines,
         watcher: OutboxWatcher,
     ) -> None:
@@ -48,13 +48,15 @@ class Deliveries:
         box = self._boxes.get(app)
         return box is not None and box.depth > 0
 
-    def put(self, app: str, url: str, body: bytes, exchange: str, then: Callable[[bool], None]) -> None:
-        """Keep a notification; ``then`` hears whether it is safe."""
+    def put(
+        self, app: str, url: str, body: bytes, exchange: str, then: Callable[[bool], None], *, guarded: bool = False
+    ) -> None:
+        """Keep a notification; ``then`` hears whether it is safe. ``guarded``: the app chose the address."""
         box = self._boxes.get(app)
         if box is None or not url:
             then(False)
             return
-        entry = Entry(app=app, url=url, body=body, exchange=exchange)
+        entry = Entry(app=app, url=url, body=body, exchange=exchange, guarded=guarded)
         box.put(entry).add_done_callback(lambda kept: then(not kept.cancelled() and kept.result()))
 
     def wake(self, app: str) -> None:
@@ -68,9 +70,12 @@ class Deliveries:
         return {app: box.depth for app, box in self._boxes.items()}
 
     async def _deliver(self, entry: Entry) -> bool:
-        parts = urlsplit(entry.url)
+        place = take_apart(entry.url)
+        if place is None:
+            return False
         errand = _Delivery()
-        self._pool_for(Address(parts.hostname or "", parts.port or 80)).send(errand, _request(entry), self._patience)
+        site = Site(Address(place.host, place.port), place.tls, entry.app if entry.guarded else "")
+        self._pool_for(site).send(errand, _request(entry, place), self._patience)
         with contextlib.suppress(ConnectionError):
             reply = await errand.outcome
             return 200 <= reply.status < 300
@@ -95,13 +100,11 @@ class _Delivery:
             self.outcome.set_exception(ConnectionError(fault.value))
 
 
-def _request(entry: Entry) -> bytes:
-    parts = urlsplit(entry.url)
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+def _request(entry: Entry, place: WebAddress) -> bytes:
     own = f"X-Interceptor-Exchange: {entry.exchange}\r\n" if entry.exchange else ""
     return b"POST %b HTTP/1.1\r\nHost: %b\r\nContent-Type: %b\r\n%bContent-Length: %d\r\n\r\n%b" % (
-        path.encode("latin-1"),
-        parts.netloc.encode("latin-1"),
+        place.path,
+        place.authority.encode("latin-1"),
         entry.content_type.encode("latin-1"),
         own.encode("latin-1"),
         len(entry.body),

@@ -12,22 +12,25 @@ from time import perf_counter, time
 from typing import Protocol
 
 from interceptor.audit.record import Record, Recorder
+from interceptor.firewall import Judged
 from interceptor.gateway.clusters import REFUSES_US, ClusterRoute, Endpoint
 from interceptor.gateway.connection import Asker, Door, Response
 from interceptor.gateway.http1 import Reply, Request
 from interceptor.gateway.mirroring import Mirrors
-from interceptor.gateway.upstream import Pool
+from interceptor.gateway.upstream import Pool, Site
 from interceptor.metrics import Metrics
 from interceptor.pipeline import NO_OPINION, Answer, Arrival, Fault, Forward, Opened, Patience, Pipeline, Settlement
 from interceptor.settings import Address, Deadlines, ForwardHeaders
 from interceptor.values import Kind, ToApp, ToCluster, ToUrl, Verdict
 from interceptor.wire.answers import encode_answer
 from interceptor.wire.codes import Code
+from interceptor.wire.url import take_apart
 
 log = logging.getLogger(__name__)
 
 _XML = b"Content-Type: application/xml; charset=utf-8\r\nContent-Length: %d\r\n%b"
 _ANSWERED_HERE = b"200 OK"
+_FORBIDDEN = b"403 Forbidden"
 _BODILESS = frozenset({204, 304})
 _KEPT_LINES = 4096
 _HEALTH_REASONS = {
@@ -50,7 +53,9 @@ class Keeper(Protocol):
 
     def waiting(self, app: str) -> bool: ...
 
-    def put(self, app: str, url: str, body: bytes, exchange: str, then: Callable[[bool], None]) -> None: ...
+    def put(
+        self, app: str, url: str, body: bytes, exchange: str, then: Callable[[bool], None], *, guarded: bool = False
+    ) -> None: ...
 
     def wake(self, app: str) -> None: ...
 
@@ -68,7 +73,7 @@ class Carrier:
         *,
         worker: str,
         clusters: dict[str, ClusterRoute],
-        pool_for: Callable[[Address], Pool],
+        pool_for: Callable[[Site], Pool],
         patiences: dict[Patience, Deadlines],
         headers: ForwardHeaders,
         most_connections: int,
@@ -226,6 +231,8 @@ class Exchange:
         self._patience = carrier.patiences[Patience.CALL if opened.answered_at_pickup else opened.patience]
         if carrier.observe is not None:
             carrier.observe(opened.record)
+        if opened.judged is not None:
+            self._account_verbs(opened.judged)
         if self._arrival.kind is Kind.COMMAND:
             carrier.journal.append(opened.record, self._recorded)
         else:  # a caller waits: the record is written with the next batch (failure table, "journal cannot write")
@@ -277,12 +284,12 @@ class Exchange:
             self._endpoint = endpoint
             self._send(endpoint.pool, plan, endpoint.host, endpoint.path, keep_host=True)
         elif isinstance(target, ToUrl):
-            host = target.url.split("/", 3)[2]
-            name, _, port = host.rpartition(":")
-            if not port.isdigit() or not name:
-                name, port = host, "80"
-            address = Address(name.strip("[]"), int(port))
-            self._send(self._carrier.pool_for(address), plan, host, b"", keep_host=False)
+            place = take_apart(target.url)
+            if place is None:
+                self._settle(self._carrier.pipeline.fail(self._opened, Fault.UNROUTABLE))
+                return
+            site = Site(Address(place.host, place.port), place.tls, self._opened.app if plan.guarded else "")
+            self._send(self._carrier.pool_for(site), plan, place.authority, b"", keep_host=False)
         else:
             assert isinstance(target, ToApp)  # an app without an address
             self._settle(self._carrier.pipeline.fail(self._opened, Fault.UNROUTABLE))
@@ -394,8 +401,14 @@ class Exchange:
         carrier, opened, plan = self._carrier, self._opened, self._opened.plan
         body = plan.body if isinstance(plan, Forward) and plan.body is not None else self._request.body
         url = carrier.pipeline.kept_address(opened)
+        guarded = isinstance(plan, Forward) and plan.guarded
         carrier.outbox.put(
-            opened.app, url, body, self._arrival.exchange, lambda kept: self._kept(settlement, kept=kept)
+            opened.app,
+            url,
+            body,
+            self._arrival.exchange,
+            lambda kept: self._kept(settlement, kept=kept),
+            guarded=guarded,
         )
 
     def _kept(self, settlement: Settlement, *, kept: bool) -> None:
@@ -435,7 +448,9 @@ class Exchange:
 
     def _account(self, settlement: Settlement, reply: Reply | None) -> None:
         """Record the settlement and count it."""
-        carrier, opened = self._carrier, self._opened
+        carrier, opened, judged = self._carrier, self._opened, settlement.judged
+        if judged is not None:
+            self._account_verbs(judged)
         now = perf_counter()
         total = now - self._started
         upstream = now - self._sent_at if self._attempts else 0.0
@@ -450,19 +465,37 @@ class Exchange:
             upstream_seconds=upstream,
             total_seconds=total,
             rule=opened.decision.rule,
+            verbs=0 if judged is None else judged.verbs,
+            verbs_refused=0 if judged is None else judged.refused,
+            captured=0 if judged is None else judged.captured.count,
         )
         if carrier.observe is not None:
             carrier.observe(record)
         carrier.journal.append(record)
         carrier.count(opened, settlement, upstream, total - upstream)
 
+    def _account_verbs(self, judged: Judged) -> None:
+        """Record the verbs that were judged, and count them and the callbacks that became ours."""
+        carrier = self._carrier
+        for record in judged.records:
+            carrier.journal.append(record)
+            if carrier.observe is not None:
+                carrier.observe(record)
+        for (verdict, rule), count in judged.counts.items():
+            carrier.metrics.verb_decided(verdict, rule, count)
+        if judged.captured.count:
+            carrier.metrics.callbacks_captured(judged.captured.count, judged.captured.longest)
+
     def _response(self, settlement: Settlement, reply: Reply | None) -> Response:
         own = b"X-Interceptor-Exchange: " + self._id if self._id else b""
         answer = settlement.answer
         if answer is not None or reply is None:
             body = answer.body if answer is not None else b""
-            return Response(_ANSWERED_HERE, _XML % (len(body), own), body)
+            line = _ANSWERED_HERE if answer is None or answer.status == 200 else _FORBIDDEN
+            return Response(line, _XML % (len(body), own), body)
         body, block = reply.body, reply.block
+        if settlement.judged is not None and settlement.judged.body is not None:
+            body = settlement.judged.body
         if reply.status in _BODILESS:
             lines = block.before + block.after if reply.status == 204 else block.forwarded
         else:

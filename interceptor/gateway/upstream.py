@@ -5,8 +5,13 @@ and whether the other side may have read any of it (``sent``); only the asker kn
 """
 
 import asyncio
+import socket
+import ssl
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol, cast
+
+from msgspec import Struct
 
 from interceptor.gateway.deadlines import NEVER, Sweeper
 from interceptor.gateway.http1 import Http1Error, Reply, ReplyReader
@@ -162,10 +167,19 @@ class UpstreamConnection(asyncio.Protocol):
             self._pool.forget(self)
 
 
+class Site(Struct, frozen=True):
+    """What a pool is for: an address, whether over TLS, and the app that chose it, ``""`` where config did."""
+
+    address: Address
+    tls: bool = False
+    guarded_for: str = ""
+
+
 class Pool:
     """The connections to one address.
 
-    At most ``limits.upstream_connections``, at most ``limits.queued`` requests waiting.
+    At most ``limits.upstream_connections``, at most ``limits.queued`` requests waiting. With ``reaches``, every address
+    that the host's name leads to is asked about, and only one that may be reached is connected to.
     """
 
     def __init__(
@@ -177,8 +191,12 @@ class Pool:
         idle_seconds: float,
         sweeper: Sweeper,
         loop: asyncio.AbstractEventLoop,
+        tls: ssl.SSLContext | None = None,
+        reaches: Callable[[str], bool] | None = None,
     ) -> None:
         self.address = address
+        self._tls = tls
+        self._reaches = reaches
         self.limits = limits
         self._connect_seconds = connect_seconds
         self._idle_seconds = idle_seconds
@@ -281,7 +299,11 @@ class Pool:
         connection = UpstreamConnection(self)
         try:
             async with asyncio.timeout(self._connect_seconds):
-                await self._loop.create_connection(lambda: connection, self.address.host, self.address.port)
+                host = self.address.host if self._reaches is None else await self._reachable()
+                name = self.address.host if self._tls is not None else None
+                await self._loop.create_connection(
+                    lambda: connection, host, self.address.port, ssl=self._tls, server_hostname=name
+                )
         except (OSError, ValueError, OverflowError):  # TimeoutError is the first; no host or port, the others
             # The address is as good as down for all that wait: none of them was sent, so each may try elsewhere.
             self._fail_waiting()
@@ -291,6 +313,15 @@ class Pool:
             self.release(connection)
         else:
             self._fail_waiting()
+
+    async def _reachable(self) -> str:
+        """An address of the host that may be reached; the name is resolved once, so it cannot change in between."""
+        assert self._reaches is not None
+        found = await self._loop.getaddrinfo(self.address.host, self.address.port, type=socket.SOCK_STREAM)
+        for *_, place in found:
+            if self._reaches(str(place[0])):
+                return str(place[0])
+        raise ConnectionRefusedError(f"no address of {self.address.host} may be reached")
 
     def _fail_waiting(self) -> None:
         for _ in range(len(self._waiting)):  # those who come back at once are not failed a second time

@@ -81,7 +81,11 @@ UPSTREAM = _histogram(
 OWN = _histogram("own_duration_seconds", "Time an exchange spent in Interceptor itself.", OWN_BUCKETS, "kind")
 REFUSALS = _counter("refusals", "Requests refused before or without a rule, or by a rule's limit, by reason.", "reason")
 AMBIGUOUS = _counter("ambiguous_messages", "Messages that say one parameter twice.", "treatment")
-NOT_WELL_FORMED = _counter("xml_not_well_formed", "Answers whose XML is not well-formed; they pass unchanged.", "kind")
+CALLBACKS = _counter("callbacks_captured", "Callbacks of apps that became addresses of ours.")
+CALLBACK_TOKEN = _gauge(
+    "callback_token_longest_characters", "The longest token of a callback so far.", gather=Gather.MAX
+)
+NOT_WELL_FORMED = _counter("xml_not_well_formed", "Answers whose XML is not well-formed.", "kind")
 LIMITED = _counter(
     "limited_messages", "Messages over the limit of a rule, by rule and by the rule's mode.", "rule", "mode"
 )
@@ -159,6 +163,8 @@ FAMILIES: tuple[Family, ...] = (
     UPSTREAM,
     OWN,
     REFUSALS,
+    CALLBACKS,
+    CALLBACK_TOKEN,
     AMBIGUOUS,
     NOT_WELL_FORMED,
     LIMIT_HITS,
@@ -235,6 +241,11 @@ REFUSAL_REASONS = (
     "slow_sender",
     "method",
     "ambiguous",
+    "callback_expired",
+    "callback_forbidden",
+    "callback_foreign",
+    "callback_forged",
+    "verbs_over_cap",
     "unknown_app",
     "authentication_required",
     "authentication_failed",

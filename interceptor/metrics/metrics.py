@@ -126,9 +126,16 @@ class Metrics:
         for rule in rules:
             self._add(f.RULE_NEAR_MISSES, (self._rule(rule),))
 
-    def verb_decided(self, verdict: str, rule: str) -> None:
-        """The policy has judged a verb in an app's answer."""
-        self._add(f.DECISIONS, (Kind.VERB.value, _verdict(verdict), self._rule(rule)))
+    def verb_decided(self, verdict: str, rule: str, count: int = 1) -> None:
+        """The policy has judged a verb in an app's answer, or so many alike."""
+        self._add(f.DECISIONS, (Kind.VERB.value, _verdict(verdict), self._rule(rule)), count)
+
+    def callbacks_captured(self, count: int, longest: int) -> None:
+        """So many callbacks became addresses of ours, with tokens of at most ``longest`` characters."""
+        self._add(f.CALLBACKS, (), count)
+        values = self._values.setdefault(f.CALLBACK_TOKEN.name, {})
+        if longest > values.get((), 0):
+            values[()] = longest
 
     def refused(self, reason: str) -> None:
         """A request was refused without a rule; ``reason`` is one of ``REFUSAL_REASONS``.

@@ -32,7 +32,10 @@ class OutboxInUseError(OutboxError):
 
 
 class Entry(Struct, frozen=True, tag="entry", tag_field="line"):
-    """One kept notification: whole enough to be delivered by another process. ``id`` 0 asks the outbox for one."""
+    """One kept notification: whole enough to be delivered by another process. ``id`` 0 asks the outbox for one.
+
+    ``guarded``: the app chose the address, so what its name leads to is looked at before it is asked.
+    """
 
     app: str
     url: str
@@ -43,6 +46,7 @@ class Entry(Struct, frozen=True, tag="entry", tag_field="line"):
     name: str = ""
     exchange: str = ""
     id: int = 0
+    guarded: bool = False
 
 
 class Gone(Struct, frozen=True, tag="gone", tag_field="line"):

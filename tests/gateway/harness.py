@@ -434,7 +434,7 @@ def settings_for(state: Path, pbx: list[int], app: int = 9, **changes: Any) -> S
             )
         },
         subscriptions=(Subscription("crm"),),
-        defaults={Kind.COMMAND: Verdict.DENY, Kind.NOTIFICATION: Verdict.ALLOW, Kind.VERB: Verdict.DENY},
+        defaults={Kind.COMMAND: Verdict.DENY, Kind.NOTIFICATION: Verdict.ALLOW, Kind.VERB: Verdict.ALLOW},
         rules=state / "rules",
         policy=PolicySettings(emergency=EmergencyRule.UNCHECKED),  # most rules here are about something else
         state=state,

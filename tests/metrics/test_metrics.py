@@ -248,6 +248,24 @@ def test_what_a_rule_has_counted_stays_when_a_reload_takes_the_rule_away():
     assert found['interceptor_decisions_total{kind="command",rule="day",verdict="allow"}'] == 1
 
 
+def test_limits_meters_and_copies_are_counted_by_closed_sets():
+    made = metrics()
+    made.limited(("rules/a.yaml:2 day", "rules/a.yaml:3 night", "rules/z.yaml:1 gone"), ("rules/a.yaml:3 night",))
+    for reason in ("full", "forgotten", "expired", "else"):
+        made.meter_lost(reason)
+    for outcome in ("answered", "loop", "else"):
+        made.copied(outcome)
+    found = samples(made.snapshot())
+    limited = {name: value for name, value in found.items() if "limited_messages" in name}
+    assert limited == {
+        'interceptor_limited_messages_total{mode="enforce",rule="day"}': 1,
+        'interceptor_limited_messages_total{mode="shadow",rule="night"}': 1,
+        'interceptor_limited_messages_total{mode="enforce",rule="_other"}': 1,
+    }
+    assert found['interceptor_meters_lost_total{reason="_other"}'] == 1
+    assert found['interceptor_mirror_copies_total{outcome="_other"}'] == 1
+
+
 def everything(made):
     """Touch every metric once."""
     made.command_settled("Call", 200, "day", "allow", 0.002, 0.00004)
@@ -262,6 +280,7 @@ def everything(made):
     made.ambiguous_passed()
     made.not_well_formed(Kind.COMMAND)
     made.limit_hit("body")
+    made.callbacks_captured(2, 130)
     made.call_saved("crm")
     made.connection_opened("commands")
     made.connection_refused("commands")

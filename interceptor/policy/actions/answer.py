@@ -2,7 +2,7 @@
 
 Ends the reading: the message goes nowhere, and its sender gets this answer as if it came from there. To a notification
 that is a list of OzML verbs (`[]` answers "no opinion"; `Route` with `Destination: ""` rejects a caller). To a command
-it is a `code` (200 without it) and a `message`. A verb is not answered.
+it is a `code` (200 without it) and a `message`. A verb in an app's answer gives way to the list of verbs.
 
     - name: the-old-fax-number-goes-to-the-guard
       on: RoutingInterception
@@ -28,19 +28,21 @@ from interceptor.policy.verbs import Draft, read_drafts, verbs_shape
 from interceptor.values import Facts, Kind, Reply, Verdict
 
 KEY: Final = "answer"
+_WITH_VERBS: Final = frozenset((Kind.NOTIFICATION, Kind.VERB))
+_WITH_CODE: Final = frozenset((Kind.COMMAND,))
 
 
 class Answer(Struct, frozen=True):
-    """Answer in place of the other side: a notification with ``verbs``, a command with ``code`` and ``message``."""
+    """Answer in place of the other side: ``to`` notifications and verbs with ``verbs``, a command with the rest."""
 
-    to: Kind
+    to: frozenset[Kind]
     verbs: tuple[Draft, ...] = ()
     code: int = 200
     message: Wording = Reply().message
 
     @property
     def kinds(self) -> frozenset[Kind]:
-        return frozenset((self.to,))
+        return self.to
 
     @property
     def ends(self) -> bool:
@@ -66,7 +68,7 @@ def read(node: Node, reading: Reading) -> Answer | None:
     """The action under ``answer``."""
     problems = reading.problems
     if isinstance(node, Items):
-        return Answer(Kind.NOTIFICATION, read_drafts(node, reading))
+        return Answer(_WITH_VERBS, read_drafts(node, reading))
     if not isinstance(node, Fields) or not node.entries:
         message = f"`answer` should be a list of verbs or a code and a message, here is {document.describe(node)}"
         problems.add(node.place, message, "bad_answer")
@@ -80,7 +82,7 @@ def read(node: Node, reading: Reading) -> Answer | None:
     code, message_node = entries.get("code"), entries.get("message")
     number = 200 if code is None else document.whole_number(code, problems, "`code`", least=100, most=999)
     sentence = None if message_node is None else read_wording(message_node, reading, "`message`")
-    return Answer(Kind.COMMAND, (), number or 200, Reply().message if sentence is None else sentence)
+    return Answer(_WITH_CODE, (), number or 200, Reply().message if sentence is None else sentence)
 
 
 def shape(shapes: Shapes) -> Shape:

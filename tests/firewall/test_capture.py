@@ -6,19 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interceptor.callbacks import Callback, Capture, Keyring, Origin, Targets
-from interceptor.settings import App
+from interceptor.callbacks import Callback
 from interceptor.values import Kind
 from interceptor.wire import knowledge
 from interceptor.wire.knowledge import CALLBACK_PLACES
-from interceptor.wire.markup import read_markup
 from interceptor.wire.parameters import decode, encode
+from tests.firewall.conftest import HERE, KEYS, PUBLIC, answered, command
 
-PUBLIC = "http://proxy.test:7781"
-KEYS = Keyring([b"k" * 32])
-TARGETS = Targets({"crm": App("crm", callbacks=("app.test", "app2.test"))})
-CAPTURE = Capture(PUBLIC, KEYS, TARGETS, 3600.0)
-ORIGIN = Origin("crm", "e-1", "call-1", "rev", 1000.0)
 TOKEN = re.compile(re.escape(PUBLIC) + r"/cb/([\w-]+)")
 
 
@@ -29,11 +23,9 @@ def opened(text: str) -> list[str]:
 
 
 def captured(body: bytes) -> tuple[bytes, int]:
-    markup = read_markup(body)
-    assert markup is not None
-    done = CAPTURE.answer(markup, ORIGIN)
-    assert done.refused == ""
-    return markup.written(), done.count
+    judged = answered(body)
+    assert (judged.over, judged.refused) == ("", 0)
+    return judged.body or body, judged.captured.count
 
 
 def restored(body: bytes) -> bytes:
@@ -42,9 +34,12 @@ def restored(body: bytes) -> bytes:
 
 def test_a_token_says_where_its_callback_came_from():
     message = knowledge.command("Call")
-    (change,), done = CAPTURE.command(message, {"command": "Call", "url": "http://app.test/x"}, ORIGIN)
+    (change,), judged = command(message, {"command": "Call", "url": "http://app.test/x"})
+    done = judged.captured
+    assert change.value.startswith(PUBLIC + "/cb/")
     found = KEYS.open(change.value.removeprefix(PUBLIC + "/cb/"), 4599.0)
-    assert found == Callback(b"http://app.test/x", "crm", "e-1", "call-1", "rev", 4600)
+    assert isinstance(found, Callback)
+    assert found == Callback(b"http://app.test/x", "crm", HERE.exchange, "", found.revision, 4600)
     assert (change.name, done.count, done.longest) == ("url", 1, len(change.value) - len(PUBLIC) - 4)
 
 
@@ -57,7 +52,7 @@ def test_every_callback_place_of_the_reference_is_captured(place: knowledge.Call
     value = inner if place.holds_verbs else url
     if place.kind is Kind.COMMAND:
         message = knowledge.command(place.message)
-        changes, _ = CAPTURE.command(message, {place.parameter.lower(): value}, ORIGIN)
+        changes, _ = command(message, {place.parameter.lower(): value})
         assert [opened(change.value) for change in changes] == [[url]]
         return
     escaped = value.replace("&", "&amp;").replace("<", "&lt;")
@@ -72,7 +67,7 @@ def test_every_callback_place_of_the_reference_is_captured(place: knowledge.Call
         b"<Response><GoTo>menu.php?x=1</GoTo></Response>",
         b"<Response><GoTo>$next</GoTo></Response>",
         b"<Response><GoTo>http://$host/x</GoTo></Response>",
-        b"<Response><GoTo>SELECT url FROM menus WHERE x='http://app.test/'</GoTo></Response>",
+        b"<Response><GoTo> -- SELECT url FROM menus WHERE x='http://app.test/'</GoTo></Response>",
         b"<Response><GoTo>ftp://app.test/x</GoTo></Response>",
         b"<Response><Play AudioFile='http://app.test/a.wav'/><Speak>http://app.test/</Speak></Response>",
         b"<Response><GoTo/><UserInput ForwardToUrl=''/></Response>",
@@ -99,13 +94,15 @@ def test_what_was_captured_is_not_captured_again():
     assert captured(once) == (once, 0)
 
 
-def test_an_address_that_the_app_may_not_use_is_named_and_not_captured():
-    markup = read_markup(b"<Response><GoTo>http://10.0.0.1/</GoTo><GoTo>http://app.test/</GoTo></Response>")
-    assert markup is not None
-    done = CAPTURE.answer(markup, ORIGIN)
-    assert (done.refused, done.count) == ("callbacks to 10.0.0.1 are not allowed for this app", 1)
-    _, done = CAPTURE.command(knowledge.command("Call"), {"errorurl": "http://[::1]/"}, ORIGIN)
-    assert done.refused == "callbacks to ::1 are not allowed for this app"
+def test_an_address_that_the_app_may_not_use_is_refused():
+    body = b"<Response><GoTo>http://app.test/</GoTo><GoTo>http://10.0.0.1/</GoTo><Hangup/></Response>"
+    judged = answered(body)
+    assert (judged.refused, judged.captured.count) == (1, 1)
+    assert judged.records[1].reason == "callback_forbidden"
+    assert judged.body is not None
+    assert judged.body.endswith(b"</GoTo><Speak>This is not possible.</Speak><Hangup/><Hangup/></Response>")
+    changes, judged = command(knowledge.command("Call"), {"errorurl": "http://[::1]/"})
+    assert (changes, judged.captured.refused) == ((), "callbacks to ::1 are not allowed for this app")
 
 
 URLS = st.builds(
@@ -120,7 +117,7 @@ URLS = st.builds(
 def test_restoring_what_a_command_captured_is_the_identity(url: str, name: str):
     query = b"command=Call&Dialed=%2B361&" + name.encode() + b"=" + encode(url) + b"&x=http%3a%2f%2fapp.test"
     parameters = decode(query)
-    changes, _ = CAPTURE.command(knowledge.command("Call"), parameters.values, ORIGIN)
+    changes, _ = command(knowledge.command("Call"), parameters.values)
     after = parameters.changed(changes)
     assert opened(after.values[name.lower()]) == [url]
     back = [type(change)(change.name, opened(change.value)[0]) for change in changes]

@@ -1,0 +1,320 @@
+"""The OzML firewall: the verbs in an app's answer are messages too, judged one by one before the PBX runs them.
+
+Every verb of a document goes to the rules with its own name, its attributes, its text and the numbers in them, at any
+depth, and so does OzML inside a parameter. What a rule changes is changed in its place; what is refused is taken out,
+or gives way to a rule's own verbs. Callbacks become addresses of ours (``callbacks/``). The rest of the document stays
+byte for byte as it was.
+
+A refused verb on which the caller's way depends (a transfer, the next menu) leaves silence behind. So where a caller is
+on the line it gives way to the refusal, spoken, and a ``Hangup``. Any other just does not happen.
+
+Some verbs reach beyond the call, to the files and databases of the PBX. No default lets them through: only a rule does.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from msgspec import Struct, field
+
+from interceptor.audit.record import ChangedParameter, DecisionRecord, Recorder
+from interceptor.callbacks import Capture, Captured, Origin
+from interceptor.particulars import Names, differences, names_of
+from interceptor.policy import RuleSet
+from interceptor.policy.meters import Meters
+from interceptor.settings import Limits
+from interceptor.values import Decision, Facts, Kind, Refusal, RenameParameter, Reply, SetParameter, Verb, Verdict
+from interceptor.wire import knowledge
+from interceptor.wire.codes import Code, sentence
+from interceptor.wire.knowledge import MessageType, Role, lower
+from interceptor.wire.markup import Element, Markup, read_markup
+from interceptor.wire.numbers import NumberReader
+from interceptor.wire.ozml import encode_fragment, values_of
+from interceptor.wire.parameters import decode, encode
+
+_DANGEROUS: Final = frozenset({"deletefile", "movefile", "sql"})
+_SQL: Final = re.compile(
+    r"\s*(?:select|insert|update|delete|exec|execute|call|with|merge|drop|alter|create)\b", re.IGNORECASE
+)
+_LEADS_ON: Final = frozenset({"blindtransfer", "goto", "userinput"})
+_SENDS: Final = frozenset(
+    {"sendsms", "sendemail", "sendmessage", "sendmsg", "sendalarmnotification", "call", "callsetup"}
+)
+_SPOKEN: Final = "This is not possible."
+_INLINE_MOST: Final = 256 << 10  # bytes of OzML inside a parameter
+_INLINE_DEPTH: Final = 4  # of OzML inside a parameter inside OzML inside …
+_LOOPS_MOST: Final = 3  # ForEach in ForEach
+
+
+class Judged(Struct):
+    """What the firewall did to one document.
+
+    ``body`` is ``None`` where nothing changed. ``over`` names the cap that the document is over, if any: then nothing
+    of it may pass. ``records`` are those of the verbs that dial, that were refused or that a rule touched;
+    ``counts`` how many verbs had which verdict by which rule.
+    """
+
+    body: bytes | None = None
+    over: str = ""
+    verbs: int = 0
+    refused: int = 0
+    records: list[DecisionRecord] = field(default_factory=list)
+    counts: dict[tuple[str, str], int] = field(default_factory=dict)
+    captured: Captured = field(default_factory=Captured)
+
+
+class Circumstances(Struct, frozen=True):
+    """Whose verbs they are, in which exchange, when, and whether a caller is on the line."""
+
+    exchange: str
+    listener: str
+    app: str
+    at: float
+    caller_waits: bool = False
+
+
+class Firewall:
+    """Judges documents of one worker by the rules that are handed in."""
+
+    def __init__(self, recorder: Recorder, numbers: NumberReader, limits: Limits, capture: Capture | None) -> None:
+        self._recorder = recorder
+        self._numbers = numbers
+        self._limits = limits
+        self._capture = capture
+        self._names: dict[str, Names] = {}
+
+    def answer(self, body: bytes, here: Circumstances, rules: RuleSet, meters: Meters | None) -> Judged | None:
+        """Judge an app's answer; ``None`` where it cannot be read."""
+        if not body.strip():
+            return Judged()
+        markup = read_markup(body, max_depth=self._limits.xml_depth)
+        if markup is None:
+            return None
+        return self._document(_Reading(here, rules, meters, Judged()), markup)
+
+    def command(
+        self,
+        message: MessageType | None,
+        values: Mapping[str, str],
+        here: Circumstances,
+        rules: RuleSet,
+        meters: Meters | None,
+    ) -> tuple[tuple[SetParameter, ...], Judged]:
+        """Judge the OzML inside a command's parameters and capture its callbacks; what to set, and what was done."""
+        reading = _Reading(here, rules, meters, Judged())
+        return self._inner_changes(reading, message, values), reading.judged
+
+    def _document(self, reading: "_Reading", markup: Markup) -> Judged:
+        judged = reading.judged
+        judged.over = self._over(markup)
+        if not judged.over:
+            self._elements(reading, markup)
+            if markup.edited:
+                judged.body = markup.written()
+        return judged
+
+    def _over(self, markup: Markup) -> str:
+        """The cap that a document is over, by its name in ``limits``; empty where it is within all."""
+        elements = list(markup.root.descendants())
+        limits = self._limits
+        if len(elements) > limits.verbs:
+            return "verbs"
+        if sum(lower(each.name) in _SENDS for each in elements) > limits.messages:
+            return "messages"
+        deepest = max((each.depth for each in elements), default=0)
+        if deepest > limits.verb_depth or any(_loops_around(each) > _LOOPS_MOST for each in elements):
+            return "verb_depth"
+        return ""
+
+    def _elements(self, reading: "_Reading", markup: Markup) -> None:
+        waiting = list(reversed(markup.root.children))
+        while waiting:
+            element = waiting.pop()
+            if lower(element.name) in knowledge.STRUCTURE or self._verb(reading, markup, element):
+                waiting += reversed(element.children)
+
+    def _verb(self, reading: "_Reading", markup: Markup, element: Element) -> bool:
+        """Judge one verb; whether it stays, so that what stands in it is to be judged as well."""
+        here, judged = reading.here, reading.judged
+        message = knowledge.verb(element.name)
+        values, ambiguous = values_of(element.verb)
+        facts = self._facts(reading, message, message.name if message is not None else element.name, values)
+        decision = self._decide(reading, facts, ambiguous)
+        after = dict(values)
+        changes: tuple[ChangedParameter, ...] = ()
+        if decision.verdict is Verdict.ALLOW:
+            if decision.changes:
+                after = _changed(values, decision)
+                changes = differences(decision, values, after)
+            before = judged.captured.refused
+            for change in self._inner_changes(reading, message, after):
+                after[change.name] = change.value
+            if judged.captured.refused and not before:
+                decision = _refuse(reading.rules, "callback_forbidden", judged.captured.refused)
+                judged.captured.refused = ""
+        judged.verbs += 1
+        key = (decision.verdict.value, decision.rule)
+        judged.counts[key] = judged.counts.get(key, 0) + 1
+        if decision.verdict is not Verdict.ALLOW or decision.rules or decision.shadow or facts.number is not None:
+            judged.records.append(self._record(here, message, facts, decision, changes))
+        if decision.verdict is Verdict.ALLOW:
+            _write(markup, element, message, values, after, decision)
+            return True
+        judged.refused += decision.verdict is Verdict.DENY
+        instead = self._instead(here, element, decision)
+        if instead:
+            markup.replace(element, encode_fragment(instead))
+        else:
+            markup.remove(element)
+        return False
+
+    def _decide(self, reading: "_Reading", facts: Facts, ambiguous: str | None) -> Decision:
+        rules = reading.rules
+        if ambiguous is not None:
+            return _refuse(rules, "ambiguous", sentence(Code.INVALID_PARAMETER, ambiguous, facts.name))
+        decision = rules.decide(facts, reading.meters)
+        if reading.meters is not None:
+            for slot in decision.slots:  # nobody tells us when the PBX has run a verb
+                reading.meters.give_back(slot)
+        if decision.verdict is Verdict.ALLOW and decision.reason == "default" and _is_dangerous(facts):
+            return _refuse(rules, "dangerous_verb", f"{facts.name} is not allowed without a rule")
+        return decision
+
+    def _inner_changes(
+        self, reading: "_Reading", message: MessageType | None, values: Mapping[str, str]
+    ) -> tuple[SetParameter, ...]:
+        """What to set so that the callbacks in ``values`` are ours and the verbs in them judged."""
+        here, judged = reading.here, reading.judged
+        changes: list[SetParameter] = []
+        for name, value in values.items():
+            role = knowledge.role(message, name)
+            instead: str | None = None
+            if role is Role.CALLBACK and self._capture is not None:
+                origin = Origin(here.app, here.exchange, "", reading.rules.revision, here.at)
+                instead = self._capture.address(value, origin, judged.captured)
+            elif role is Role.OZML and reading.depth < _INLINE_DEPTH:
+                instead = self._inline(reading, value)
+            if instead is not None:
+                changes.append(SetParameter(name, instead))
+        return tuple(changes)
+
+    def _inline(self, reading: "_Reading", value: str) -> str | None:
+        markup = read_markup(value.encode("utf-8", "surrogateescape"), _INLINE_MOST, self._limits.xml_depth)
+        if markup is None:
+            return None
+        reading.judged.over = reading.judged.over or self._over(markup)
+        reading.depth += 1
+        self._elements(reading, markup)
+        reading.depth -= 1
+        return markup.written().decode("utf-8", "surrogateescape") if markup.edited else None
+
+    def _facts(self, reading: "_Reading", message: MessageType | None, name: str, values: dict[str, str]) -> Facts:
+        here, classify = reading.here, reading.rules.classify
+        reads = message or knowledge.unknown(Kind.VERB)
+        number = self._numbers.dialled(reads, values, classify)
+        caller = self._numbers.calling(reads, values, classify)
+        return Facts(Kind.VERB, name, here.app, "", number, caller, values, {}, here.at, here.exchange)
+
+    def _record(
+        self,
+        here: Circumstances,
+        message: MessageType | None,
+        facts: Facts,
+        decision: Decision,
+        changes: tuple[ChangedParameter, ...],
+    ) -> DecisionRecord:
+        names = self._names.get(facts.name)
+        if names is None:
+            names = names_of(message)
+            if message is not None:
+                self._names[facts.name] = names
+        return self._recorder.decision(
+            here.exchange,
+            here.at,
+            here.listener,
+            facts,
+            decision,
+            secrets=names.secrets,
+            dtmf=names.dtmf,
+            numbers=names.numbers,
+            changes=changes,
+        )
+
+    def _instead(self, here: Circumstances, element: Element, decision: Decision) -> tuple[Verb, ...]:
+        if decision.verdict is Verdict.ANSWER:
+            return (decision.reply or Reply()).verbs
+        if here.caller_waits and lower(element.name) in _LEADS_ON:
+            # What a rule says is for people; what we say of our own reasons is for the app and the record.
+            refusal = decision.refusal if decision.rule else None
+            spoken = refusal.message if refusal is not None else _SPOKEN
+            return (Verb("Speak", (), spoken), Verb("Hangup"))
+        return ()
+
+
+class _Reading(Struct):
+    """One document on its way through the firewall."""
+
+    here: Circumstances
+    rules: RuleSet
+    meters: Meters | None
+    judged: Judged
+    depth: int = 0
+
+
+def _refuse(rules: RuleSet, reason: str, message: str) -> Decision:
+    return Decision(Verdict.DENY, reason, rules.revision, refusal=Refusal(Code.FORBIDDEN_USER, message))
+
+
+def _is_dangerous(facts: Facts) -> bool:
+    name = lower(facts.name)
+    if name in _DANGEROUS or facts.values.get("executesql"):
+        return True
+    return name == "goto" and _SQL.match(facts.values.get("url", "")) is not None
+
+
+def _loops_around(element: Element) -> int:
+    loops, around = 0, element
+    while around.parent is not None:
+        loops += lower(around.name) == "foreach"
+        around = around.parent
+    return loops
+
+
+def _changed(values: Mapping[str, str], decision: Decision) -> dict[str, str]:
+    """The values after the changes of the rules, which mean the same in a verb as in a query."""
+    query = b"&".join(encode(name) + b"=" + encode(value) for name, value in values.items())
+    return decode(query).changed(decision.changes).values
+
+
+def _write(
+    markup: Markup,
+    element: Element,
+    message: MessageType | None,
+    before: Mapping[str, str],
+    after: Mapping[str, str],
+    decision: Decision,
+) -> None:
+    """Write what differs, names as the rules spell them."""
+    spellings = {lower(change.name): change.name for change in decision.changes}
+    for change in decision.changes:
+        if isinstance(change, RenameParameter):
+            old, new = lower(change.name), lower(change.to)
+            spellings[new] = change.to
+            if new not in before and before.get(old, "") == after.get(new) and element.attribute(old) is not None:
+                markup.rename_attribute(element, old, change.to)
+                before = {new if name == old else name: value for name, value in before.items()}
+    text = message.text if message is not None else ""
+    in_text = bool(text) and element.attribute(text) is None
+    for name in before:
+        if name not in after:
+            if name == text and in_text:
+                markup.set_text(element, "")
+            else:
+                markup.remove_attribute(element, name)
+    for name, value in after.items():
+        if before.get(name) == value:
+            continue
+        if name == text and in_text:
+            markup.set_text(element, value.strip())
+        else:
+            markup.set_attribute(element, spellings.get(name, name), value)

@@ -1,0 +1,46 @@
+"""What the record of a message has to know of it: which of its parameters need care, and what the rules changed."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from interceptor.audit.record import ChangedParameter
+from interceptor.values import Decision, RenameParameter
+from interceptor.wire import knowledge
+from interceptor.wire.knowledge import MessageType, Role
+
+_NUMBERS = frozenset({Role.NUMBER_DIALLED, Role.NUMBER_CALLER, Role.NUMBER})
+
+
+class Names(Struct, frozen=True):
+    """The parameter names of one type of message that the record treats in a way of their own."""
+
+    secrets: frozenset[str]
+    dtmf: frozenset[str]
+    numbers: frozenset[str]
+
+
+def names_of(kind_of: MessageType | None) -> Names:
+    """The names that a message of this type treats in a way of their own; ``None`` for one that we do not know."""
+    roles = {name: knowledge.role(kind_of, name) for name in knowledge.PARAMETER_NAMES.values()}
+    return Names(
+        knowledge.SECRET_NAMES | frozenset(name for name, role in roles.items() if role is Role.SECRET),
+        frozenset(name for name, role in roles.items() if role is Role.DTMF),
+        frozenset(name for name, role in roles.items() if role in _NUMBERS),
+    )
+
+
+def differences(
+    decision: Decision, before: Mapping[str, str], after: Mapping[str, str]
+) -> tuple[ChangedParameter, ...]:
+    """What the rules changed, in the order in which they touched it; each parameter once."""
+    touched: dict[str, str] = {}
+    for change in decision.changes:
+        touched.setdefault(change.name.lower(), change.name)
+        if isinstance(change, RenameParameter):
+            touched.setdefault(change.to.lower(), change.to)
+    return tuple(
+        ChangedParameter(written, before.get(name), after.get(name))
+        for name, written in touched.items()
+        if before.get(name) != after.get(name)
+    )

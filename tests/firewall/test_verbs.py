@@ -1,0 +1,189 @@
+"""Verbs in answers are judged by the rules, and what a rule does not touch stays byte for byte."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from interceptor.settings import Limits
+from interceptor.values import NumberClass, Verdict
+from interceptor.wire import knowledge
+from tests.firewall.conftest import HERE, answered, command, firewall, policy
+
+NO_PREMIUM = policy(
+    "rules:\n  - {name: no-premium, on: verb, when: {number: {class: premium}}, deny: {message: Not this one}}\n"
+)
+
+
+SOMETHING_ELSE = "rules:\n  - {name: other, on: verb:Reject, deny: true}\n"
+
+
+def written(body: bytes, *arguments: object, **named: object) -> bytes:
+    judged = answered(body, *arguments, **named)  # type: ignore[arg-type]
+    return body if judged.body is None else judged.body
+
+
+def test_what_no_rule_touches_stays_byte_for_byte():
+    body = (
+        b"\r\n<?xml version=\"1.0\"?>\n<response>\n  <Speak  Voice='a'>Hi<!-- ho --></Speak>\n  <hangup /></response>"
+    )
+    judged = answered(body, NO_PREMIUM)
+    assert (judged.body, judged.verbs, judged.refused, judged.records) == (None, 2, 0, [])
+
+
+def test_a_verb_is_judged_by_the_number_it_dials_and_its_app():
+    judged = answered(b"<Response><SendSms Recipient='06 90 123456' Message='x'/><Hangup/></Response>", NO_PREMIUM)
+    (record,) = judged.records
+    assert (record.kind.value, record.name, record.app, record.exchange) == ("verb", "SendSms", "crm", HERE.exchange)
+    assert (record.verdict, record.rule, record.number) == (Verdict.DENY, "no-premium", "+3690123456")
+    assert record.number_class is NumberClass.PREMIUM
+    assert judged.body == b"<Response><Hangup/></Response>"
+
+
+def test_a_verb_that_dials_is_recorded_when_it_is_allowed_too():
+    judged = answered(b"<Response><BlindTransfer>+36201234567</BlindTransfer><Speak>x</Speak></Response>")
+    assert next((record.name, record.number) for record in judged.records) == ("BlindTransfer", "+36201234567")
+
+
+@pytest.mark.parametrize(
+    ("waits", "left"),
+    [
+        (True, b"<Speak>Not this one</Speak><Hangup/>"),
+        (False, b""),
+    ],
+)
+def test_a_caller_hears_why_the_way_on_was_refused_if_there_is_one(waits: bool, left: bytes):
+    here = replace(HERE, caller_waits=waits)
+    body = b"<Response><BlindTransfer Target='+3690123456'/><Play>a</Play></Response>"
+    assert written(body, NO_PREMIUM, here) == b"<Response>" + left + b"<Play>a</Play></Response>"
+
+
+def test_verbs_are_judged_at_any_depth_and_in_every_spelling():
+    body = (
+        b"<OzML><USERINPUT><InitialCommands><Speak>x</Speak></InitialCommands><Inputs>"
+        b"<Input Key='1'><x:sendsms xmlns:x='u' RECIPIENT='+3690123456'/></Input></Inputs></USERINPUT></OzML>"
+    )
+    gone = b"<x:sendsms xmlns:x='u' RECIPIENT='+3690123456'/>"
+    assert written(body, NO_PREMIUM) == body.replace(gone, b"")
+
+
+def test_a_number_may_not_hide_in_markup_or_as_a_second_attribute():
+    for hidden in (
+        b"<SendSms Recipient='1001' recipient='+3690123456'/>",
+        b"<BlindTransfer Target='1001'>+3690123456</BlindTransfer>",
+    ):
+        judged = answered(b"<Response>" + hidden + b"</Response>", policy(SOMETHING_ELSE))
+        assert judged.records[0].reason == "ambiguous"
+    split = b"<Response><BlindTransfer>+36<!-- -->90<![CDATA[12]]>3456</BlindTransfer></Response>"
+    assert answered(split, NO_PREMIUM).refused == 1
+
+
+def test_a_rules_own_verbs_take_the_place_of_a_verb():
+    rules = policy("rules:\n  - {name: r, on: 'verb:Call', answer: [{Speak: 'No & out'}, Hangup]}\n")
+    body = b"<Response><Call Dialled='1001' ApiExtension='9'/><Play>a</Play></Response>"
+    assert written(body, rules) == b"<Response><Speak>No &amp; out</Speak><Hangup/><Play>a</Play></Response>"
+
+
+def test_a_rewrite_changes_an_attribute_or_the_text_in_its_place():
+    rules = policy(
+        "rules:\n"
+        "  - {name: a, on: 'verb:Route', rewrite: {set: {Destination: '1099', RingTime: '20'}}}\n"
+        "  - {name: b, on: 'verb:BlindTransfer', rewrite: {set: {Target: '1098'}}}\n"
+        "  - {name: c, on: 'verb:SendSms', rewrite: {remove: [Sender], rename: {Message: Text}}}\n"
+    )
+    body = (
+        b"<Response><Route  destination='1001' /><BlindTransfer> 1001 </BlindTransfer>"
+        b"<SendSms Recipient='1' Sender='x' Message='m'/></Response>"
+    )
+    judged = answered(body, rules)
+    assert judged.body == (
+        b"<Response><Route RingTime=\"20\"  destination='1099' /><BlindTransfer> 1098 </BlindTransfer>"
+        b"<SendSms Recipient='1' Text='m'/></Response>"
+    )
+    changes = [(change.name, change.before, change.after) for change in judged.records[0].changes]
+    assert changes == [("Destination", "1001", "1099"), ("RingTime", None, "20")]
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        b"<DeleteFile>a</DeleteFile>",
+        b"<movefile SourceFile='a' TargetDirectory='b'/>",
+        b"<SQL Query='x'/>",
+        b"<GoTo> Select url from t</GoTo>",
+        b"<UserInput ExecuteSQL='update t'/>",
+    ],
+)
+def test_what_reaches_files_and_databases_needs_a_rule(verb: bytes):
+    body = b"<Response>" + verb + b"<Beep/></Response>"
+    judged = answered(body, policy(SOMETHING_ELSE), replace(HERE, caller_waits=False))
+    assert (judged.body, judged.records[0].reason) == (b"<Response><Beep/></Response>", "dangerous_verb")
+    granted = policy("rules:\n  - {name: g, on: verb, when: {app: crm}, allow: true}\n")
+    assert written(body, granted) == body
+
+
+def test_where_verbs_are_denied_by_default_only_what_a_rule_allows_passes():
+    rules = policy("rules:\n  - {name: talk, on: [Speak], allow: true}\n", Verdict.DENY)
+    assert (
+        written(b"<Response><Speak>x</Speak><Play>a</Play><New/></Response>", rules)
+        == b"<Response><Speak>x</Speak></Response>"
+    )
+
+
+def test_verbs_inside_a_parameter_are_judged():
+    inner = "<Response><SendSms Recipient='+3690123456'/><Hangup/></Response>"
+    (change,), judged = command(knowledge.command("Call"), {"command": "Call", "responseozml": inner}, NO_PREMIUM)
+    assert (change.name, change.value, judged.refused) == ("responseozml", "<Response><Hangup/></Response>", 1)
+
+
+@pytest.mark.parametrize(
+    ("limits", "over"),
+    [
+        (Limits(verbs=3), "verbs"),
+        (Limits(verb_depth=2), "verb_depth"),
+        (Limits(messages=1), "messages"),
+        (Limits(), ""),
+    ],
+)
+def test_caps_on_verbs_their_depth_and_the_messages_they_send(limits: Limits, over: str):
+    body = b"<Response><UserInput><Inputs><SendSms/></Inputs></UserInput><SendEmail/></Response>"
+    judged = answered(body, limits=limits)
+    assert (judged.over, judged.body) == (over, None)
+
+
+def test_loops_inside_loops_have_a_cap():
+    for depth, over in ((3, ""), (4, "verb_depth")):
+        body = b"<Response>" + b"<ForEach>" * depth + b"</ForEach>" * depth + b"</Response>"
+        assert answered(body).over == over
+
+
+def test_counts_tell_verdicts_by_rule():
+    body = b"<Response><SendSms Recipient='+3690123456'/><Beep/><Beep/></Response>"
+    assert answered(body, NO_PREMIUM).counts == {("deny", "no-premium"): 1, ("allow", ""): 2}
+
+
+@pytest.mark.parametrize("body", [b"<Response><a></Response>", b"<html/>", b"\xff"])
+def test_what_cannot_be_read_is_not_judged(body: bytes):
+    assert firewall().answer(body, HERE, NO_PREMIUM, None) is None
+
+
+def test_an_empty_answer_has_nothing_to_judge():
+    assert (answered(b" \n").verbs, answered(b"<Response/>").verbs) == (0, 0)
+
+
+REFUSED = b"<SendSms Recipient='+3690123456'/>"
+VERBS = st.sampled_from(
+    [
+        b"<Speak>a</Speak>",
+        REFUSED,
+        b"<Route Destination='1001'/>",
+        b"<Beep/>",
+        b"<!-- c -->",
+    ]
+)
+
+
+@given(st.lists(VERBS | VERBS.map(lambda verb: b"<Inputs><Input Key='1'>" + verb + b"</Input></Inputs>"), max_size=6))
+def test_taking_out_the_refused_is_all_that_happens(verbs: list[bytes]):
+    body = b"<Response>" + b"".join(verbs) + b"</Response>"
+    assert written(body, NO_PREMIUM) == body.replace(REFUSED, b"")
