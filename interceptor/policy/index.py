@@ -37,52 +37,62 @@ class NameIndex(Struct, frozen=True):
     always: Positions
 
 
-class Filing:
-    """Chooses, over all rules together, what each is filed under."""
+class Parts:
+    """Asks the parts of conditions for their offers and tests, each once: equal parts of many rules are one object."""
 
-    def __init__(self, conditions: Iterable[Condition | None], readings: Readings) -> None:
-        self._readings = readings
-        self._parts = [_conjuncts(condition) for condition in conditions]
-        # Equal parts of rules that were read together are one object, which is asked once.
+    __slots__ = ("_kept", "_offers", "_tests", "readings")
+
+    def __init__(self, readings: Readings) -> None:
+        self.readings = readings
         self._offers: dict[int, Offer | None] = {}
         self._tests: dict[tuple[int, ...], Test] = {}
-        self._uses: Counter[Key] = Counter()
-        for parts in self._parts:
-            for part in parts:
-                if id(part) not in self._offers:
-                    self._offers[id(part)] = part.offer()
-                offer = self._offers[id(part)]
-                if offer is not None:
-                    self._uses.update(offer.keys)
+        self._kept: list[Condition] = []  # what an identity stands for must not go away
+
+    def offer(self, part: Condition) -> Offer | None:
+        """Keys to file a rule with this part under."""
+        try:
+            return self._offers[id(part)]
+        except KeyError:
+            self._kept.append(part)
+            offer = self._offers[id(part)] = part.offer()
+            return offer
+
+    def test(self, parts: Sequence[Condition]) -> Test | None:
+        """A test that holds when all ``parts`` do, each of which was asked for its offer; ``None`` for no parts."""
+        if not parts:
+            return None
+        one = tuple(map(id, parts))
+        test = self._tests.get(one)
+        if test is None:
+            test = self._tests[one] = all_of([part.test(self.readings) for part in parts])
+        return test
+
+
+class Filing:
+    """Chooses, over all rules of one kind together, what each is filed under."""
+
+    def __init__(self, conditions: Iterable[Condition | None], asked: Parts) -> None:
+        self._asked = asked
+        self._parts = [_conjuncts(condition) for condition in conditions]
+        self._uses: Counter[Key] = Counter(
+            key for parts in self._parts for part in parts if (offer := asked.offer(part)) for key in offer.keys
+        )
 
     def choose(self, position: int) -> tuple[tuple[Key, ...], Test | None]:
         """The keys to file the rule at ``position`` under, and the test that remains when it is found by them."""
         parts = self._parts[position]
-        offers = [self._offers[id(part)] for part in parts]
-        best: Offer | None = None
-        cost: tuple[int, int, int] | None = None
-        for offer in offers:
-            if offer is not None:
-                here = self._cost(offer)
-                if cost is None or here < cost:
-                    best, cost = offer, here
-        rest = [part for part, offer in zip(parts, offers, strict=True) if offer is not best or not _is_exact(best)]
-        return () if best is None else best.keys, self._test(rest) if rest else None
+        offers = [(offer, part) for part in parts if (offer := self._asked.offer(part)) is not None]
+        if not offers:
+            return (), self._asked.test(parts)
+        best, filed = offers[0] if len(offers) == 1 else min(offers, key=self._cost)
+        rest = [part for part in parts if part is not filed] if best.exact else parts
+        return best.keys, self._asked.test(rest)
 
-    def _test(self, parts: list[Condition]) -> Test:
-        one = tuple(map(id, parts))
-        test = self._tests.get(one)
-        if test is None:
-            test = self._tests[one] = all_of([part.test(self._readings) for part in parts])
-        return test
-
-    def _cost(self, offer: Offer) -> tuple[int, int, int]:
-        uses = self._uses
-        return max(uses[key] for key in offer.keys), max(key[0].rank for key in offer.keys), len(offer.keys)
-
-
-def _is_exact(offer: Offer | None) -> bool:
-    return offer is not None and offer.exact
+    def _cost(self, offered: tuple[Offer, Condition]) -> tuple[int, int, int]:
+        uses, keys = self._uses, offered[0].keys
+        if len(keys) == 1:
+            return uses[keys[0]], keys[0][0].rank, 1
+        return max(uses[key] for key in keys), max(key[0].rank for key in keys), len(keys)
 
 
 def _conjuncts(condition: Condition | None) -> tuple[Condition, ...]:

@@ -16,7 +16,7 @@ from interceptor.policy.actions.limit import Limit
 from interceptor.policy.actions.outcome import Action, Outcome
 from interceptor.policy.classes import Classify, Declared, classifier
 from interceptor.policy.condition import Test
-from interceptor.policy.index import Filed, Filing, build
+from interceptor.policy.index import Filed, Filing, Parts, build
 from interceptor.policy.invariants import Invariant
 from interceptor.policy.meters import GRANTED, REFUSED, Meters
 from interceptor.policy.readings import Readings
@@ -76,24 +76,29 @@ class KindRules:
     )
 
     def __init__(
-        self, kind: Kind, rules: Sequence[Rule], known: tuple[str, ...], default: Verdict, revision: str, mode: Mode
+        self,
+        kind: Kind,
+        rules: Sequence[Rule],
+        known: tuple[str, ...],
+        default: Verdict,
+        revision: str,
+        mode: Mode,
+        parts: Parts,
     ) -> None:
         self._kind = kind
         self._default = default if mode is Mode.ENFORCE else Verdict.ALLOW
         self._would_deny = mode is Mode.SHADOW and default is Verdict.DENY
         self._revision = revision
-        readings = Readings()
-        mine = [rule for rule in rules if rule.mode is not Mode.OFF and rule.names.get(kind)]
-        filing = Filing((rule.when for rule in mine), readings)
-        filed: list[Filed] = []
-        self._rules = mine
+        self._rules = [rule for rule in rules if rule.mode is not Mode.OFF and rule.names.get(kind)]
+        self._steps = _steps(self._rules, kind)
         self._tests: list[Test | None] = []
-        for position, rule in enumerate(mine):
+        filing = Filing((rule.when for rule in self._rules), parts)
+        filed: list[Filed] = []
+        for position, rule in enumerate(self._rules):
             keys, test = filing.choose(position)
             filed.append(Filed(position, rule.names[kind], keys))
             self._tests.append(test)
-        self._steps = _steps(mine, kind)
-        self._indexes, self._others = build(filed, known, readings)
+        self._indexes, self._others = build(filed, known, parts.readings)
         self._remembered: dict[tuple[int, ...], Decision] = {}
         self._untouched = self._compose(())
 
@@ -272,8 +277,9 @@ class RuleSet:
         self.classes = classes
         self.classify: Classify | None = classifier(classes, inside) if classes else None
         self.tables = MappingProxyType(dict(tables))
+        parts = Parts(Readings())
         self._commands, self._notifications, self._verbs = (
-            KindRules(kind, rules, names[kind], defaults[kind], revision, mode) for kind in Kind
+            KindRules(kind, rules, names[kind], defaults[kind], revision, mode, parts) for kind in Kind
         )
 
     def decide(self, facts: Facts, meters: Meters | None = None) -> Decision:
