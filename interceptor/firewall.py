@@ -44,6 +44,8 @@ _SPOKEN: Final = "This is not possible."
 _INLINE_MOST: Final = 256 << 10  # bytes of OzML inside a parameter
 _INLINE_DEPTH: Final = 4  # of OzML inside a parameter inside OzML inside …
 _LOOPS_MOST: Final = 3  # ForEach in ForEach
+_ANSWERED_MOST: Final = 20  # names of verbs that are told of an answer
+_NAME_MOST: Final = 40  # characters of such a name: a sender may write any
 
 
 class Judged(Struct):
@@ -51,7 +53,8 @@ class Judged(Struct):
 
     ``body`` is ``None`` where nothing changed. ``over`` names the cap that the document is over, if any: then nothing
     of it may pass. ``records`` are those of the verbs that dial, that were refused or that a rule touched;
-    ``counts`` how many verbs had which verdict by which rule.
+    ``counts`` how many verbs had which verdict by which rule; ``answered`` names the first of the verbs that stand in no
+    other, as they go to the PBX.
     """
 
     body: bytes | None = None
@@ -61,6 +64,7 @@ class Judged(Struct):
     records: list[DecisionRecord] = field(default_factory=list)
     counts: dict[tuple[str, str], int] = field(default_factory=dict)
     captured: Captured = field(default_factory=Captured)
+    answered: list[str] = field(default_factory=list)
 
 
 class Circumstances(Struct, frozen=True):
@@ -159,9 +163,11 @@ class Firewall:
             judged.records.append(self._record(here, message, facts, decision, changes))
         if decision.verdict is Verdict.ALLOW:
             _write(markup, element, message, values, after, decision)
+            _note(reading, element, (facts.name,))
             return True
         judged.refused += decision.verdict is Verdict.DENY
         instead = self._instead(here, element, decision)
+        _note(reading, element, tuple(verb.name for verb in instead))
         if instead:
             markup.replace(element, encode_fragment(instead))
         else:
@@ -278,6 +284,12 @@ def _loops_around(element: Element) -> int:
         loops += lower(around.name) == "foreach"
         around = around.parent
     return loops
+
+
+def _note(reading: "_Reading", element: Element, names: tuple[str, ...]) -> None:
+    answered = reading.judged.answered
+    if reading.depth == 0 and element.depth == 1 and len(answered) < _ANSWERED_MOST:
+        answered.extend(name[:_NAME_MOST] for name in names)
 
 
 def _changed(values: Mapping[str, str], decision: Decision) -> dict[str, str]:

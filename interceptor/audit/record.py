@@ -80,6 +80,7 @@ class SettlementRecord(Struct, omit_defaults=True, gc=False, tag_field="event", 
     """How an exchange ended. ``code`` is the PBX's (or our) code, ``None`` where the answer had none.
 
     ``verbs`` were judged in an app's answer, ``verbs_refused`` of them refused, ``captured`` callbacks became ours.
+    ``answered`` names the first of the verbs that went to the PBX, those that stand in no other.
     """
 
     sequence: int
@@ -97,6 +98,7 @@ class SettlementRecord(Struct, omit_defaults=True, gc=False, tag_field="event", 
     verbs: int = 0
     verbs_refused: int = 0
     captured: int = 0
+    answered: tuple[str, ...] = ()
 
 
 class GapRecord(Struct, omit_defaults=True, gc=False, tag_field="event", tag="audit.gap"):
@@ -237,6 +239,7 @@ class Recorder:
         verbs: int = 0,
         verbs_refused: int = 0,
         captured: int = 0,
+        answered: tuple[str, ...] = (),
     ) -> SettlementRecord:
         """The record of how an exchange ended."""
         return SettlementRecord(
@@ -255,6 +258,7 @@ class Recorder:
             verbs,
             verbs_refused,
             captured,
+            answered,
         )
 
     def gap(self, at: float, *, reason: str, lost: int = 0, since: float | None = None, detail: str = "") -> GapRecord:

@@ -468,6 +468,7 @@ class Exchange:
             verbs=0 if judged is None else judged.verbs,
             verbs_refused=0 if judged is None else judged.refused,
             captured=0 if judged is None else judged.captured.count,
+            answered=() if judged is None else tuple(judged.answered),
         )
         if carrier.observe is not None:
             carrier.observe(record)
