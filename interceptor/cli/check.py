@@ -84,30 +84,46 @@ def tell(report: "Report", form: Format, output: Path | None) -> None:
 
 def _checked(config: Path, rules: Path | None, *, secrets: bool, strict: bool) -> "Report":
     """Everything that is wrong with a configuration and its rules, or with other ``rules`` for that configuration."""
-    from interceptor.loading import check_settings
+    from interceptor.loading import CASES, check_settings
     from interceptor.reports import Report
+    from interceptor.values import Severity
 
     settings, ground, problems = check_settings(config, os.environ, secrets=secrets)
-    rules = rules or ground.rules
-    found, files, facts = _check_rules(rules, settings, ground)
+    part = rules if rules is not None and _is_part(rules, ground.rules) else None
+    rules = ground.rules if part is not None else rules or ground.rules
+    found, files, facts = _check_rules(rules, settings, ground, cases=part is not None and part.name.endswith(CASES))
     names = {rules.resolve().name: rules}
-    shown = (*problems, *(named(problem, names) for problem in found))
     summary = ""
+    if part is not None:
+        # It is read with all the others, since it may use what stands there; only what is wrong with it is told.
+        name = f"{rules.resolve().name}/{part.resolve().relative_to(rules.resolve()).as_posix()}"
+        others = sum(each.severity is Severity.ERROR for each in found if each.place.file != name)
+        found = tuple(each for each in found if each.place.file == name)
+        files, names = (name,), {name: part}
+        if others:
+            summary = f"ok as far as can be told: {others} problem{'' if others == 1 else 's'} in other files"
+    shown = (*problems, *(named(problem, names) for problem in found))
     if facts:
         count = facts["rules"]
-        summary = (
-            f"ok: {count} rule{'' if count == 1 else 's'} in {len(files)} file{'' if len(files) == 1 else 's'}, "
-            f"revision {facts['revision']}, with {config}"
-        )
+        where = f" in {len(files)} file{'' if len(files) == 1 else 's'}" if part is None else ""
+        summary = f"ok: {count} rule{'' if count == 1 else 's'}{where}, revision {facts['revision']}, with {config}"
     paths = (str(config), *(named_file(file, names) for file in files))
     return Report(shown, paths, summary, facts, strict)
 
 
+def _is_part(path: Path, rules: Path) -> bool:
+    """Whether ``path`` is one file of the folder ``rules``."""
+    return path.is_file() and rules.is_dir() and path.resolve().is_relative_to(rules.resolve())
+
+
 def _check_rules(
-    rules: Path, settings: "Settings | None", ground: "Ground"
+    rules: Path, settings: "Settings | None", ground: "Ground", *, cases: bool
 ) -> "tuple[tuple[Problem, ...], tuple[str, ...], dict[str, str | int]]":
-    """The problems of the rules, their files, and what is known of them when they can be used."""
-    from interceptor.loading import analyse_policy, find_sources, load_policy, policy_context
+    """The problems of the rules, their files, and what is known of them when they can be used.
+
+    With ``cases`` the problems of the files of cases as well.
+    """
+    from interceptor.loading import analyse_policy, case_sources, find_sources, load_policy, policy_context
     from interceptor.policy import compile_policy
     from interceptor.values import ProblemsError
 
@@ -122,6 +138,10 @@ def _check_rules(
         return (*problems, *fault.problems), files, {}
     facts: dict[str, str | int] = {"rules": len(compiled.rules), "revision": compiled.revision}
     found = () if settings is None else analyse_policy(settings, compiled)
+    if cases and settings is not None:
+        from interceptor.cases import ground_of, read_cases
+
+        found = (*found, *read_cases(case_sources(rules), ground_of(settings, compiled))[1])
     return (*problems, *compiled.warnings, *found), files, facts if settings and not problems else {}
 
 

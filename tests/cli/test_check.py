@@ -66,3 +66,47 @@ def test_a_warning_fails_only_when_asked_to(command, place):
 
 def test_what_cannot_be_written_exits_with_2(command, place):
     assert command("check", "-o", "nowhere/out", cwd=place).returncode == 2
+
+
+@pytest.fixture
+def several(place):
+    """Rules that hang together: holidays and a table in files of their own, and cases."""
+    (place / "rules" / "tables").mkdir()
+    (place / "rules" / "tables" / "vip.txt").write_text("+36201234567\n")
+    (place / "rules" / "00-days.yaml").write_text("holidays: {home: [05-01]}\n")
+    (place / "rules" / "20-vip.yaml").write_text(
+        "rules:\n  - name: it\n    on: Call\n    when: {number: {table: vip}, time: {holidays: home}}\n    tag: vip\n"
+    )
+    (place / "rules" / "20-vip.test.yaml").write_text(
+        'cases:\n  - {name: a, given: {command: Call, app: crm, with: {Dialed: "1"}}, expect: deny}\n'
+    )
+    return place
+
+
+@pytest.mark.parametrize("file", ["20-vip.yaml", "tables/vip.txt", "20-vip.test.yaml"])
+def test_one_file_is_read_with_all_the_others_and_told_alone(command, several, file):
+    done = command("check", f"rules/{file}", cwd=several)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert done.stdout.startswith("ok: 3 rules, revision ")
+    with (several / "rules" / "10-look.yaml").open("a") as rules:
+        rules.write("rulez: []\n")
+    done = command("check", f"rules/{file}", cwd=several)
+    assert (done.returncode, done.stdout) == (0, "ok as far as can be told: 1 problem in other files\n")
+
+
+@pytest.mark.parametrize(
+    ("file", "found"),
+    [
+        ("20-vip.yaml", "4:28: unknown table `vips`, did you mean `vip`?"),
+        ("tables/vip.txt", "1:1: this should be a number, here is `+x`"),
+        ("20-vip.test.yaml", "2:32: unknown command `Cal`, did you mean `Call`?"),
+    ],
+)
+def test_what_is_wrong_with_one_file_is_told(command, several, file, found):
+    written = several / "rules" / file
+    change = {"20-vip.yaml": ("vip}", "vips}"), "tables/vip.txt": ("+36201234567", "+x")}.get(file, ("Call", "Cal"))
+    written.write_text(written.read_text().replace(*change))
+    done = command("check", f"rules/{file}", cwd=several)
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[0].startswith(f"rules/{file}:")
+    assert found in done.stdout

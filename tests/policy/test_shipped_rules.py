@@ -46,6 +46,6 @@ def test_it_is_about_a_dozen_rules_in_several_files_with_tables_a_trial_and_inva
 def test_every_file_says_what_it_is_about():
     for path in FOLDER.glob("*.yaml"):
         lines = [line for line in path.read_text(encoding="utf-8").splitlines() if "yaml-language-server" not in line]
-        assert path.name.endswith(".test.yaml") or [line for line in lines if line.strip("# ")][0].startswith("# "), (
+        assert path.name.endswith(".test.yaml") or next(line for line in lines if line.strip("# ")).startswith("# "), (
             path
         )
