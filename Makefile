@@ -68,8 +68,8 @@ check: $(STAMP) ## format, lint, types, import contracts, shipped rules
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/interceptor check config.example.yaml --no-secrets
-	$(BIN)/interceptor check rules --config config.example.yaml
+	$(BIN)/interceptor check config.example.yaml --no-secrets --strict
+	$(BIN)/interceptor check rules --config config.example.yaml --strict
 	$(BIN)/interceptor test rules --config config.example.yaml --fail-under 100
 
 cover: test ## all tests, the coverage of everything, and whether the core has its 95 %

@@ -24,7 +24,8 @@ everything is in shadow or off, the defaults are not enforced either: every mess
 record then says `default: deny` of a message that nothing would have allowed.
 
 **Text.** Everything is text as it was written, quoted or not: `+36201234567` keeps its plus, `0612345` its zero, `no`
-is a word. Equal keys, aliases, anchors and tags are problems. So is every word that is not known.
+is a word. Where a missing quote could mislead, `interceptor check` warns. Equal keys, aliases, anchors and tags are
+problems. So is every word that is not known.
 """  # noqa: D400, D415 - a page of the manual
 
 from collections.abc import Mapping
