@@ -19,6 +19,7 @@ import msgspec
 import yaml
 from msgspec import Struct
 
+from interceptor.pacing import EVERY, Pace, unhurried
 from interceptor.values import Place, Problem, Severity
 
 try:
@@ -31,6 +32,7 @@ LONG: Final = 1000  # items of a list that is read one by one
 _fold: Final = msgspec.msgpack.Encoder().encode
 _unfold: Final = msgspec.msgpack.Decoder().decode
 _MOST_NAMED: Final = 16
+_LOOKED_THROUGH: Final = 1 << 16  # characters at a time
 _UNPRINTABLE: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -202,12 +204,16 @@ class _Reader:
     def place(self, mark: Any) -> Place:
         return Place(self.file, mark.line + 1, mark.column + 1)
 
-    def run(self, source: str) -> bool:
+    def run(self, source: str, pace: Pace) -> bool:
         """Build the tree; false means that reading stopped before the end."""
         loader = _Loader(source)
-        next_event, put = loader.get_event, self.put
+        next_event, put, left = loader.get_event, self.put, EVERY
         try:
             while True:
+                left -= 1
+                if not left:
+                    left = EVERY
+                    pace()
                 event: Any = next_event()
                 kind = type(event)
                 if kind is yaml.ScalarEvent:  # three events of four
@@ -291,32 +297,36 @@ class _Reader:
                 self.problems.add(Place(self.file, key[1], key[2]), message, "duplicate_key")
 
 
-def decoded(data: bytes, file: str) -> tuple[str | None, tuple[Problem, ...]]:
+def decoded(data: bytes, file: str, pace: Pace = unhurried) -> tuple[str | None, tuple[Problem, ...]]:
     """``data`` as text, or the problem that it is none."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as fault:
         before = data[: fault.start].decode("utf-8-sig", "replace")
         return None, (Problem(_end_of(before, file), "not UTF-8 text", "not_utf8"),)
-    odd = _UNPRINTABLE.search(text)
-    if odd is None:
+    for begin in range(0, len(text), _LOOKED_THROUGH):
+        odd = _UNPRINTABLE.search(text, begin, begin + _LOOKED_THROUGH)
+        if odd is not None:
+            break
+        pace()
+    else:
         return text, ()
     message = f"the character U+{ord(odd.group()):04X} has no place here"
     return None, (Problem(_end_of(text[: odd.start()], file), message, "control"),)
 
 
-def read(data: bytes, file: str) -> tuple[Node | None, tuple[Problem, ...]]:
+def read(data: bytes, file: str, pace: Pace = unhurried) -> tuple[Node | None, tuple[Problem, ...]]:
     """The tree that ``data`` holds (``None`` for an empty file) and every problem of its form.
 
     After a problem the tree is what could be read, so that the problems of its meaning can be told as well; after a
-    fault of syntax there is no tree.
+    fault of syntax there is no tree. ``pace`` is called now and then meanwhile.
     """
-    text, problems = decoded(data, file)
+    text, problems = decoded(data, file, pace)
     if text is None:
         return None, problems
     reader = _Reader(file)
     try:
-        if not reader.run(text):
+        if not reader.run(text, pace):
             return None, reader.problems.found
     except yaml.MarkedYAMLError as fault:
         mark = fault.problem_mark or fault.context_mark

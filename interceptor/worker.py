@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from msgspec.structs import replace
+
 from interceptor.audit.record import Record, Recorder
 from interceptor.callbacks import Keyring, Targets
 from interceptor.explanation import Explanation, Kept
@@ -31,6 +33,7 @@ from interceptor.loading import policy_context
 from interceptor.metrics import Metrics, Snapshot
 from interceptor.pipeline import Patience, Pipeline, patience_of
 from interceptor.policy import Meters, RuleSet, Source, compile_policy
+from interceptor.rollout.pace import Pace
 from interceptor.settings import Address, Cluster, Mode, Settings
 from interceptor.state import SharedTable, callback_keys
 from interceptor.values import ProblemsError
@@ -265,7 +268,8 @@ class Worker:
         self._ready = None
 
     def _compile(self, read: Callable[[], Sequence[Source]]) -> tuple[RuleSet, dict[str, str]]:
-        rules = compile_policy(read(), policy_context(self._settings))
+        pace = Pace(lambda: self._carrier.in_flight > 0)
+        rules = compile_policy(read(), replace(policy_context(self._settings), pace=pace))
         return rules, _names(rules)
 
     def explain(self, exchange: str) -> Callable[[], Explanation] | None:

@@ -40,7 +40,7 @@ def _read(sources: Sequence[Source], context: Context) -> tuple[_Read, tuple[Pro
     files: deque[tuple[Node | None, Problems]] = deque()
     for source in sources:
         if not is_table(source.file):
-            root, problems_of_form = document.read(source.data, source.file)
+            root, problems_of_form = document.read(source.data, source.file, context.pace)
             files.append((root, Problems(problems_of_form)))
     for root, problems in files:
         if root is not None:
@@ -78,6 +78,7 @@ def compile_policy(sources: Sequence[Source], context: Context) -> RuleSet:
         mode=context.mode,
         classes=read.classes,
         inside=context.inside,
+        pace=context.pace,
     )
 
 

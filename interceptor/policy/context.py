@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
+from interceptor.pacing import Pace, unhurried
 from interceptor.values import Kind, Mode, Number, Verdict
 
 
@@ -23,7 +24,8 @@ class Context(Struct, frozen=True):
     clean number may dial. ``parameters`` are the parameter names that the wire knows; where it is empty, the spelling
     of parameter names is not checked. ``secrets`` are parameters and headers, in lower case, whose values nothing may
     tell. ``calls`` are those, in lower case, that name a call, the one that counts first. ``mode`` is that of
-    everything; where it is not ``enforce``, the defaults do not count.
+    everything; where it is not ``enforce``, the defaults do not count. ``pace`` is called now and then while a policy
+    is compiled.
 
     What only the analysis of a policy asks: the ``country`` that numbers are read for, the plan of ``extensions``, the
     country's ``emergency`` numbers in canonical form (``None`` where these are not known), and per kind the names of
@@ -48,6 +50,7 @@ class Context(Struct, frozen=True):
     extensions: tuple[str, ...] | None = None
     emergency: tuple[str, ...] | None = None
     dial: Mapping[Kind, Mapping[str, tuple[str, ...]]] = {}
+    pace: Pace = unhurried
 
     def canonical(self, text: str) -> str:
         """The canonical form of a number."""

@@ -15,6 +15,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from interceptor.pacing import Pace, paced, unhurried
 from interceptor.policy.condition import AllOf, Condition, Key, Lookup, Offer, Positions, Probe, Test, all_of
 from interceptor.policy.names import ANY
 from interceptor.policy.readings import Readings
@@ -38,12 +39,16 @@ class NameIndex(Struct, frozen=True):
 
 
 class Parts:
-    """Asks the parts of conditions for their offers and tests, each once: equal parts of many rules are one object."""
+    """Asks the parts of conditions for their offers and tests, each once: equal parts of many rules are one object.
 
-    __slots__ = ("_kept", "_offers", "_tests", "readings")
+    ``pace`` is called now and then by who asks.
+    """
 
-    def __init__(self, readings: Readings) -> None:
+    __slots__ = ("_kept", "_offers", "_tests", "pace", "readings")
+
+    def __init__(self, readings: Readings, pace: Pace = unhurried) -> None:
         self.readings = readings
+        self.pace = pace
         self._offers: dict[int, Offer | None] = {}
         self._tests: dict[tuple[int, ...], Test] = {}
         self._kept: list[Condition] = []  # what an identity stands for must not go away
@@ -73,9 +78,13 @@ class Filing:
 
     def __init__(self, conditions: Iterable[Condition | None], asked: Parts) -> None:
         self._asked = asked
-        self._parts = [_conjuncts(condition) for condition in conditions]
+        self._parts = [_conjuncts(condition) for condition in paced(conditions, asked.pace)]
         self._uses: Counter[Key] = Counter(
-            key for parts in self._parts for part in parts if (offer := asked.offer(part)) for key in offer.keys
+            key
+            for parts in paced(self._parts, asked.pace)
+            for part in parts
+            if (offer := asked.offer(part))
+            for key in offer.keys
         )
 
     def choose(self, position: int) -> tuple[tuple[Key, ...], Test | None]:
@@ -101,14 +110,16 @@ def _conjuncts(condition: Condition | None) -> tuple[Condition, ...]:
     return condition.parts if isinstance(condition, AllOf) else (condition,)
 
 
-def build(filed: Sequence[Filed], known: Iterable[str], readings: Readings) -> tuple[dict[str, NameIndex], NameIndex]:
+def build(
+    filed: Sequence[Filed], known: Iterable[str], readings: Readings, pace: Pace = unhurried
+) -> tuple[dict[str, NameIndex], NameIndex]:
     """The index of every name, under the name and under it in lower case; and that of all names beside them."""
     groups: dict[frozenset[str], list[Filed]] = {}
-    for entry in filed:
+    for entry in paced(filed, pace):
         groups.setdefault(entry.names, []).append(entry)
     mentioned = {name for names in groups for name in names} - {ANY}
     shared = {
-        names: _shelve(group, readings)
+        names: _shelve(group, readings, pace)
         for names, group in groups.items()
         if len(group) * (len(mentioned) if ANY in names else len(names)) >= SHARED_FROM
     }
@@ -118,7 +129,7 @@ def build(filed: Sequence[Filed], known: Iterable[str], readings: Readings) -> t
         fitting = tuple(names for names in groups if name in names or ANY in names)
         if fitting not in made:
             few = (entry for names in fitting if names not in shared for entry in groups[names])
-            shelves = [_shelve(few, readings), *(shared[names] for names in fitting if names in shared)]
+            shelves = [_shelve(few, readings, pace), *(shared[names] for names in fitting if names in shared)]
             probes = tuple(probe for shelf in shelves for probe in shelf.probes)
             made[fitting] = NameIndex(probes, tuple(sorted(at for shelf in shelves for at in shelf.always)))
         return made[fitting]
@@ -127,17 +138,17 @@ def build(filed: Sequence[Filed], known: Iterable[str], readings: Readings) -> t
     return {name.lower(): found for name, found in indexes.items()} | indexes, index(ANY)
 
 
-def _shelve(group: Iterable[Filed], readings: Readings) -> NameIndex:
+def _shelve(group: Iterable[Filed], readings: Readings, pace: Pace) -> NameIndex:
     tables: dict[Lookup, dict[Hashable, list[int]]] = {}
     always: list[int] = []
-    for entry in group:
+    for entry in paced(group, pace):
         if not entry.keys:
             always.append(entry.position)
         for lookup, value in entry.keys:
             tables.setdefault(lookup, {}).setdefault(value, []).append(entry.position)
     ordered = sorted(tables.items(), key=lambda table: table[0].rank)
     probes = tuple(
-        lookup.probe({value: tuple(positions) for value, positions in table.items()}, readings)
+        lookup.probe({value: tuple(positions) for value, positions in paced(table.items(), pace)}, readings)
         for lookup, table in ordered
     )
     return NameIndex(probes, tuple(always))

@@ -36,6 +36,7 @@ from msgspec.structs import replace
 
 from interceptor import document
 from interceptor.document import Fields, Items, Node, Text
+from interceptor.pacing import paced
 from interceptor.policy.actions import ACTIONS
 from interceptor.policy.actions.deny import Deny
 from interceptor.policy.actions.limit import Limit
@@ -107,7 +108,7 @@ class RuleReader:
         if isinstance(rules, Text) and not rules.value:
             return
         readings = {each: replace(reading, tags=self._tags, mode=each) for each in Mode}
-        for node in document.items(rules, problems, "`rules`"):
+        for node in paced(document.items(rules, problems, "`rules`"), reading.context.pace):
             rule = self._rule(node, mode, readings)
             if rule is not None:
                 self.rules.append(rule)

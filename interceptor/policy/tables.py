@@ -34,6 +34,7 @@ from itertools import islice
 from typing import Final
 
 from interceptor import document
+from interceptor.pacing import paced
 from interceptor.policy.context import Context, Source
 from interceptor.values import Place, Problem
 
@@ -267,6 +268,7 @@ class _Reader:
     def __init__(self, source: Source, context: Context) -> None:
         self._source = source
         self._number = context.number
+        self._pace = context.pace
         self._is_canonical = context.is_canonical
         self._keys = array("Q")
         self._lines = array("I")
@@ -294,7 +296,7 @@ class _Reader:
     def _texts(self) -> bool:
         add: Callable[[str, int], bool] | None = None
         numbers = False
-        for line, written in enumerate(self._open(), 1):
+        for line, written in enumerate(paced(self._open(), self._pace), 1):
             entry = written.strip()
             if "#" in entry:
                 entry = _without_comment(entry)
@@ -318,7 +320,7 @@ class _Reader:
         )
         rows = csv.reader(lines, delimiter=self._separator, strict=True)
         try:
-            for fields in rows:
+            for fields in paced(rows, self._pace):
                 line = rows.line_num + 1
                 if len(fields) != width:
                     if fields:
