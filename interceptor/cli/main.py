@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from interceptor.cli.check import check
+from interceptor.cli.diff import diff
 from interceptor.cli.explain import explain
 from interceptor.cli.health import health
 from interceptor.cli.password import hash_password
@@ -45,6 +46,7 @@ app.command("run")(run)
 app.command("check")(check)
 app.command("test")(run_cases)
 app.command("explain")(explain)
+app.command("diff")(diff)
 app.command("schema")(schema)
 
 

@@ -1,13 +1,14 @@
 """What a policy does to every message there can be, decided and not tried: see ``docs/analysis.md``.
 
 :func:`prove_policy` decides the invariants and is asked before a policy comes into force. :func:`examine_order` tells
-what the order of the rules makes of them; :func:`analyse` does both.
+what the order of the rules makes of them; :func:`analyse` does both. :func:`difference` compares two policies.
 """
 
 from collections.abc import Iterator
 from typing import Final
 
 from interceptor.policy.analysis.diagrams import NONE, TooLarge
+from interceptor.policy.analysis.difference import Change, Difference, difference
 from interceptor.policy.analysis.findings import Finding
 from interceptor.policy.analysis.order import Order
 from interceptor.policy.analysis.proofs import covered, emergency_invariant, prove
@@ -19,7 +20,7 @@ from interceptor.policy.rules import Mode
 from interceptor.policy.ruleset import RuleSet
 from interceptor.values import Kind, Severity
 
-__all__ = ["Finding", "analyse", "examine_order", "prove_policy"]
+__all__ = ["Change", "Difference", "Finding", "analyse", "difference", "examine_order", "prove_policy"]
 
 STEPS: Final = 1_500_000
 MOST_RULES: Final = 20_000

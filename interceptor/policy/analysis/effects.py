@@ -17,22 +17,24 @@ from interceptor.policy.actions.outcome import Action
 from interceptor.policy.actions.reroute import Reroute
 from interceptor.policy.actions.rewrite import Rewrite
 from interceptor.policy.actions.tag import Tag
-from interceptor.values import Verdict
+from interceptor.values import ToApp, ToCluster, ToUrl, Verdict
 
 _REFUSED: Final = (CODE, None)
+_ALWAYS: Final = (ToApp, ToCluster, ToUrl)  # other targets are read out of the message, which may not have any
 
 
 class Effect(Struct, frozen=True):
     """What happens to a message. ``verdict`` is ``None`` while the reading goes on.
 
-    ``how`` is the code and the sentence of a refusal, or the answer; ``others`` is what concerns no sender and no
+    ``target`` is where it goes: the first that says so for the message; of these only the last always does. ``how`` is
+    the code and the sentence of a refusal, or the answer; ``others`` is what concerns no sender and no
     receiver (tags, mirrors) or actions that the analysis does not know, each once and in a fixed order.
     """
 
     verdict: Verdict | None = None
     how: Any = None
     changes: tuple[Any, ...] = ()
-    target: Any = None
+    target: tuple[Any, ...] = ()
     others: tuple[Any, ...] = ()
     choices: tuple[Any, ...] = ()
 
@@ -48,13 +50,18 @@ class Effect(Struct, frozen=True):
             case Rewrite():
                 return replace(self, changes=(*self.changes, *action.changes))
             case Reroute():
-                return self if self.target is not None else replace(self, target=action.target)
+                sure = self.target and isinstance(self.target[-1], _ALWAYS)
+                return self if sure else replace(self, target=(*self.target, action.target))
             case Tag():
                 return replace(self, others=_together(self.others, action.tags))
             case Limit():
                 return self
             case _:
                 return replace(self, others=_together(self.others, (action,)))
+
+    def without_sentence(self) -> "Effect":
+        """The same, whatever a refusal says beside its code."""
+        return replace(self, how=(self.how[0], None)) if self.verdict is Verdict.DENY else self
 
     def ended(self, default: Verdict) -> "Effect":
         """The whole of it, at the end of the reading."""
@@ -64,7 +71,7 @@ class Effect(Struct, frozen=True):
             how = _REFUSED
         if verdict is Verdict.ALLOW:
             return replace(self, verdict=verdict, how=None)
-        return replace(self, verdict=verdict, how=how, changes=(), target=None)
+        return replace(self, verdict=verdict, how=how, changes=(), target=())
 
 
 def _together(some: tuple[Any, ...], more: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from interceptor.policy.analysis.regions import bits
+from interceptor.policy.condition import any_word
 from interceptor.policy.context import Context
 from interceptor.policy.names import ANY, Names
 from interceptor.values import Kind
@@ -80,21 +81,19 @@ class MessageNames:
         rest = set(self._rest.values())
         return self._examples[min(bits(values), key=lambda value: (value in unknown, value in rest, value))]
 
-    def told(self, values: int) -> tuple[tuple[Kind, str], ...]:
-        """These messages; a name in brackets stands for several: ``(any other)``, ``(unknown)``."""
-        found: list[tuple[Kind, str]] = []
+    def told(self, values: int) -> str:
+        """These messages in words; what stands for several is told as such."""
+        found: list[str] = []
         for kind in Kind:
             here = values & self.all_of(kind)
-            if not here:
-                continue
             if here == self.all_of(kind):
-                found.append((kind, f"any {kind.value}"))
-                continue
-            for value in bits(here):
-                name = self._examples[value][1]
-                if value == self._unknown[kind]:
-                    name = f"any unknown {kind.value}"
-                elif value in (self._rest.get((kind, True)), self._rest.get((kind, False))):
-                    name = f"any other {kind.value}"
-                found.append((kind, name))
-        return tuple(found)
+                found.append(f"any {kind.value}")
+            elif here:
+                found.append(f"{kind.value} {any_word([self._told_one(kind, value) for value in bits(here)])}")
+        return " or ".join(found)
+
+    def _told_one(self, kind: Kind, value: int) -> str:
+        if value == self._unknown[kind]:
+            return "of an unknown name"
+        several = {self._rest.get((kind, True)): "another that dials", self._rest.get((kind, False)): "any other"}
+        return several.get(value, self._examples[value][1])

@@ -7,7 +7,6 @@ stricter one does (deny before answer before allow), that errs to the safe side 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 from typing import Final
 
 from interceptor.policy.analysis.diagrams import NONE, TooLarge
@@ -22,7 +21,7 @@ _STEPS_OF_ONE: Final = 3_000
 _STEPS_AGAIN: Final = 100_000
 _MOST_HIDING: Final = 24
 _MOST_SEARCHED: Final = 20
-_MOST_CONTRADICTIONS: Final = 50
+_MOST_CONTRADICTIONS: Final = 200
 _STRICT: Final = (Verdict.ALLOW, Verdict.ANSWER, Verdict.DENY)
 
 
@@ -37,6 +36,29 @@ class _Subject:
         self.possible: dict[Kind, int] = {}
         self.points: dict[Kind, Point] = {}  # per kind a point that comes to it, where one was found
         self.done = False
+
+
+class _Crossed:
+    """A rule, and those below it that it crosses."""
+
+    __slots__ = ("below", "example", "rule", "severity", "verdicts")
+
+    def __init__(self, rule: Rule, severity: Severity, example: str) -> None:
+        self.rule = rule
+        self.severity = severity
+        self.example = example
+        self.below: dict[str, Rule] = {}
+        self.verdicts: dict[tuple[str, str], None] = {}
+
+    def finding(self) -> Finding:
+        """What is told of it."""
+        verdicts = " or ".join("two answers" if one == two else f"{one} and {two}" for one, two in self.verdicts)
+        message = (
+            f"rule `{self.rule.name}` and, below it, {rules_text(self.below.values())} contradict ({verdicts}) "
+            "and nothing but their order says which is right"
+        )
+        labels = (self.rule.label, *(rule.label for rule in self.below.values()))
+        return Finding(self.severity, self.rule.place, "contradiction", message, self.example, labels)
 
 
 class Order:
@@ -59,13 +81,14 @@ class Order:
         self._subjects = {name: _Subject(self._rules[name], entries) for name, entries in found.items()}
         self._skipped: dict[str, None] = {}
         self._searched = 0
-        self._contradictions: dict[tuple[str, ...], Finding] = {}
+        self._contradictions: dict[tuple[str, Severity], _Crossed] = {}
+        self._crossings = 0
 
     def findings(self) -> list[Finding]:
         """All of them, in the order of the rules."""
         found = [*self._each(self._acting, 0.4), *self._each(self._redundant, 0.4)]
         found += self._each(self._contradicting, 1.0)
-        found += islice(self._contradictions.values(), _MOST_CONTRADICTIONS)
+        found += [crossed.finding() for crossed in self._contradictions.values()]
         at = self._position
         found.sort(key=lambda finding: at[finding.rules[0].partition(" ")[2]])
         return [*found, *self._left_out()]
@@ -95,10 +118,10 @@ class Order:
         diagrams.steps = max(diagrams.steps, kept)
 
     def _left_out(self) -> Iterator[Finding]:
-        if len(self._contradictions) > _MOST_CONTRADICTIONS:
-            last = list(self._contradictions.values())[-1]
-            message = "there are more pairs of rules that contradict each other"
-            yield Finding(last.severity, last.place, "more_contradictions", message, rules=last.rules)
+        if self._crossings >= _MOST_CONTRADICTIONS:
+            last = list(self._contradictions.values())[-1].rule
+            message = f"not analysed: whether more than {_MOST_CONTRADICTIONS} pairs of rules contradict each other"
+            yield Finding(Severity.NOTE, last.place, "not_analysed", message, rules=(last.label,))
         if self._skipped:
             first = self._rules[min(self._skipped, key=self._position.__getitem__)]
             count = len(self._skipped)
@@ -218,12 +241,25 @@ class Order:
     def _contradicting(self, subject: "_Subject") -> None:
         """What contradicts the rule is taken down."""
         for kind, entry in subject.entries.items():
-            if not entry.ends or len(self._contradictions) > _MOST_CONTRADICTIONS:
+            if not entry.ends:
                 continue
             for below, where in self._crossing(kind, entry, self._possible(subject, kind)):
-                found = self._contradiction(entry, below, where)
-                if found is not None and found.rules not in self._contradictions:
-                    self._contradictions[found.rules] = found
+                if self._crossings >= _MOST_CONTRADICTIONS:
+                    return
+                facts = next(self._space.messages(where), None)
+                if facts is not None:
+                    self._take_down(entry, below, message_text(facts, self._space))
+
+    def _take_down(self, entry: Entry, below: Entry, example: str) -> None:
+        assert entry.verdict is not None
+        assert below.verdict is not None
+        weaker = _STRICT.index(entry.verdict) < _STRICT.index(below.verdict)
+        severity = Severity.WARNING if weaker else Severity.NOTE
+        crossed = self._contradictions.setdefault((entry.rule.name, severity), _Crossed(entry.rule, severity, example))
+        if below.rule.name not in crossed.below:
+            self._crossings += 1
+            crossed.below[below.rule.name] = below.rule
+            crossed.verdicts[entry.verdict.value, below.verdict.value] = None
 
     def _crossing(self, kind: Kind, entry: Entry, messages: int) -> Iterator[tuple[Entry, int]]:
         """The rules that would decide otherwise if ``entry`` did not, and what."""
@@ -242,19 +278,3 @@ class Order:
             between = walk.only_ordered(entry, below, met)
             if between != NONE:
                 yield below, between
-
-    def _contradiction(self, entry: Entry, below: Entry, where: int) -> Finding | None:
-        facts = next(self._space.messages(where), None)
-        if facts is None or entry.verdict is None or below.verdict is None:
-            return None
-        weaker = _STRICT.index(entry.verdict) < _STRICT.index(below.verdict)
-        here, there = entry.rule, below.rule
-        verdicts = f"{entry.verdict.value} and {below.verdict.value}"
-        verdicts = "two answers" if entry.verdict is below.verdict else verdicts
-        message = (
-            f"rule `{here.name}` and, below it, {rules_text([there])} contradict ({verdicts}) "
-            "and nothing but their order says which is right"
-        )
-        severity = Severity.WARNING if weaker else Severity.NOTE
-        labels = (here.label, there.label)
-        return Finding(severity, here.place, "contradiction", message, message_text(facts, self._space), labels)

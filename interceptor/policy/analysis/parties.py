@@ -6,7 +6,7 @@ rest of a region they are not, but for a few that cannot be: emergency numbers a
 country has its code. What is left open is settled by finding a number; where none is found, nothing is said.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, SUPPORTED_REGIONS, PhoneNu
 
 from interceptor.policy.analysis.diagrams import ALL, NONE, Diagrams
 from interceptor.policy.analysis.regions import ABSENT, Regions, bits
+from interceptor.policy.condition import any_word
 from interceptor.policy.context import Context
 from interceptor.policy.members import Rows
 from interceptor.policy.numbers import (
@@ -213,6 +214,24 @@ class PartyValues:
         features = tuple(1 << feature.values.index(feature.of(number)) for feature in self.features.values())
         return 1 << self.regions.of(number.canonical), features
 
+    def told(self, regions: int, features: Sequence[int | None]) -> str:
+        """Some numbers in words; ``""`` for all of them."""
+        every = (1 << self.regions.size) - 1
+        asked = [
+            f"{name} {_feature_text(feature, values)}"
+            for (name, feature), values in zip(self.features.items(), features, strict=True)
+            if values is not None
+        ]
+        if regions == every and not asked:
+            return ""
+        word = "to" if self.party == "number" else "with caller"
+        if regions == ABSENT:
+            return "without a number" if self.party == "number" else "without a caller"
+        numbers = regions & ~ABSENT
+        told = "any number" if numbers == every & ~ABSENT else self.regions.told(numbers)
+        none = " or none" if regions & ABSENT and not asked else ""
+        return ", ".join([f"{word} {told}{none}", *asked])
+
     def find(self, regions: int, features: tuple[int, ...]) -> Number | None:
         """A number in one of these regions with these features; ``None`` where none will do.
 
@@ -225,7 +244,7 @@ class PartyValues:
         raise LookupError
 
     def _candidates(self, regions: int) -> Iterator[Number | None]:
-        if regions & ABSENT and regions != (1 << self.regions.size) - 1:
+        if regions & ABSENT and (self.party == "caller" or regions != (1 << self.regions.size) - 1):
             yield None
         read = self._context.number
         some = []
@@ -283,6 +302,21 @@ _KINDS: Final = (
     PhoneNumberType.PAGER,
     PhoneNumberType.VOICEMAIL,
 )
+
+
+def _feature_text(feature: Feature, values: int) -> str:
+    def words(mask: int) -> list[str]:
+        return [_value_text(feature.values[index]) for index in bits(mask)]
+
+    inside = values & ~1
+    outside = (1 << feature.size) - 2 & ~inside
+    if inside.bit_count() <= outside.bit_count():
+        return any_word(words(inside))
+    return f"not {any_word(words(outside))}" if outside else "any"
+
+
+def _value_text(value: Any) -> str:
+    return str(value.value) if isinstance(value, NumberClass | NumberType) else str(value) or "none"
 
 
 @lru_cache(8)

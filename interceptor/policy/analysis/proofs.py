@@ -132,7 +132,7 @@ class _Proof:
         breaches = {
             verdict.value: _WORDS[verdict],
             "limit": "limited" if effect.choices else "",
-            "reroute": "rerouted" if effect.target is not None or self._dials_another(effect, kind) else "",
+            "reroute": "rerouted" if effect.target or self._dials_another(effect, kind) else "",
             "rewrite": "rewritten" if effect.changes else "",
             "mirror": "mirrored" if any(type(other).__name__ == "Mirror" for other in effect.others) else "",
         }

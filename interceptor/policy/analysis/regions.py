@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+_MOST_LISTED: Final = 6
 ABSENT: Final = 1  # the bit of region 0
 
 
@@ -59,6 +60,41 @@ class Regions:
             for length in self._lengths
             if length <= len(text) and (text[:length], False) in self._at
         )
+
+    def told(self, regions: int) -> str:
+        """Some regions other than 0 in words: ``+36… but not +3690… or 1001``."""
+        return self._told(regions, 0, len(self.keys)) or "none"
+
+    def _told(self, regions: int, first: int, last: int) -> str:
+        """What lies in a prefix, whose region has the index ``first``; all that begins with it ends before ``last``."""
+        prefix = self.keys[first][0]
+        every = ((1 << last + 1) - 1) & ~((1 << first + 1) - 1)
+        here = regions & every
+        name = f"{prefix}…" if prefix else "any"
+        if here == every:
+            return name
+        if here >> first + 1 & 1:
+            return f"{name} but not {_listed(self._inner(every & ~here, first, last))}"
+        return _listed(self._inner(here, first, last)) if here else ""
+
+    def _inner(self, regions: int, first: int, last: int) -> list[str]:
+        found: list[str] = []
+        index = first + 1
+        while index < last:
+            text, exact = self.keys[index]
+            after = index + 1 if exact else self._end(text) - 1
+            inside = regions >> index + 1 & 1
+            told = (text if inside else "") if exact else self._told(regions, index, after)
+            if told:
+                found.append(f"({told})" if " but not " in told else told)
+            index = after
+        return found
+
+
+def _listed(words: list[str]) -> str:
+    if len(words) > _MOST_LISTED:
+        return f"{', '.join(words[: _MOST_LISTED - 1])} or {len(words) - _MOST_LISTED + 1} others"
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
 
 
 def bits(mask: int) -> Iterator[int]:

@@ -23,7 +23,7 @@ from interceptor.policy.analysis.regions import ABSENT, Regions, bits
 from interceptor.policy.analysis.samples import continued
 from interceptor.policy.analysis.sources import Places
 from interceptor.policy.analysis.times import Moments
-from interceptor.policy.condition import AllOf, AnyOf, Condition, Not, Test
+from interceptor.policy.condition import AllOf, AnyOf, Condition, Not, Test, any_word
 from interceptor.policy.context import Context
 from interceptor.policy.matchers.app import AppIn
 from interceptor.policy.matchers.sample import Sampled
@@ -283,6 +283,9 @@ class Space:
         for party in reversed(self._parties):
             possible = self._parties[party].universe(self.diagrams, self._party_levels[party])
             found = self.diagrams.both(possible, found)
+        # A command or a verb of no app that we know is refused before the rules are asked.
+        known = self.diagrams.either(self.kind(Kind.NOTIFICATION), self.known_apps())
+        found = self.diagrams.both(known, found)
         if "number" in self._parties:
             silent = self.diagrams.only(self._party_levels["number"], ABSENT)
             dialling = self.diagrams.only(0, self._names.dialling())
@@ -326,6 +329,57 @@ class Space:
                 if shares >> sum(not test(tried) for test in tests) & 1:
                     return tried
         return facts
+
+    def box(self, box: Box) -> int:
+        """A box as a set."""
+        found = ALL
+        for level in sorted(box, reverse=True):
+            found = self.diagrams.only(level, box[level], found)
+        return found
+
+    def told(self, box: Box) -> Iterator[str]:
+        """A box in words, dimension by dimension; those in which everything is inside are left out."""
+        full = self.diagrams.full
+        yield self._names.told(box.get(0, full[0]))
+        apps = self._told_apps(box.get(1, full[1]))
+        if apps:
+            yield apps
+        dials = box.get(0, full[0]) & self._names.dialling()
+        for party, level in self._party_levels.items():
+            values = self._parties[party]
+            features = [box.get(level + 1 + index) for index in range(len(values.features))]
+            words = values.told(box.get(level, full[level]), features)
+            if words and (dials or party != "number"):
+                yield words
+        if self._source_level in box:
+            places = [self._places.told(place) for place in bits(box[self._source_level])]
+            yield f"from {any_word(places)}"
+        for field, (level, regions) in self._fields.items():
+            if level in box:
+                yield _told_field(field, regions, box[level])
+        for condition, level in self._opaque.items():
+            if level in box:
+                yield f", {'' if box[level] == 2 else 'not '}{condition.expects()}"
+        if self._share_level in box:
+            shares = [f"{share}%" for share in self._shares]
+            parts = [
+                f"up to {shares[at]}" if at < len(shares) else f"beyond {shares[-1]}"
+                for at in bits(box[self._share_level])
+            ]
+            yield f", sample {any_word(parts)}"
+        if self._time_level in box:
+            yield f", {self._moments.told(box[self._time_level])}"
+
+    def _told_apps(self, values: int) -> str:
+        """The apps of a box; ``""`` for all that we know, beside which only notifications can have none."""
+        known = self._apps[:-1]
+        inside = [app for index, app in enumerate(known) if values >> index & 1]
+        outside = [app for app in known if app not in inside]
+        if not inside:
+            return "without an app"
+        if not outside:
+            return ""
+        return f"by {any_word(inside)}" if len(inside) <= len(outside) else f"not by {any_word(outside)}"
 
     @property
     def asks_source(self) -> bool:
@@ -398,6 +452,13 @@ class Space:
                 (facts.headers if field.part == "headers" else facts.values)[field.name] = text  # type: ignore[index]
         point = self.point(facts)
         return facts if point is not None and all(point[level] & values for level, values in box.items()) else None
+
+
+def _told_field(field: TextField, regions: Regions, values: int) -> str:
+    if values == ABSENT:
+        return f"without {field.told()}"
+    words = "any" if field.secret else regions.told(values & ~ABSENT)
+    return f"with {field.told()} {words}{' or none' if values & ABSENT else ''}"
 
 
 def _listed(names: NamesBelow) -> Names:

@@ -8,6 +8,7 @@ on which weekday a date falls, comes out as it is. Instants at which the same co
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from itertools import combinations
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -98,15 +99,36 @@ class Moments:
     def told(self, moments: int) -> str:
         """Some moments in words: ``mon-fri 18:00-24:00``; of what is no week an example."""
         if not self.one_week:
-            at = self.example(next(bits(moments)))
-            return f"such as {time_text(at, self.zone)}"
+            return self._by_conditions(moments) or f"such as {time_text(self.example(next(bits(moments))), self.zone)}"
         edges: list[int] = []
         for minute, moment in self._stretches:
             if bool(moments >> moment & 1) != bool(len(edges) % 2):
                 edges.append(minute)
         if len(edges) % 2:
             edges.append(WEEK_MINUTES)
-        return Weekly(self.zone, tuple(edges)).expects().removeprefix("time ").removesuffix(f" {self.zone}")
+        return _hours(Weekly(self.zone, tuple(edges)))
+
+    def _by_conditions(self, moments: int) -> str:
+        """One or two of the conditions that say just these moments; ``""`` where none do."""
+        every = (1 << self.size) - 1
+        literals = [
+            (f"{word}{_hours(condition)}", holds)
+            for condition in self.conditions
+            for word, holds in (("", self.holds(condition)), ("not ", every & ~self.holds(condition)))
+        ]
+        for text, holds in literals:
+            if holds == moments:
+                return text
+        for (one, first), (two, second) in combinations(literals, 2):
+            if first & second == moments:
+                return f"{one}, {two}"
+            if first | second == moments:
+                return f"{one} or {two}"
+        return ""
+
+
+def _hours(condition: Condition) -> str:
+    return condition.expects().removeprefix("time ").rpartition(" ")[0]  # without the zone
 
 
 def _edges_of(dated: Dated, zone: ZoneInfo) -> set[float]:

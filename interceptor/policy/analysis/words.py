@@ -1,12 +1,26 @@
 """Messages and rules in words for the person who wrote the rules."""
 
 from collections.abc import Iterable
+from typing import Any
 
-from interceptor.policy.analysis.space import Space
+from interceptor.policy.actions.answer import Answer
+from interceptor.policy.analysis.effects import Effect
+from interceptor.policy.analysis.space import Box, Space
 from interceptor.policy.analysis.times import time_text
 from interceptor.policy.condition import quoted
 from interceptor.policy.rules import Rule
-from interceptor.values import Facts, Kind, Number
+from interceptor.values import (
+    Facts,
+    Kind,
+    Number,
+    RemoveParameter,
+    RenameParameter,
+    SetParameter,
+    ToApp,
+    ToCluster,
+    ToUrl,
+    Verdict,
+)
 
 
 def message_text(facts: Facts, space: Space) -> str:
@@ -34,6 +48,54 @@ def _number(number: Number) -> str:
 
 def _value(text: str, *, secret: bool) -> str:
     return "that is not shown" if secret else quoted(text)
+
+
+def effect_text(effect: Effect, secrets: frozenset[str], *, whole: bool) -> str:
+    """What happens to a message: ``allow, to pbx-marketing``; where not the ``whole`` of it, ``allow``."""
+    assert effect.verdict is not None
+    words = [effect.verdict.value]
+    if effect.verdict is Verdict.DENY:
+        words = [f"deny {effect.how[0]}"]
+    elif isinstance(effect.how, Answer):
+        answer = effect.how
+        verbs = ", ".join(draft.name for draft in answer.verbs)
+        words = [f"answer [{verbs}]" if answer.verbs else f"answer {answer.code}"]
+    if not whole:
+        return words[0]
+    words += [f"to {_target(target)}" for target in effect.target]
+    words += [_change(change, secrets) for change in effect.changes]
+    words += [f"tag {other}" if isinstance(other, str) else type(other).__name__.lower() for other in effect.others]
+    return ", ".join(words)
+
+
+def _target(target: Any) -> str:
+    match target:
+        case ToCluster():
+            return target.cluster
+        case ToApp():
+            return target.app
+        case ToUrl():
+            return target.url
+        case _:
+            return "where the message leads"
+
+
+def _change(change: Any, secrets: frozenset[str]) -> str:
+    match change:
+        case SetParameter():
+            hidden = change.name.lower() in secrets
+            return f"{change.name} set" if hidden else f"{change.name} set to {quoted(change.value)}"
+        case RemoveParameter():
+            return f"{change.name} removed"
+        case RenameParameter():
+            return f"{change.name} renamed to {change.to}"
+        case _:
+            return f"{change.name} changed"
+
+
+def box_text(box: Box, space: Space) -> str:
+    """The messages of a box: ``command Call by crm to +3690…, mon-fri 18:00-24:00``."""
+    return " ".join(space.told(box)).replace(" ,", ",")
 
 
 def rules_text(rules: Iterable[Rule], most: int = 5) -> str:
