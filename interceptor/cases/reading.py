@@ -230,6 +230,7 @@ class _Reader:
         found: list[tuple[str, str]] = []
         for key, value in document.fields(given[1], None, self._problems, "`with`").entries:
             word = document.text(value, self._problems, f"`{key.value}`", empty=True)
+            document.warn_unquoted(value, self._problems)
             found.append((self._parameter_name(key), word or ""))
         return tuple(found)
 
@@ -350,6 +351,7 @@ class _Reader:
                 found[name] = None
             else:
                 found[name] = document.text(value, problems, f"`{name}`", empty=True) or ""
+                document.warn_unquoted(value, problems)
         return found
 
     def _answer(self, node: Node) -> tuple[int | None, str | None, tuple[Verb, ...] | None]:

@@ -179,3 +179,14 @@ def test_any_bytes_are_cases_or_problems(data):
 
 def ground():
     return Ground(frozenset(("crm", "shop")), frozenset(("known",)), "Europe/Budapest", frozenset(("pbx-main", "crm")))
+
+
+def test_a_number_without_quotes_is_warned_about_and_used_as_it_stands(tried):
+    report = tried("cases: [{name: a, given: {command: Call, app: crm, with: {Dialed: +3690123456}}, expect: deny}]")
+    assert [str(problem).partition(":")[2] for problem in report.problems] == [
+        (
+            "1:67: warning: `+3690123456` is read as the text it is, though YAML takes it for a number; "
+            "write it in quotes"
+        )
+    ]
+    assert report.results[0].passed

@@ -121,6 +121,13 @@ def test_the_examples_of_the_manual_fit():
     assert len(found) >= 30
 
 
+def test_the_recipes_of_the_cookbook_fit():
+    page = (ROOT / "docs" / "cookbook.md").read_text(encoding="utf-8")
+    found = re.findall(r'```yaml title="[^"]+(?<!\.test)\.yaml"\n(.*?)```', page, re.DOTALL)
+    assert [(each, faults(each.encode())) for each in found if faults(each.encode())] == []
+    assert len(found) >= 15
+
+
 @given(written=rules.filter(bool))
 def test_whatever_compiles_fits(written):
     named = [{"name": str(index), **rule} for index, rule in enumerate(written)]
