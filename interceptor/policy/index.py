@@ -17,6 +17,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from interceptor.pacing import Pace, paced, unhurried
 from interceptor.policy.condition import AllOf, Condition, Key, Lookup, Offer, Positions, Probe, Test, all_of
 from interceptor.policy.matchers.app import AppLookup
 from interceptor.policy.names import ANY
@@ -47,12 +48,16 @@ class NameIndex(Struct, frozen=True):
 
 
 class Parts:
-    """Asks the parts of conditions for their offers and tests, each once: equal parts of many rules are one object."""
+    """Asks the parts of conditions for their offers and tests, each once: equal parts of many rules are one object.
 
-    __slots__ = ("_kept", "_offers", "_tests", "readings")
+    ``pace`` is called now and then by who asks.
+    """
 
-    def __init__(self, readings: Readings) -> None:
+    __slots__ = ("_kept", "_offers", "_tests", "pace", "readings")
+
+    def __init__(self, readings: Readings, pace: Pace = unhurried) -> None:
         self.readings = readings
+        self.pace = pace
         self._offers: dict[int, Offer | None] = {}
         self._tests: dict[tuple[int, ...], Test] = {}
         self._kept: list[Condition] = []  # what an identity stands for must not go away
@@ -82,9 +87,13 @@ class Filing:
 
     def __init__(self, conditions: Iterable[Condition | None], asked: Parts) -> None:
         self._asked = asked
-        self._parts = [_conjuncts(condition) for condition in conditions]
+        self._parts = [_conjuncts(condition) for condition in paced(conditions, asked.pace)]
         self._uses: Counter[Key] = Counter(
-            key for parts in self._parts for part in parts if (offer := asked.offer(part)) for key in offer.keys
+            key
+            for parts in paced(self._parts, asked.pace)
+            for part in parts
+            if (offer := asked.offer(part))
+            for key in offer.keys
         )
 
     def choose(self, position: int, names: frozenset[str]) -> tuple[Filed, Test | None]:
@@ -118,14 +127,16 @@ def _conjuncts(condition: Condition | None) -> tuple[Condition, ...]:
     return condition.parts if isinstance(condition, AllOf) else (condition,)
 
 
-def build(filed: Sequence[Filed], known: Iterable[str], readings: Readings) -> tuple[dict[str, NameIndex], NameIndex]:
+def build(
+    filed: Sequence[Filed], known: Iterable[str], readings: Readings, pace: Pace = unhurried
+) -> tuple[dict[str, NameIndex], NameIndex]:
     """The index of every name, under the name and under it in lower case; and that of all names beside them."""
     groups: dict[frozenset[str], list[Filed]] = {}
-    for entry in filed:
+    for entry in paced(filed, pace):
         groups.setdefault(entry.names, []).append(entry)
     mentioned = {name for names in groups for name in names} - {ANY}
     shared = {
-        names: _shelve(group, readings)
+        names: _shelve(group, readings, pace)
         for names, group in groups.items()
         if len(group) * (len(mentioned) if ANY in names else len(names)) >= SHARED_FROM
     }
@@ -135,7 +146,7 @@ def build(filed: Sequence[Filed], known: Iterable[str], readings: Readings) -> t
         fitting = tuple(names for names in groups if name in names or ANY in names)
         if fitting not in made:
             few = (entry for names in fitting if names not in shared for entry in groups[names])
-            shelves = [_shelve(few, readings), *(shared[names] for names in fitting if names in shared)]
+            shelves = [_shelve(few, readings, pace), *(shared[names] for names in fitting if names in shared)]
             made[fitting] = _together(shelves)
         return made[fitting]
 
@@ -152,23 +163,23 @@ def _together(shelves: Sequence[NameIndex]) -> NameIndex:
     return NameIndex(probes, tuple(sorted(at for shelf in shelves for at in shelf.always)), of_app)
 
 
-def _shelve(group: Iterable[Filed], readings: Readings) -> NameIndex:
+def _shelve(group: Iterable[Filed], readings: Readings, pace: Pace) -> NameIndex:
     tables: dict[str | None, dict[Lookup, dict[Hashable, list[int]]]] = {None: {}}
     always: list[int] = []
-    for entry in group:
+    for entry in paced(group, pace):
         if not entry.keys:
             always.append(entry.position)
         for app in entry.apps or (None,):
             of_app = tables.setdefault(app, {})
             for lookup, value in entry.keys:
                 of_app.setdefault(lookup, {}).setdefault(value, []).append(entry.position)
-    probes = {app: _probes(of_app, readings) for app, of_app in tables.items()}
+    probes = {app: _probes(of_app, readings, pace) for app, of_app in tables.items()}
     return NameIndex(probes.pop(None), tuple(always), {app: found for app, found in probes.items() if app is not None})
 
 
-def _probes(tables: dict[Lookup, dict[Hashable, list[int]]], readings: Readings) -> tuple[Probe, ...]:
+def _probes(tables: dict[Lookup, dict[Hashable, list[int]]], readings: Readings, pace: Pace) -> tuple[Probe, ...]:
     ordered = sorted(tables.items(), key=lambda table: table[0].rank)
     return tuple(
-        lookup.probe({value: tuple(positions) for value, positions in table.items()}, readings)
+        lookup.probe({value: tuple(positions) for value, positions in paced(table.items(), pace)}, readings)
         for lookup, table in ordered
     )

@@ -6,12 +6,13 @@ value every time the same rules act, so it is made once and remembered; where an
 it, it is made for each message. Limits alone have a memory, which lies outside: in the meters that are handed in.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
 from msgspec.structs import replace
 
+from interceptor.pacing import Pace, paced, unhurried
 from interceptor.policy.actions.limit import Limit
 from interceptor.policy.actions.outcome import Action, Outcome
 from interceptor.policy.classes import Classify, Declared, classifier
@@ -90,15 +91,15 @@ class KindRules:
         self._would_deny = mode is Mode.SHADOW and default is Verdict.DENY
         self._revision = revision
         self._rules = [rule for rule in rules if rule.mode is not Mode.OFF and rule.names.get(kind)]
-        self._steps = _steps(self._rules, kind)
+        self._steps = _steps(paced(self._rules, parts.pace), kind)
         self._tests: list[Test | None] = []
         filing = Filing((rule.when for rule in self._rules), parts)
         filed: list[Filed] = []
-        for position, rule in enumerate(self._rules):
+        for position, rule in enumerate(paced(self._rules, parts.pace)):
             where, test = filing.choose(position, rule.names[kind])
             filed.append(where)
             self._tests.append(test)
-        self._indexes, self._others = build(filed, known, parts.readings)
+        self._indexes, self._others = build(filed, known, parts.readings, parts.pace)
         self._remembered: dict[tuple[int, ...], Decision] = {}
         self._untouched = self._compose(())
 
@@ -226,7 +227,7 @@ class KindRules:
         )
 
 
-def _steps(rules: Sequence[Rule], kind: Kind) -> list[Step]:
+def _steps(rules: Iterable[Rule], kind: Kind) -> list[Step]:
     """What each rule does; one step for all that do the same, but for those with a limit, which each have their own."""
     made: dict[tuple[int, Mode], Step] = {}
     steps: list[Step] = []
@@ -273,6 +274,7 @@ class RuleSet:
         mode: Mode = Mode.ENFORCE,
         classes: Declared = (),
         inside: Callable[[str], tuple[Number, ...]] = lambda _: (),
+        pace: Pace = unhurried,
     ) -> None:
         self.revision = revision
         self.rules = tuple(rules)
@@ -281,7 +283,7 @@ class RuleSet:
         self.classes = classes
         self.classify: Classify | None = classifier(classes, inside) if classes else None
         self.tables = MappingProxyType(dict(tables))
-        parts = Parts(Readings())
+        parts = Parts(Readings(), pace)
         self._commands, self._notifications, self._verbs = (
             KindRules(kind, rules, names[kind], defaults[kind], revision, mode, parts) for kind in Kind
         )
