@@ -24,7 +24,7 @@ from interceptor.pipeline import NO_OPINION, Pipeline
 from interceptor.policy import RuleSet
 from interceptor.settings import App, Limits, Subscription
 from interceptor.wire.numbers import NumberReader
-from tests.gateway.harness import LOCAL, Answer, Backend, Proxy, Script, answering, free_port, hanging
+from tests.gateway.harness import LOCAL, Answer, Backend, Proxy, Script, answering, free_port, hanging, settings_for
 from tests.gateway.misbehaving import (
     FAILING,
     SMALL_REPLIES,
@@ -151,7 +151,8 @@ def test_an_app_that_sends_ozml_with_a_slip_or_as_html_or_nothing_has_not_failed
 ) -> None:
     for body in (b"", b"\r\n<Response><Speak>Hi</Response>", b"<response><speak>Hi</speak></response>"):
         app = backend(answering(body, b"Content-Type: text/html\r\n"))
-        running = proxy(9, app.port)
+        crm = replace(settings_for(Path("/nowhere"), [9], app=app.port).apps["crm"], legacy=True)
+        running = proxy(9, app.port, apps={"crm": crm})
         assert tell(running, "IncomingCall")[0].body == body
         assert outcomes(running) == ["answered"]
         running.stop()
