@@ -41,7 +41,7 @@ class Lookup(Protocol):
 Key = tuple[Lookup, Hashable]
 
 
-class Offer(Struct, frozen=True):
+class Offer(Struct, frozen=True, gc=False):
     """Keys to file a rule under."""
 
     keys: tuple[Key, ...]
@@ -68,7 +68,7 @@ class Condition(Protocol):
         ...
 
 
-class AllOf(Struct, frozen=True):
+class AllOf(Struct, frozen=True, gc=False):
     """Every part holds."""
 
     parts: tuple[Condition, ...]

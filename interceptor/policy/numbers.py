@@ -75,7 +75,7 @@ def length_of(number: Number) -> int:
     return len(canonical) - (canonical[:1] == "+")
 
 
-class NumberLookup(Struct, frozen=True):
+class NumberLookup(Struct, frozen=True, gc=False):
     """Rules by the number dialled, or by the caller's."""
 
     party: Party
@@ -116,7 +116,7 @@ def _prefix_probe(
     return find
 
 
-class NumberIn(Struct, frozen=True):
+class NumberIn(Struct, frozen=True, gc=False):
     """The number is one of ``numbers``, in canonical form."""
 
     party: Party
@@ -139,7 +139,7 @@ class NumberIn(Struct, frozen=True):
         return told_number(facts, self.party)
 
 
-class NumberStarts(Struct, frozen=True):
+class NumberStarts(Struct, frozen=True, gc=False):
     """The number begins with one of ``prefixes``."""
 
     party: Party
