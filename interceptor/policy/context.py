@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct
 
 from interceptor.pacing import Pace, unhurried
-from interceptor.values import Kind, Mode, Number, Verdict
+from interceptor.values import Kind, Mode, Number, NumberClass, Verdict
 
 
 def _not_known(_: str) -> bool:
@@ -29,7 +29,8 @@ class Context(Struct, frozen=True):
 
     What only the analysis of a policy asks: the ``country`` that numbers are read for, the plan of ``extensions``, the
     country's ``emergency`` numbers in canonical form (``None`` where these are not known), and per kind the names of
-    the messages that ``dial`` a number, each with the parameters, in lower case, that may carry it.
+    the messages that ``dial`` a number, each with the parameters, in lower case, that may carry it; the number classes
+    that rules have ``declared`` for numbers of their own.
     """
 
     commands: tuple[str, ...]
@@ -50,6 +51,7 @@ class Context(Struct, frozen=True):
     extensions: tuple[str, ...] | None = None
     emergency: tuple[str, ...] | None = None
     dial: Mapping[Kind, Mapping[str, tuple[str, ...]]] = {}
+    declared: frozenset[NumberClass] = frozenset()
     pace: Pace = unhurried
 
     def canonical(self, text: str) -> str:

@@ -10,6 +10,7 @@ from typing import Final
 from interceptor.policy.analysis.diagrams import NONE, TooLarge
 from interceptor.policy.analysis.difference import Change, Difference, difference
 from interceptor.policy.analysis.findings import Finding
+from interceptor.policy.analysis.ground import grounded
 from interceptor.policy.analysis.order import Order
 from interceptor.policy.analysis.proofs import covered, emergency_invariant, prove
 from interceptor.policy.analysis.space import Space
@@ -28,6 +29,7 @@ MOST_RULES: Final = 20_000
 
 def prove_policy(rules: RuleSet, context: Context, *, emergency: bool = True) -> tuple[Finding, ...]:
     """What is wrong with the invariants of a policy, the built-in one among them where ``emergency``."""
+    context = grounded(context, rules)
     return tuple(prove(rules.rules, _invariants(rules, context, emergency=emergency), context))
 
 
@@ -41,7 +43,7 @@ def examine_order(
     rules: RuleSet, context: Context, *, emergency: bool = True, steps: int = STEPS
 ) -> tuple[Finding, ...]:
     """The rules that never act, those that change nothing, and those that contradict each other."""
-    return tuple(_of_order(rules, context, emergency, steps))
+    return tuple(_of_order(rules, grounded(context, rules), emergency, steps))
 
 
 def _invariants(rules: RuleSet, context: Context, *, emergency: bool) -> tuple[Invariant, ...]:

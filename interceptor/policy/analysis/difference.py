@@ -13,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from interceptor.policy.analysis.diagrams import NONE, TooLarge
+from interceptor.policy.analysis.ground import grounded
 from interceptor.policy.analysis.space import Box, Space
 from interceptor.policy.analysis.walk import Part, Walk, differences
 from interceptor.policy.analysis.words import box_text, effect_text, message_text
@@ -65,14 +66,14 @@ def difference(
     ``new`` was read with ``context``, ``old`` with ``old_context`` or the same. Numbers are read as ``context`` does.
     """
     before = old_context or context
-    merged = replace(context, apps=context.apps | before.apps)
+    merged = replace(grounded(context, new), apps=context.apps | before.apps)
     olds = [rule for rule in old.rules if rule.mode is Mode.ENFORCE]
     same = {table: kept for name, table in new.tables.items() if (kept := _equal(table, old.tables.get(name)))}
     news = [rule if not same else _with_tables(rule, same) for rule in new.rules if rule.mode is Mode.ENFORCE]
     changed_olds, changed_news = _changed(olds, news)
     space = Space([rule.when for rule in (*olds, *news)], [rule.names for rule in (*olds, *news)], merged, steps)
     changes: list[Change] = []
-    complete = True
+    complete = _with_tables(new.classes, same) == old.classes  # else a class is not the same in both
     for kind in Kind:
         try:
             one, two = Walk(space, kind, olds, before), Walk(space, kind, news, context)

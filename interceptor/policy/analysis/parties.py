@@ -187,11 +187,11 @@ class PartyValues:
         every = (1 << feature.size) - 2
         if name == "class":
             if internal:
-                return feature.mask((NumberClass.INTERNAL,))
-            sure = [] if internal is None else [NumberClass.INTERNAL]
+                return feature.mask((NumberClass.INTERNAL, *self._context.declared))
+            sure = set() if internal is None else {NumberClass.INTERNAL}
             if self._context.emergency is not None:
-                sure.append(NumberClass.EMERGENCY)
-            return every & ~feature.mask(sure)
+                sure.add(NumberClass.EMERGENCY)
+            return every & ~feature.mask(sure - self._context.declared)
         if name == "country":
             if internal:
                 return feature.mask(("",))

@@ -48,7 +48,9 @@ def emergency_invariant(context: Context) -> Invariant | None:
     }
     if not names or not context.emergency:
         return None
-    when = NumberClassIn("number", (NumberClass.EMERGENCY,))
+    when: Condition = NumberClassIn("number", (NumberClass.EMERGENCY,))
+    if NumberClass.EMERGENCY in context.declared:
+        when = AnyOf((NumberIn("number", context.emergency), when))
     return Invariant(EMERGENCY, None, names, when, Verdict.ALLOW, ("limit", "reroute"))
 
 
@@ -187,7 +189,7 @@ class _Scope:
                     sure = all(sure_number(number.canonical) for number in numbers)
                     self._numbers = numbers if sure else None
                 case NumberClassIn() if part.party == "number" and part.classes == (NumberClass.EMERGENCY,):
-                    if context.emergency is not None:
+                    if context.emergency is not None and NumberClass.EMERGENCY not in context.declared:
                         self._numbers = tuple(context.number(number) for number in context.emergency)
                 case AppIn():
                     self._apps = part.apps

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from interceptor.policy import Source, compile_policy
 from interceptor.policy.actions.outcome import Outcome
-from interceptor.policy.analysis import analyse
+from interceptor.policy.analysis import analyse, difference
 from interceptor.policy.names import ANY
 from interceptor.policy.readings import Readings
 from interceptor.values import Facts, Kind, Severity, Verdict
@@ -246,9 +246,8 @@ def compiled(written):
         ],
         "invariants": [{"name": f"invariant {index}", **each} for index, each in enumerate(invariants)],
     }
-    return compile_policy(
-        [Source("p.yaml", json.dumps({key: each for key, each in text.items() if each}).encode())], WORLD
-    )
+    written = {key: each for key, each in text.items() if each}
+    return compile_policy([Source("p.yaml", json.dumps(written).encode() if written else b"")], WORLD)
 
 
 def pairs_of(finding):
@@ -277,3 +276,34 @@ def test_what_is_said_of_finite_spaces_is_what_all_messages_say(written):
     violated = {each.message.split("`")[1] for each in findings if each.code == "invariant_violated"}
     assert set(enumerated.broken()) == violated
     assert all((each.code == "invariant_violated") == (each.severity is Severity.ERROR) for each in findings)
+
+
+@settings(max_examples=min(settings().max_examples, 5_000))
+@given(old=policies(EXACTLY), new=policies(EXACTLY), data=st.data())
+@pytest.mark.fuzz
+@pytest.mark.timeout(0)
+def test_the_difference_of_two_policies_is_what_differs_for_some_message(old, new, data):
+    rules = old[0]
+    kind = data.draw(st.sampled_from(("others", "moved", "without one", "one more")))
+    if kind == "moved":
+        rules = data.draw(st.permutations(rules))
+    elif kind == "without one" and rules:
+        at = data.draw(st.integers(0, len(rules) - 1))
+        rules = [*rules[:at], *rules[at + 1 :]]
+    elif kind == "one more":
+        at = data.draw(st.integers(0, len(rules)))
+        rules = [*rules[:at], *new[0][:1], *rules[at:]]
+    else:
+        rules = new[0]
+    one, two = compiled((old[0], [])), compiled((rules, []))
+    before, after = Enumerated(one, PLAIN), Enumerated(two, PLAIN)
+    # What a refusal says is no difference: it is left out of what is compared.
+    pairs = {(was[0], *was[2:], now[0], *now[2:]) for was, now in zip(before.decisions, after.decisions, strict=True)}
+    differing = {(pair[0].value, pair[4].value) for pair in pairs if pair[:4] != pair[4:]}
+    found = difference(one, two, WORLD)
+    assert found.complete
+    told = {(each.before.split(",")[0].split()[0], each.after.split(",")[0].split()[0]) for each in found.changes}
+    assert told == differing
+    assert any(each.newly_allowed for each in found.changes) == any(now == "allow" != was for was, now in differing)
+    assert any(each.newly_denied for each in found.changes) == any(now == "deny" != was for was, now in differing)
+    assert all(each.example and each.messages for each in found.changes)
