@@ -60,7 +60,7 @@ _MODES: Final = tuple(mode.value for mode in Mode)
 _KEYS: Final = ("name", "on", "when", "mode", *ACTIONS)
 
 
-class Rule(Struct, frozen=True):
+class Rule(Struct, frozen=True, gc=False):
     """A rule as it was written, checked. ``names`` says per kind what it is for; ``when`` is ``None`` for always."""
 
     name: str
