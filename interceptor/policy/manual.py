@@ -12,6 +12,7 @@ from interceptor.policy import (
     classes,
     columns,
     dates,
+    invariants,
     matchers,
     names,
     numbers,
@@ -44,7 +45,7 @@ def manual() -> str:
         *_pages(*matchers.LIST, numbers, texts, dates, classes),
         _ACTIONS,
         *_pages(*actions.LIST, verbs, placeholders, columns),
-        *_pages(tables),
+        *_pages(tables, invariants),
     ]
     return "\n\n".join(page.strip() for page in pages) + "\n"
 
