@@ -1,8 +1,9 @@
-"""A policy is examined before it comes into force: read, checked, analysed, and its cases run.
+"""A policy is examined before it comes into force: read, checked, its invariants proved, its cases run.
 
-While traffic flows this is done in a process of its own with low priority: the analysis of many rules takes seconds,
-and a worker would feel each of them. What comes back is what was found, not the compiled set: every worker compiles
-what is known to be good.
+While traffic flows this is done in a process of its own with low priority, because a worker would feel it. What comes
+back is what was found, not the compiled set: every worker compiles what is known to be good. What the analysis finds in
+the order of the rules is a warning at most and takes seconds for thousands of rules, so it follows when the policy is
+in force: who must stop calls now does not wait for it.
 """
 
 import contextlib
@@ -59,21 +60,14 @@ class ExaminationError(Exception):
     """The examination itself failed, whatever the policy is like; the text says how."""
 
 
-def examine(
-    sources: Sequence[Source], cases: Sequence[Source], settings: Settings, *, whole: bool = False
-) -> tuple[Examined, RuleSet | None]:
-    """Examine a policy in this process; the set is given too where it can be used.
-
-    A ``whole`` examination also tells what the order of the rules makes of them: warnings, for which a large policy
-    takes seconds.
-    """
+def examine(sources: Sequence[Source], cases: Sequence[Source], settings: Settings) -> tuple[Examined, RuleSet | None]:
+    """Examine a policy in this process; the set is given too where it can be used."""
     try:
         rules = load_policy(settings, sources)
     except ProblemsError as fault:
         return Examined(problems=fault.problems), None
-    found = analyse_policy(settings, rules) if whole else ()
     told = summaries(sources, rules.rules)
-    examined = Examined(rules.revision, told, (*rules.warnings, *found, *_run_cases(cases, rules, settings)))
+    examined = Examined(rules.revision, told, (*rules.warnings, *_run_cases(cases, rules, settings)))
     return examined, rules if examined.good else None
 
 
@@ -117,18 +111,33 @@ def _run_cases(sources: Sequence[Source], rules: RuleSet, settings: Settings) ->
 _SEVERITIES: Final = tuple(Severity)  # the gravest first
 
 
+def _analyse(sources: Sequence[Source], settings: Settings) -> Examined:
+    return Examined(problems=analyse_policy(settings, load_policy(settings, sources)))
+
+
 class Examiner:
-    """Examines in a process of its own. One at a time; :meth:`run` blocks and belongs in a thread."""
+    """Works in a process of its own. One thing at a time; the methods block and belong in a thread.
+
+    They raise :class:`ExaminationError` where the work cannot be done.
+    """
 
     def __init__(self) -> None:
         self._process: multiprocessing.context.SpawnProcess | None = None
+        self._stopped = False
 
-    def run(self, sources: Sequence[Source], cases: Sequence[Source], settings: Settings) -> Examined:
-        """Examine a policy. Raises :class:`ExaminationError` where that cannot be done."""
+    def examine(self, sources: Sequence[Source], cases: Sequence[Source], settings: Settings) -> Examined:
+        """What an examination finds."""
+        return self._run(tuple(sources), tuple(cases), settings)
+
+    def analyse(self, sources: Sequence[Source], settings: Settings) -> tuple[Problem, ...]:
+        """What a good policy's order of rules makes of them, as warnings and notes."""
+        return self._run(tuple(sources), None, settings).problems
+
+    def _run(self, sources: tuple[Source, ...], cases: tuple[Source, ...] | None, settings: Settings) -> Examined:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe(duplex=False)
         process = context.Process(
-            target=_examine, args=(theirs, tuple(sources), tuple(cases), settings), name="examiner", daemon=True
+            target=_examine, args=(theirs, sources, cases, settings), name="examiner", daemon=True
         )
         try:
             try:
@@ -140,6 +149,8 @@ class Examiner:
             finally:
                 theirs.close()
             self._process = process
+            if self._stopped:
+                process.kill()
             try:
                 if not ours.poll(EXAMINE_SECONDS):
                     raise ExaminationError(f"it was not done in {EXAMINE_SECONDS:.0f} seconds")
@@ -157,7 +168,8 @@ class Examiner:
             _end(process)
 
     def stop(self) -> None:
-        """End what is running; :meth:`run` then raises."""
+        """End what is running, which raises then; nothing is begun any more."""
+        self._stopped = True
         process = self._process
         if process is not None:
             with contextlib.suppress(ValueError):  # it has just ended by itself
@@ -175,14 +187,14 @@ def _end(process: multiprocessing.context.SpawnProcess) -> None:
 
 
 def _examine(
-    line: Connection, sources: tuple[Source, ...], cases: tuple[Source, ...], settings: Settings
+    line: Connection, sources: tuple[Source, ...], cases: tuple[Source, ...] | None, settings: Settings
 ) -> None:  # pragma: no cover - runs in the examiner's process
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.nice(_NICENESS)
     answer: Examined | str
     try:
-        answer = examine(sources, cases, settings, whole=True)[0]
+        answer = _analyse(sources, settings) if cases is None else examine(sources, cases, settings)[0]
     except BaseException as fault:  # noqa: BLE001 - whatever it is, who asked is told
         answer = f"it failed: {type(fault).__name__}: {fault}"
     line.send_bytes(msgspec.msgpack.encode(answer))

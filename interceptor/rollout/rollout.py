@@ -113,13 +113,12 @@ class Rollout:
         fleet: Fleet,
         beginning: Beginning,
         *,
-        examiner: Examiner | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
         self._fleet = fleet
         self._clock = clock
-        self._examiner = examiner or Examiner()
+        self._examiner, self._analyst = Examiner(), Examiner()
         self._kept = KeptPolicies(settings.state / "policy")
         self._lock = asyncio.Lock()
         self._next: dict[tuple[By, str], asyncio.Task[Attempt]] = {}
@@ -156,6 +155,7 @@ class Rollout:
         for task in self._tasks:
             task.cancel()
         self._examiner.stop()
+        self._analyst.stop()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     # what may be asked for
@@ -194,6 +194,7 @@ class Rollout:
 
     async def _attempt(self, by: By, work: Work) -> Attempt:
         began = self._clock()
+        self._analyst.stop()
         try:
             attempt = await work()
         except ProblemsError as fault:
@@ -209,7 +210,21 @@ class Rollout:
             self._again_at, self._again_seconds = 0.0, _AGAIN_FIRST_SECONDS
         self.attempts[attempt.by, attempt.outcome] = self.attempts.get((attempt.by, attempt.outcome), 0) + 1
         self._log(attempt)
+        if attempt.good:
+            self._begin(self._analyse(attempt))
         return attempt
+
+    async def _analyse(self, attempt: Attempt) -> None:
+        """Tell with an attempt what the order of its rules makes of them; another attempt puts an end to that."""
+        analyst = self._analyst = Examiner()
+        try:
+            found = await asyncio.to_thread(analyst.analyse, self.current.sources, self._settings)
+        except ExaminationError as fault:
+            if self.last is attempt:
+                log.warning("the policy in force could not be analysed: %s", fault)
+            return
+        if self.last is attempt:
+            self.last = replace(attempt, problems=(*attempt.problems, *found))
 
     # the ways into force
 
@@ -260,7 +275,7 @@ class Rollout:
         number: int = 0,
     ) -> Attempt:
         """Examine a policy and bring it into force in all workers, or change nothing."""
-        examined = await asyncio.to_thread(self._examiner.run, sources, cases, self._settings)
+        examined = await asyncio.to_thread(self._examiner.examine, sources, cases, self._settings)
         attempt = Attempt(0.0, by, Outcome.REFUSED, _counted(examined.problems), examined.revision)
         attempt = replace(attempt, problems=examined.problems)
         if not examined.good:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.gateway.harness import LOCAL, Backend, Script, answering, eventually, free_port
+from tests.gateway.harness import LOCAL, Backend, Script, answering, free_port
 from tests.gateway.process import Process
-from tests.gateway.test_reload import policy, post, write
+from tests.gateway.test_reload import policy, post, soon, write
 
 StartProcess = Callable[..., Process]
 StartBackend = Callable[[Script], Backend]
@@ -28,7 +28,8 @@ def rules(which: str) -> str:
     refused, passed = ("Call", "ListExtensions") if which == "one" else ("ListExtensions", "Call")
     code = CODES[which][refused]
     filling = "".join(
-        f"  - name: filling-{number}\n    on: Call\n    when: {{number: {{prefix: '+3630{number:07d}'}}}}\n    deny: true\n"
+        f"  - name: filling-{number}\n    on: Call\n    when: {{number: {{prefix: '+3630{number:07d}'}}}}\n"
+        f"    deny: true\n"
         for number in range(RULES)
     )
     first = f"  - name: first\n    on: {refused}\n    deny: {{code: {code}, message: '{which}'}}\n"
@@ -111,7 +112,7 @@ def test_reloads_under_traffic_fail_nobody_and_every_decision_is_by_one_whole_se
     def decided() -> dict[str, str]:
         return {record["exchange"]: record["revision"] for record in running.journal() if record["event"] == "decision"}
 
-    assert eventually(lambda: wanted <= set(decided()))
+    assert soon(lambda: wanted <= set(decided()))
     revision_of = decided()
     names = {revision: which for which, revision in revisions.items()}
     assert len(names) == 2
