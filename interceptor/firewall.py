@@ -12,7 +12,7 @@ Some verbs reach beyond the call, to the files and databases of the PBX. No defa
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from msgspec import Struct, field
@@ -77,10 +77,21 @@ class Circumstances(Struct, frozen=True):
     caller_waits: bool = False
 
 
-class Firewall:
-    """Judges documents of one worker by the rules that are handed in."""
+Watch = Callable[[Facts, Decision, tuple[ChangedParameter, ...]], None]
 
-    def __init__(self, recorder: Recorder, numbers: NumberReader, limits: Limits, capture: Capture | None) -> None:
+
+class Firewall:
+    """Judges documents of one worker by the rules that are handed in; ``watch`` is told of every verb."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        numbers: NumberReader,
+        limits: Limits,
+        capture: Capture | None,
+        watch: Watch | None = None,
+    ) -> None:
+        self._watch = watch
         self._recorder = recorder
         self._numbers = numbers
         self._limits = limits
@@ -156,6 +167,8 @@ class Firewall:
             if judged.captured.refused and not before:
                 decision = _refuse(reading.rules, "callback_forbidden", judged.captured.refused)
                 judged.captured.refused = ""
+        if self._watch is not None:
+            self._watch(facts, decision, changes)
         judged.verbs += 1
         key = (decision.verdict.value, decision.rule)
         judged.counts[key] = judged.counts.get(key, 0) + 1

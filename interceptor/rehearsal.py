@@ -1,7 +1,8 @@
 """A message that somebody writes down goes the way of a live one: into bytes, and through the pipeline.
 
 For ``interceptor explain`` and for test cases. Nothing here decides: a command and a notification become the request
-that would have come and go through :meth:`Pipeline.begin`; a verb is read as one in an answer is.
+that would have come and go through :meth:`Pipeline.begin`; a verb becomes an app's answer with nothing else in it and
+goes through the firewall.
 
 Where a message names its app, nobody is asked for a password: it is taken for that app's.
 """
@@ -12,17 +13,18 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from interceptor.audit.record import ChangedParameter, DecisionRecord, Recorder
+from interceptor.firewall import Circumstances, Firewall
 from interceptor.identity import Identifier
-from interceptor.particulars import differences, names_of
+from interceptor.particulars import names_of
 from interceptor.pipeline import Answer, Arrival, Opened, Pipeline
 from interceptor.policy import RuleSet
 from interceptor.policy.actions.limit import Limit
 from interceptor.policy.meters import Meters
 from interceptor.settings import App, Masking, Settings, Subscription
-from interceptor.values import Decision, Facts, Kind, Verb
+from interceptor.values import Decision, Facts, Kind, Verb, Verdict
 from interceptor.wire import knowledge, ozml
 from interceptor.wire.numbers import NumberReader
-from interceptor.wire.parameters import decode, encode
+from interceptor.wire.parameters import encode
 
 LISTENER = "rehearsal"
 LOOPBACK = "127.0.0.1"
@@ -55,7 +57,10 @@ class Message(Struct, frozen=True, kw_only=True):
 
 
 class Rehearsed(Struct, frozen=True):
-    """What a message came to: the decision, what the rules changed, what the sender hears from us (if it does)."""
+    """What a message came to: the decision, what the rules changed, and what the sender hears from us, if it does.
+
+    For a verb that is taken out, ``answer`` is the document with what stands in its place.
+    """
 
     facts: Facts
     decision: Decision
@@ -95,7 +100,7 @@ class Rehearsal:
             self._meters = Meters()
 
     def send(self, message: Message) -> Rehearsed:
-        """What becomes of one message."""
+        """What becomes of one message. ``ValueError`` for a verb that OzML cannot hold."""
         if message.kind is Kind.VERB:
             rehearsed = self._judge(message)
         else:
@@ -106,30 +111,16 @@ class Rehearsal:
         return rehearsed
 
     def _judge(self, message: Message) -> Rehearsed:
-        """A verb, read as one in the answer of its app."""
-        written = Verb(message.name, message.parameters)
-        verb = (ozml.decode_verbs(ozml.encode_verbs((written,))) or (written,))[0]
-        values, _ = ozml.values_of(verb)
-        known = knowledge.verb(verb.name)
-        reads = known or knowledge.unknown(Kind.VERB)
-        facts = Facts(
-            Kind.VERB,
-            known.name if known is not None else verb.name,
-            message.app or "",
-            message.source or self.source_of(message.app),
-            self._numbers.dialled(reads, values, self._rules.classify),
-            self._numbers.calling(reads, values, self._rules.classify),
-            values,
-            {},
-            message.at,
-            message.exchange,
-        )
-        decision = self._rules.decide(facts, self._meters)
-        changes: tuple[ChangedParameter, ...] = ()
-        if decision.changes:
-            after = decode(_form(tuple(values.items()))).changed(decision.changes).values
-            changes = differences(decision, values, after)
-        names = names_of(known)
+        """A verb, as the firewall judges it in an answer of its app."""
+        seen: list[tuple[Facts, Decision, tuple[ChangedParameter, ...]]] = []
+        firewall = Firewall(self._recorder, self._numbers, self._settings.limits, None, lambda *verb: seen.append(verb))
+        here = Circumstances(message.exchange, LISTENER, message.app or "", message.at)
+        document = ozml.encode_verbs((Verb(message.name, message.parameters),))
+        judged = firewall.answer(document, here, self._rules, self._meters)
+        if judged is None or not seen:
+            raise ValueError(f"`{message.name}` is no verb that OzML can hold")
+        facts, decision, changes = seen[0]
+        names = names_of(knowledge.verb(message.name))
         record = self._recorder.decision(
             message.exchange,
             message.at,
@@ -141,7 +132,8 @@ class Rehearsal:
             numbers=names.numbers,
             changes=changes,
         )
-        return Rehearsed(facts, decision, changes, None, record)
+        instead = None if decision.verdict is Verdict.ALLOW else judged.body
+        return Rehearsed(facts, decision, changes, instead, record)
 
     def _pipeline(self, app: str | None) -> Pipeline:
         pipeline = self._pipelines.get(app)

@@ -15,7 +15,7 @@ from interceptor.policy import Source
 from interceptor.policy.verbs import read_verbs
 from interceptor.rehearsal import Message
 from interceptor.values import Kind, Place, Problem, Verb, Verdict
-from interceptor.wire import knowledge
+from interceptor.wire import knowledge, ozml
 
 DEFAULT_AT: Final = "2026-01-14T12:00"  # a Wednesday, no holiday anywhere
 MOST_REPEATS: Final = 100_000
@@ -193,12 +193,18 @@ class _Reader:
             problems.add(given["path"][1].place, "`path` should begin with `/`", "bad_path")
         if kind is Kind.VERB and "header" in given:
             problems.add(given["header"][0].place, "a verb has no headers", "unused_key")
+        parameters = self._parameters(given.get("with"))
+        if kind is Kind.VERB:
+            try:
+                ozml.encode_verbs((Verb(name, parameters),))
+            except ValueError as fault:
+                problems.add(given[kind.value][1].place, str(fault), "bad_name")
         method = given.get("method")
         word = None if method is None else document.one_of(method[1], ("GET", "POST"), problems, "method")
         return Message(
             kind=kind,
             name=name,
-            parameters=self._parameters(given.get("with")),
+            parameters=parameters,
             app=self._app(given),
             source=self._text(given, "source"),
             headers=self._headers(given.get("header")),

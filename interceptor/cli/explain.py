@@ -207,7 +207,10 @@ def _rehearsed(message: "Message", settings: "Settings", ruleset: "RuleSet") -> 
     from interceptor.policy.tracing import Standing, Tracer
     from interceptor.rehearsal import Rehearsal
 
-    rehearsed = Rehearsal(settings, ruleset).send(message)
+    try:
+        rehearsed = Rehearsal(settings, ruleset).send(message)
+    except ValueError as fault:  # a verb that OzML cannot hold
+        _unreadable(str(fault))
     explanation = explanation_of(rehearsed, Tracer(ruleset))
     notes = [_WITHOUT_PASSWORDS] if rehearsed.decision.reason.startswith("authentication") else []
     if any("limit" in step.actions for step in explanation.trace.steps if step.standing is Standing.ACTED):

@@ -21,6 +21,7 @@ _MARKS = {
     Standing.UNKNOWN: ("?", "magenta", "cannot be told"),
 }
 _COLOURS = {Verdict.ALLOW: "bold green", Verdict.DENY: "bold red", Verdict.ANSWER: "bold cyan"}
+_NOTHING = ("<Response></Response>", "<Response/>")
 _WORDS = {Verdict.ALLOW: "allowed", Verdict.DENY: "denied", Verdict.ANSWER: "answered"}
 
 
@@ -112,8 +113,10 @@ def _outcome(explanation: Explanation) -> Iterator[Text]:
         yield Text(f"  {change.name}: {_value(change.before)} → {_value(change.after)}", style="yellow")
     if record.refusal is not None and record.kind is Kind.COMMAND:
         yield Text(f"  is told   {record.refusal.code} {record.refusal.message}")
-    elif explanation.answer:
+    elif explanation.answer and record.kind is not Kind.VERB:
         yield Text(f"  is told   {flat(explanation.answer)}")
+    elif explanation.answer and flat(explanation.answer) not in _NOTHING:
+        yield Text(f"  instead   {flat(explanation.answer)}")
 
 
 def flat(answer: str) -> str:

@@ -35,6 +35,7 @@ CASE = "cases:\n  - name: one\n    given: {command: Call, app: crm, with: {Diale
             CASE.replace("command: Call", "command: Zzz"),
             "3:22: unknown command `Zzz`; a name that the reference does not list is written `other:Zzz`",
         ),
+        (CASE.replace("command: Call", "verb: 'other:a b'"), "3:19: `a b` is no name that OzML can hold"),
         (CASE.replace("command: Call", "verb: Speek"), "3:19: unknown verb `Speek`, did you mean `Speak`?"),
         (
             CASE.replace("command: Call", "command: Call, verb: Call"),

@@ -5,12 +5,13 @@ import json
 import threading
 
 import msgspec
+from msgspec.structs import replace
 
 from interceptor.cases import Played, run
 from interceptor.loading import policy_context
 from interceptor.policy import Source, compile_policy
 from interceptor.rehearsal import Message, Rehearsal
-from interceptor.values import Kind
+from interceptor.values import Kind, Verdict
 
 CALL = "cases:\n  - name: one\n    given: {command: Call, app: crm, with: {Dialed: '+36201234567', X-Debug: '1'}}\n"
 
@@ -187,6 +188,27 @@ def test_limits_count_within_a_case_and_exchanges_can_go_on(settings):
         selected=lambda each: "anew" in each.name,
     )
     assert some.coverage.rules[0].missing == ("never failed: the limit",)
+
+
+def test_verbs_are_judged_as_the_firewall_judges_an_answer(settings):
+    rules = b"""
+rules:
+  - {name: shout, on: Speak, rewrite: {set: {Text: "{{Text}}!"}}}
+  - {name: all, on: verb, when: {app: shop}, allow: true}
+"""
+    ground = replace(settings, defaults={**settings.defaults, Kind.VERB: Verdict.ALLOW})
+    policy = compile_policy([Source("rules/all.yaml", rules)], policy_context(ground))
+    text = """
+given: {app: crm}
+cases:
+  - {name: a, given: {verb: Speak, with: {Text: hello}}, expect: {verdict: allow, parameters: {Text: hello!}}}
+  - {name: b, given: {verb: DeleteFile, with: {SourceFile: x}}, expect: {reason: dangerous_verb, answer: []}}
+  - {name: c, given: {verb: DeleteFile, app: shop, with: {SourceFile: x}}, expect: {verdict: allow, rules: all}}
+  - {name: d, given: {verb: Hangup}, expect: {verdict: allow, reason: default}}
+"""
+    report = run([Source("a.test.yaml", text.encode())], policy, ground, coverage=True)
+    assert report.problems == ()
+    assert [list(map(str, result.differences)) for result in report.results] == [[], [], [], []]
 
 
 def test_copies_and_defaults_in_shadow_can_be_expected(settings):
