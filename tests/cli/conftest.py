@@ -26,7 +26,7 @@ rules:
     when: {app: crm}
     allow:
   - name: emergency-numbers-always-pass
-    on: [Call, CallSetup, Request, Route, BlindTransfer, Forward, ForwardCall, SendSms, SendMessage, SendAlarmNotification]
+    on: [command, verb]
     when: {number: {class: emergency}}
     allow: true
 """
