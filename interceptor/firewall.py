@@ -78,10 +78,14 @@ class Circumstances(Struct, frozen=True):
 
 
 Watch = Callable[[Facts, Decision, tuple[ChangedParameter, ...]], None]
+Owned = Callable[[Facts, MessageType | None, Decision], Decision]
 
 
 class Firewall:
-    """Judges documents of one worker by the rules that are handed in; ``watch`` is told of every verb."""
+    """Judges documents of one worker by the rules that are handed in.
+
+    ``watch`` is told of every verb; ``owned`` refuses one that acts on a call which is not the app's own.
+    """
 
     def __init__(
         self,
@@ -90,8 +94,10 @@ class Firewall:
         limits: Limits,
         capture: Capture | None,
         watch: Watch | None = None,
+        owned: Owned | None = None,
     ) -> None:
         self._watch = watch
+        self._owned = owned
         self._recorder = recorder
         self._numbers = numbers
         self._limits = limits
@@ -155,6 +161,8 @@ class Firewall:
         values, ambiguous = values_of(element.verb)
         facts = self._facts(reading, message, message.name if message is not None else element.name, values)
         decision = self._decide(reading, facts, ambiguous)
+        if self._owned is not None:
+            decision = self._owned(facts, message, decision)
         after = dict(values)
         changes: tuple[ChangedParameter, ...] = ()
         if decision.verdict is Verdict.ALLOW:

@@ -29,9 +29,10 @@ from interceptor.callbacks import Capture, Keyring, Targets, Unusable
 from interceptor.callbacks.capture import PATH as CALLBACK_PATH
 from interceptor.firewall import Circumstances, Firewall, Judged
 from interceptor.identity import Identifier
+from interceptor.ownership import Holdings, filtered, is_list, named_calls
 from interceptor.particulars import Names, differences, names_of
 from interceptor.policy import Meters, RuleSet
-from interceptor.settings import App, Cluster, Deadlines, Settings
+from interceptor.settings import App, Cluster, Deadlines, Ownership, Settings
 from interceptor.values import (
     Decision,
     Facts,
@@ -49,7 +50,7 @@ from interceptor.values import (
 from interceptor.wire import answers, knowledge, ozml
 from interceptor.wire.codes import Code, sentence
 from interceptor.wire.knowledge import Group, MessageType
-from interceptor.wire.numbers import NumberReader
+from interceptor.wire.numbers import NumberReader, extension_plan
 from interceptor.wire.parameters import Parameters, decode, join_target, split_target
 from interceptor.wire.url import take_apart
 
@@ -186,7 +187,7 @@ class Settlement(Struct, frozen=True):
     ``outcome`` is ``answered`` (by the other side), ``refused`` or ``rule`` (by the policy), and where the other side
     failed what we did instead: ``failed`` for a command, else ``dial_plan``, ``fallback`` or ``kept``. ``keep`` says
     that the notification is to be delivered later; ``saved`` that a caller hears a fallback in place of silence.
-    ``judged`` is what the firewall did to the answer; its body, if any, goes back in the place of the one that came.
+    ``judged`` is what the firewall did to the answer. ``body``, if any, goes back in the place of the one that came.
     """
 
     outcome: str
@@ -197,6 +198,7 @@ class Settlement(Struct, frozen=True):
     keep: bool = False
     saved: bool = False
     judged: Judged | None = None
+    body: bytes | None = None
 
 
 class Pipeline:
@@ -210,6 +212,7 @@ class Pipeline:
         identifier: Identifier,
         meters: Meters | None = None,
         keys: Keyring | None = None,
+        holdings: Holdings | None = None,
     ) -> None:
         self.rules = rules
         self._meters = meters
@@ -220,12 +223,17 @@ class Pipeline:
         self._numbers = NumberReader(settings.country, settings.extensions)
         self._pass_ambiguous = settings.pass_ambiguous
         self._keys = keys
+        self._holdings = holdings
+        self._owners_enforced = settings.ownership is Ownership.ENFORCE
+        self._extensions = {
+            name: extension_plan(app.extensions) for name, app in settings.apps.items() if app.extensions is not None
+        }
         self._targets = Targets(settings.apps)
         self._capture: Capture | None = None
         public = settings.callbacks.public_url
         if keys is not None and public is not None:
             self._capture = Capture(str(public), keys, self._targets, settings.callbacks.lifetime)
-        self._firewall = Firewall(recorder, self._numbers, settings.limits, self._capture)
+        self._firewall = Firewall(recorder, self._numbers, settings.limits, self._capture, owned=self._owned)
         self._names: dict[int, Names] = {}
         self._replies: dict[Reply, bytes] = {}
         self._clusters = {name: _credential_changes(cluster) for name, cluster in settings.clusters.items()}
@@ -249,7 +257,8 @@ class Pipeline:
         """Settle an exchange that the other side answered."""
         if opened.patience is Patience.COMMAND:
             facts = answers.read_answer(body)
-            return Settlement("answered", None, facts.code, None, facts.well_formed)
+            shown = self._shown(opened, body) if self._owners_enforced and is_list(opened.name) else None
+            return Settlement("answered", None, facts.code, None, facts.well_formed, body=shown)
         if 200 <= status < 300 and answers.reads_like_ozml(body):
             return self._judge(opened, body)
         return self.fail(opened, Fault.UNREADABLE)
@@ -271,7 +280,7 @@ class Pipeline:
             return self._not_as_it_came(opened, well_formed=False)
         if judged.over:
             return self._not_as_it_came(opened, judged=judged)
-        return Settlement("answered", judged=judged)
+        return Settlement("answered", judged=judged, body=judged.body)
 
     def _not_as_it_came(self, opened: Opened, *, well_formed: bool = True, judged: Judged | None = None) -> Settlement:
         """The app has answered, but nothing that may pass: it is not asked again, and the caller hears something."""
@@ -370,6 +379,34 @@ class Pipeline:
             for slot in slots:
                 self._meters.give_back(slot)
 
+    # calls and their owners
+
+    def _owned(self, facts: Facts, message: MessageType | None, decision: Decision) -> Decision:
+        """The decision, or the refusal of a message that would act on a call which is not its app's own."""
+        if self._holdings is None or decision.owns_any or decision.verdict is not Verdict.ALLOW:
+            return decision
+        for call in named_calls(message, facts.values):
+            if not call.startswith("$") and not self._holdings.holds(facts.app, call, facts.at):
+                if not self._owners_enforced:
+                    return replace(decision, tags=(*decision.tags, _NOT_OWNED))
+                self.give_back(decision.slots)
+                refusal = Refusal(Code.CALL_NOT_FOUND, sentence(Code.CALL_NOT_FOUND, call))
+                return replace(self._refuse(_NOT_OWNED, refusal), rules=decision.rules, shadow=decision.shadow)
+        return decision
+
+    def _shown(self, opened: Opened, body: bytes) -> bytes | None:
+        """The answer to a list command as its app may see it; ``None`` where that is all of it."""
+        holdings, app, at = self._holdings, opened.app, opened.arrival.at
+        if holdings is None or opened.decision.owns_any:
+            return None
+        sees = self._extensions.get(app)
+        return filtered(
+            opened.name,
+            body,
+            lambda call: holdings.holds(app, call, at),
+            lambda extension: sees is None or sees(extension.partition("@")[0]) is not None,
+        )
+
     # commands
 
     def _begin_command(
@@ -393,7 +430,7 @@ class Pipeline:
             else:
                 refused = self._refuse(_IDENTITY_REASONS.get(who.code, "unknown_app"), who)
         facts = self._facts(arrival, kind_of, name, app, values)
-        decision = refused or self.rules.decide(facts, self._meters)
+        decision = refused or self._owned(facts, kind_of, self.rules.decide(facts, self._meters))
         rewritten = parameters
         changed: tuple[ChangedParameter, ...] = ()
         judged: Judged | None = None
@@ -503,6 +540,9 @@ class Pipeline:
         facts = self._facts(arrival, kind_of, name, app, values)
         decision = refused or self.rules.decide(facts, self._meters)
         plan, target, changed, app = self._plan_notification(arrival, decision, app, callback, query, parameters, name)
+        if self._holdings is not None and app and decision.verdict is Verdict.ALLOW:
+            for call in named_calls(kind_of, values):
+                self._holdings.hold(app, call, arrival.at)
         if refused is not None:
             plan = Answer(NO_OPINION, status=403)
         names = self._names_of(kind_of)
@@ -639,6 +679,7 @@ class Pipeline:
 
 _CALLBACK_PATH = CALLBACK_PATH.encode()
 _OZML = "responseozml"
+_NOT_OWNED = "not_owned"
 _OWN_FAULTS = {fault.value: fault for fault in (Fault.ENGINE,)}
 _FORBIDDEN = Refusal(Code.FORBIDDEN_USER, sentence(Code.FORBIDDEN_USER))
 NO_OPINION = b'<?xml version="1.0" encoding="utf-8"?>\r\n<Response/>'

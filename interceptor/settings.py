@@ -112,7 +112,8 @@ class App(Struct, frozen=True):
     With ``sources`` and ``username`` both given, both must hold. ``urls`` maps notification names to addresses of their
     own; ``url`` takes the rest. ``fallback`` is what a caller hears when the app does not answer. ``callbacks`` are the
     hosts and networks where it may send the PBX; ``None`` means those of its own addresses. Answers of a ``legacy`` app
-    that cannot be read as OzML pass on as they are.
+    that cannot be read as OzML pass on as they are. ``extensions`` are those that it sees where calls have owners: ids,
+    ``x`` for one digit; ``None`` means all.
     """
 
     name: str
@@ -125,6 +126,7 @@ class App(Struct, frozen=True):
     fallback: tuple[Verb, ...] = ()
     callbacks: tuple[str, ...] | None = None
     legacy: bool = False
+    extensions: tuple[str, ...] | None = None
 
 
 class Subscription(Struct, frozen=True):
@@ -256,6 +258,14 @@ class ExplainSettings(Struct, frozen=True):
     keep: int = 1000
 
 
+class Ownership(Enum):
+    """Whether apps act on their own calls only, and see no others."""
+
+    OFF = "off"
+    SHADOW = "shadow"  # the record tells what would have been refused
+    ENFORCE = "enforce"
+
+
 class CallbackSettings(Struct, frozen=True):
     """Whether the callbacks of apps come back through us, and how.
 
@@ -307,6 +317,7 @@ class Settings(Struct, frozen=True):
     policy: PolicySettings = PolicySettings()
     explain: ExplainSettings = ExplainSettings()
     callbacks: CallbackSettings = CallbackSettings()
+    ownership: Ownership = Ownership.OFF
 
     @property
     def mode(self) -> RuleMode:

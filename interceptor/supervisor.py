@@ -34,7 +34,7 @@ from interceptor.policy import Source
 from interceptor.rollout import Attempt, Beginning, By, PolicySet, Rollout, RolloutError
 from interceptor.rollout.page import attempt_page, policy_page
 from interceptor.settings import Address, Listener, Mode, Settings
-from interceptor.state import SharedTable, make_table
+from interceptor.state import SharedTable, make_tables
 from interceptor.worker import Worker, new_event_loop
 
 log = logging.getLogger(__name__)
@@ -186,7 +186,7 @@ class Supervisor:
     async def start(self) -> None:
         """Start all workers; ``addresses`` holds the listeners by name, and ``admin``, once it returns."""
         try:
-            make_table(self._settings.state, self._settings.workers)
+            make_tables(self._settings.state, self._settings.workers)
             self._children = [_Child(n, self._settings) for n in range(self._settings.workers)]
             for child in self._children:  # one after the other: the first problem is told once
                 self.addresses |= await child.start(self._chosen.sources)

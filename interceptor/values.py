@@ -224,6 +224,7 @@ class Decision(Struct, frozen=True):
     tags: tuple[str, ...] = ()
     limited: tuple[str, ...] = ()
     slots: tuple[int, ...] = ()
+    owns_any: bool = False
     mirrors: tuple[Target, ...] = ()
 
 

@@ -17,7 +17,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from interceptor.audit.record import Record, Recorder
-from interceptor.callbacks import Keyring, Targets
+from interceptor.callbacks import Targets
 from interceptor.explanation import Explanation, Kept
 from interceptor.gateway.clusters import ClusterRoute, Endpoint
 from interceptor.gateway.connection import Door
@@ -31,11 +31,12 @@ from interceptor.identity import Identifier
 from interceptor.journal import Journal
 from interceptor.loading import policy_context
 from interceptor.metrics import Metrics, Snapshot
+from interceptor.ownership import Holdings
 from interceptor.pipeline import Patience, Pipeline, patience_of
 from interceptor.policy import Meters, RuleSet, Source, compile_policy
 from interceptor.rollout.pace import Pace
-from interceptor.settings import Address, Cluster, Mode, Settings
-from interceptor.state import SharedTable, callback_keys
+from interceptor.settings import Address, Cluster, Mode, Ownership, Settings
+from interceptor.state import HOLDINGS, SharedTable, callback_keys
 from interceptor.values import ProblemsError
 from interceptor.wire import knowledge
 from interceptor.wire.codes import Code
@@ -86,8 +87,11 @@ class Worker:
         self._patiences = patience_of(settings)
         self._longest = max(times.total for times in self._patiences.values()) * 2 + settings.timeouts.connect
         self._shared = shared
+        self._held: SharedTable | None = None
         meters = self._meters(index)
-        self._pipeline = Pipeline(settings, self.rules, self._recorder, identifier, meters, callback_keys(settings))
+        self._pipeline = Pipeline(
+            settings, self.rules, self._recorder, identifier, meters, callback_keys(settings), self._holdings()
+        )
         self._pools: dict[Site, Pool] = {}
         self._targets = Targets(settings.apps)
         self.clusters = {name: self._route(cluster) for name, cluster in settings.clusters.items()}
@@ -181,8 +185,9 @@ class Worker:
             await master.stop()
         self._sweeper.stop()
         await self.journal.close()
-        if self._shared is not None:
-            self._shared.close()
+        for table in (self._shared, self._held):
+            if table is not None:
+                table.close()
 
     def drain(self) -> None:
         """Say that we are about to stop."""
@@ -311,6 +316,16 @@ class Worker:
                 self._forget_a_pool()
             self._pools[site] = pool
         return pool
+
+    def _holdings(self) -> Holdings | None:
+        """Who holds which call, shared with the other workers where there are any."""
+        settings = self._settings
+        if settings.ownership is Ownership.OFF:
+            return None
+        if self._shared is None:
+            return Holdings()
+        self._held = SharedTable(settings.state, HOLDINGS)
+        return Holdings(self._held.memory, self._held)
 
     def _forget_a_pool(self) -> None:
         """Make room: senders may name new addresses for ever. What config names is asked for again and again."""

@@ -148,7 +148,7 @@ def fallback(node: Node, read: Reading, path: str) -> tuple[Verb, ...]:
 
 def callback_targets(node: Node, read: Reading, path: str) -> tuple[str, ...] | None:
     """``{allow: [HOST or NETWORK, …]}``: where an app may send the PBX."""
-    values = section(node, read, path, {"allow": _targets})
+    values = section(node, read, path, TARGETS)
     if missing(node, read, path, "allow"):
         return None
     return values.get("allow")
@@ -171,6 +171,7 @@ def _targets(node: Node, read: Reading, path: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+TARGETS = {"allow": _targets}
 _TARGET = re.compile(r"(?:\*\.)?[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?")
 _SHORTEST_KEY = 16
 

@@ -45,6 +45,7 @@ from interceptor.settings import (
     Listener,
     Masking,
     Mode,
+    Ownership,
     PolicySettings,
     Settings,
     Subscription,
@@ -139,6 +140,7 @@ def _settings(values: dict[str, Any], base: Path) -> Settings:
         policy=values.get("policy", PolicySettings()),
         explain=values.get("explain", ExplainSettings()),
         callbacks=values.get("callbacks", CallbackSettings()),
+        ownership=Ownership(values.get("ownership", "off")),
     )
 
 
@@ -201,6 +203,7 @@ def _app(node: Node, read: Reading, path: str, name: str) -> App | None:
         fallback=values.get("fallback", ()),
         callbacks=values.get("callbacks"),
         legacy=values.get("legacy", False),
+        extensions=values.get("extensions"),
     )
 
 
@@ -281,6 +284,7 @@ APP: Table = {
     "fallback": known.fallback,
     "callbacks": known.callback_targets,
     "legacy": truth,
+    "extensions": known.extensions,
 }
 SUBSCRIPTION: Table = {"path": known.callback_path, "name": known.notification, "app": text}
 DEFAULTS: Table = {kind.value: choice("allow", "deny") for kind in Kind}
@@ -349,6 +353,7 @@ SETTINGS: Table = {
     "headers": _struct(ForwardHeaders, HEADERS),
     "explain": _struct(ExplainSettings, EXPLAIN),
     "callbacks": _struct(CallbackSettings, CALLBACKS),
+    "ownership": choice(*(way.value for way in Ownership)),
     "pass_ambiguous": truth,
     "journal": _journal,
 }
@@ -371,6 +376,7 @@ def _keys() -> Iterator[str]:
         "headers": HEADERS,
         "explain": EXPLAIN,
         "callbacks": CALLBACKS,
+        "apps.NAME.callbacks": known.TARGETS,
         "journal": JOURNAL,
         "journal.masking": MASKING,
     }

@@ -495,8 +495,8 @@ class Exchange:
             line = _ANSWERED_HERE if answer is None or answer.status == 200 else _FORBIDDEN
             return Response(line, _XML % (len(body), own), body)
         body, block = reply.body, reply.block
-        if settlement.judged is not None and settlement.judged.body is not None:
-            body = settlement.judged.body
+        if settlement.body is not None:
+            body = settlement.body
         if reply.status in _BODILESS:
             lines = block.before + block.after if reply.status == 204 else block.forwarded
         else:

@@ -246,6 +246,7 @@ REFUSAL_REASONS = (
     "callback_foreign",
     "callback_forged",
     "verbs_over_cap",
+    "not_owned",
     "unknown_app",
     "authentication_required",
     "authentication_failed",

@@ -224,6 +224,7 @@ class KindRules:
             reply=(outcome.reply or Reply()) if verdict is Verdict.ANSWER else None,
             tags=tuple(outcome.tags),
             limited=limited,
+            owns_any=outcome.owns_any,
         )
 
 

@@ -1,7 +1,7 @@
-"""The table of meters that all workers count in: a file that each of them maps into its memory, behind a file lock.
+"""Tables that all workers share, of meters and of holdings: files that each maps into its memory, behind a file lock.
 
 The supervisor makes it anew at each start. The lock is the system's, so it falls with the process that holds it: a
-worker that is killed in the middle of counting keeps nobody waiting, and spoils one meter at most (``policy/meters.py``
+worker that is killed in the middle of counting keeps nobody waiting, and spoils one row at most (``policy/meters.py``
 says how that heals). It is held for a few microseconds.
 """
 
@@ -11,30 +11,33 @@ from mmap import mmap
 from pathlib import Path
 from types import TracebackType
 
+from interceptor.ownership import TABLE_BYTES
 from interceptor.policy.meters import table_size
 
 if sys.platform != "win32":
     import fcntl
 
-_FILE = "meters"
+METERS = "meters"
+HOLDINGS = "holdings"
 
 
-def make_table(state: Path, workers: int) -> None:
-    """Put an empty table for so many workers into the folder ``state``. Raises ``OSError``."""
+def make_tables(state: Path, workers: int) -> None:
+    """Put empty tables for so many workers into the folder ``state``. Raises ``OSError``."""
     state.mkdir(parents=True, exist_ok=True)
-    fresh = state / f"{_FILE}.new"
-    with fresh.open("wb") as file:
-        file.truncate(table_size(workers))
-    fresh.chmod(0o600)
-    fresh.replace(state / _FILE)
+    for name, size in ((METERS, table_size(workers)), (HOLDINGS, TABLE_BYTES)):
+        fresh = state / f"{name}.new"
+        with fresh.open("wb") as file:
+            file.truncate(size)
+        fresh.chmod(0o600)
+        fresh.replace(state / name)
 
 
 class SharedTable:
     """The table of a server with several workers, as one of them has it; also the guard to hold while using it."""
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, name: str = METERS) -> None:
         """Raise ``OSError`` where there is none."""
-        self._descriptor = os.open(state / _FILE, os.O_RDWR | os.O_CLOEXEC)
+        self._descriptor = os.open(state / name, os.O_RDWR | os.O_CLOEXEC)
         try:
             self.memory = mmap(self._descriptor, 0)
         except (OSError, ValueError):

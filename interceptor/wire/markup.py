@@ -144,6 +144,13 @@ class Markup:
         """Take an element out with all that is in it."""
         self._edits.append((element.start, element.end, b""))
 
+    def remove_line(self, element: Element) -> None:
+        """Take an element out with the blanks before it, so that a list of lines stays one."""
+        start = element.start
+        while self.body[start - 1 : start].isspace():
+            start -= 1
+        self._edits.append((start, element.end, b""))
+
     def replace(self, element: Element, written: bytes) -> None:
         """Put other elements, as :func:`~interceptor.wire.ozml.encode_fragment` writes them, in an element's place."""
         self._edits.append((element.start, element.end, written))

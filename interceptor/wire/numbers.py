@@ -100,8 +100,7 @@ class NumberReader:
         phonenumbers.PhoneMetadata.load_all()
         self.country = country.upper()
         self._country_code = str(phonenumbers.country_code_for_region(self.country) or "")
-        plan = "|".join(re.escape(each.lower()).replace("x", "[0-9]") for each in extensions)
-        self._is_extension = re.compile(rf"(?:{plan})\Z").match if extensions else _never
+        self._is_extension = extension_plan(extensions) if extensions else _never
         # Two generations: a text read again moves to the young one, and the old one is dropped when that is full.
         self._half = max(1, cache_size // 2)
         self._young: dict[str, Number] = {}
@@ -297,6 +296,12 @@ def emergency_numbers(country: str) -> tuple[str, ...]:
     lengths = [length for length in possible if 0 < length <= _LONGEST_EMERGENCY]
     candidates = (f"{digits:0{length}}" for length in lengths for digits in range(10**length))
     return tuple(text for text in candidates if fits(text) and shortnumberinfo.is_emergency_number(text, country))
+
+
+def extension_plan(extensions: tuple[str, ...]) -> Callable[[str], object]:
+    """What tells an extension of the plan; patterns of digits and ``x``, which stands for one digit."""
+    plan = "|".join(re.escape(each.lower()).replace("x", "[0-9]") for each in extensions)
+    return re.compile(rf"(?:{plan})\Z").match
 
 
 def _in_e164(parsed: PhoneNumber) -> str:

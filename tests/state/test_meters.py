@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from interceptor.policy.meters import GRANTED, REFUSED, Meter, Meters
-from interceptor.state import SharedTable, make_table
+from interceptor.state import SharedTable, make_tables
 
 NOW = 1_800_000_000.0
 FIFTY = Meter(b"fifty", 3600 * 10**9, 50)
@@ -46,7 +46,7 @@ def shared(state: Path, worker: int) -> Meters:
 
 
 def test_processes_count_together(tmp_path: Path) -> None:
-    make_table(tmp_path, 3)
+    make_tables(tmp_path, 3)
     commands = [[sys.executable, "-c", COUNTING, str(tmp_path), str(worker)] for worker in range(3)]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]
     assert sum(int(process.communicate(timeout=55)[0]) for process in running) == 50
@@ -54,7 +54,7 @@ def test_processes_count_together(tmp_path: Path) -> None:
 
 
 def test_a_worker_that_is_killed_while_it_counts_keeps_nobody_waiting(tmp_path: Path) -> None:
-    make_table(tmp_path, 3)
+    make_tables(tmp_path, 3)
     command = [sys.executable, "-c", HOLDING, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -68,11 +68,11 @@ def test_a_worker_that_is_killed_while_it_counts_keeps_nobody_waiting(tmp_path: 
 
 def test_a_new_start_begins_with_an_empty_table(tmp_path: Path) -> None:
     state = tmp_path / "a" / "state"
-    make_table(state, 3)
+    make_tables(state, 3)
     assert shared(state, 0).take(Meter(b"one", 10**12), (), NOW) == GRANTED
-    make_table(state, 3)
+    make_tables(state, 3)
     assert shared(state, 0).take(Meter(b"one", 10**12), (), NOW) == GRANTED
-    assert [path.name for path in state.iterdir()] == ["meters"]
+    assert sorted(path.name for path in state.iterdir()) == ["holdings", "meters"]
     assert (state / "meters").stat().st_mode & 0o777 == 0o600
 
 
@@ -85,7 +85,7 @@ def test_without_a_table_there_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_table_can_be_let_go(tmp_path: Path) -> None:
-    make_table(tmp_path, 1)
+    make_tables(tmp_path, 1)
     table = SharedTable(tmp_path)
     table.close()
     assert table.memory.closed

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Final, Protocol
 
 from interceptor.document import Node
-from interceptor.policy.actions import allow, answer, deny, limit, mirror, reroute, rewrite, tag
+from interceptor.policy.actions import allow, answer, deny, limit, mirror, owns, reroute, rewrite, tag
 from interceptor.policy.actions.outcome import Action
 from interceptor.policy.grammar import Reading
 from interceptor.policy.shapes import Shape, Shapes
@@ -31,5 +31,5 @@ class ActionModule(Protocol):
         ...
 
 
-LIST: Final[tuple[ActionModule, ...]] = (allow, deny, answer, rewrite, reroute, limit, mirror, tag)
+LIST: Final[tuple[ActionModule, ...]] = (allow, deny, answer, rewrite, reroute, limit, mirror, owns, tag)
 ACTIONS: Final[Mapping[str, ActionModule]] = {action.KEY: action for action in LIST}

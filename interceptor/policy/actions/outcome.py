@@ -13,7 +13,19 @@ class Outcome:
     ``facts`` may only be asked for by actions that vary: what the others make of a message is remembered for the next.
     """
 
-    __slots__ = ("_facts", "changes", "kind", "mirrors", "refusal", "reply", "rule", "tags", "target", "verdict")
+    __slots__ = (
+        "_facts",
+        "changes",
+        "kind",
+        "mirrors",
+        "owns_any",
+        "refusal",
+        "reply",
+        "rule",
+        "tags",
+        "target",
+        "verdict",
+    )
 
     def __init__(self, kind: Kind, facts: Facts | None = None) -> None:
         self.kind = kind
@@ -26,6 +38,7 @@ class Outcome:
         self.refusal: Refusal | None = None
         self.reply: Reply | None = None
         self.tags: list[str] = []
+        self.owns_any = False
 
     @property
     def facts(self) -> Facts:
