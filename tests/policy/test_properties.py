@@ -395,7 +395,7 @@ def test_adding_a_deny_never_allows_what_was_denied(data, context, messages):
 def refused_with_places(data, context):
     """Compile, or collect the problems; anything else is an exception and fails the test."""
     try:
-        compile_policy([Source("any.yaml", data)], context)
+        compile_policy([Source("any.yaml", data), *TABLES], context)
     except ProblemsError as error:
         lines = data.count(b"\n") + data.count(b"\r") + data.count(b"\xc2\x85") + data.count(b"\xe2\x80") + 2
         for problem in error.problems:
@@ -419,6 +419,8 @@ def test_any_punctuation_is_rules_or_problems_with_a_place(data, context):
 WORDS = """
     rules name on when mode any all not app source number caller time header parameters prefix class country exists days
     hours zone allow deny answer rewrite reroute tag set remove rename replace regex with code message cluster url Call
+    type length range table column is dates holidays sample tag days customers words tier gold mobile 4 3..6 12-24
+    2026-12-24..2026-12-26 10% seen
     Dialed crm mon 08:00-18:00 true 10.0.0.0/8 +36 1001 premium HU UTC pbx-main Route do text * ~
 """
 words = st.sampled_from(WORDS.split())
@@ -430,6 +432,11 @@ trees = st.recursive(
 
 
 KEYS = ("name", "on", "when", "mode", "allow", "deny", "answer", "rewrite", "reroute", "tag")
+
+
+@given(top=st.fixed_dictionaries({}, optional=dict.fromkeys(("classes", "holidays"), trees)))
+def test_any_declarations_of_known_words_are_read_or_problems_with_a_place(top, context):
+    refused_with_places(json.dumps({"rules": [], **top}).encode(), context)
 
 
 @given(rule=st.dictionaries(st.sampled_from(KEYS), trees, min_size=1))
