@@ -1,6 +1,7 @@
 """What the policy is told about the house around it, so that it can be compiled without knowing it."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from msgspec import Struct
 
@@ -51,7 +52,7 @@ class Context(Struct, frozen=True):
     extensions: tuple[str, ...] | None = None
     emergency: tuple[str, ...] | None = None
     dial: Mapping[Kind, Mapping[str, tuple[str, ...]]] = {}
-    declared: frozenset[NumberClass] = frozenset()
+    declared: tuple[tuple[NumberClass, Any], ...] = ()
     pace: Pace = unhurried
 
     def canonical(self, text: str) -> str:

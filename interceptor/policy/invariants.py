@@ -114,6 +114,8 @@ class InvariantReader:
             return {}, None
         if not isinstance(node, Fields) or node.get("on") is None:
             message = f"`for` should be a mapping with `on`, here is {document.describe(node)}"
+            if isinstance(node, Fields):
+                message = "`for` should say `on` which messages it is"
             problems.add(node.place, message, "missing_key")
             return {}, None
         names: Names = {}

@@ -62,8 +62,8 @@ def _of_order(rules: RuleSet, context: Context, emergency: bool, steps: int) -> 
     invariants = [each for each in _invariants(rules, context, emergency=emergency) if each.always is not None]
     conditions = [*(rule.when for rule in read), *(invariant.when for invariant in invariants)]
     names = [*(rule.names for rule in read), *(invariant.names for invariant in invariants)]
-    space = Space(conditions, names, context, steps)
     try:
+        space = Space(conditions, names, context, steps)
         settled = NONE
         for invariant in invariants:
             settled = space.diagrams.either(settled, covered(invariant, space))

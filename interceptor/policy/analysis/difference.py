@@ -71,9 +71,12 @@ def difference(
     same = {table: kept for name, table in new.tables.items() if (kept := _equal(table, old.tables.get(name)))}
     news = [rule if not same else _with_tables(rule, same) for rule in new.rules if rule.mode is Mode.ENFORCE]
     changed_olds, changed_news = _changed(olds, news)
-    space = Space([rule.when for rule in (*olds, *news)], [rule.names for rule in (*olds, *news)], merged, steps)
     changes: list[Change] = []
     complete = _with_tables(new.classes, same) == old.classes  # else a class is not the same in both
+    try:
+        space = Space([rule.when for rule in (*olds, *news)], [rule.names for rule in (*olds, *news)], merged, steps)
+    except (TooLarge, RecursionError):
+        return Difference((), complete=False)
     for kind in Kind:
         try:
             one, two = Walk(space, kind, olds, before), Walk(space, kind, news, context)

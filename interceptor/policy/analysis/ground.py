@@ -17,4 +17,4 @@ def grounded(context: Context, rules: RuleSet) -> Context:
     def number(text: str) -> Number:
         return classify(read(text))
 
-    return replace(context, number=number, declared=frozenset(number_class for number_class, _ in rules.classes))
+    return replace(context, number=number, declared=rules.classes)

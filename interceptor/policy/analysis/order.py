@@ -243,12 +243,14 @@ class Order:
         for kind, entry in subject.entries.items():
             if not entry.ends:
                 continue
-            for below, where in self._crossing(kind, entry, self._possible(subject, kind)):
+            for below, met in self._crossing(kind, entry, self._possible(subject, kind)):
                 if self._crossings >= _MOST_CONTRADICTIONS:
                     return
-                facts = next(self._space.messages(where), None)
-                if facts is not None:
-                    self._take_down(entry, below, message_text(facts, self._space))
+                for where in self._walks[kind].only_ordered(entry, below, met):
+                    facts = next(self._space.messages(where), None)
+                    if facts is not None:
+                        self._take_down(entry, below, message_text(facts, self._space))
+                        break
 
     def _take_down(self, entry: Entry, below: Entry, example: str) -> None:
         assert entry.verdict is not None
@@ -262,7 +264,7 @@ class Order:
             crossed.verdicts[entry.verdict.value, below.verdict.value] = None
 
     def _crossing(self, kind: Kind, entry: Entry, messages: int) -> Iterator[tuple[Entry, int]]:
-        """The rules that would decide otherwise if ``entry`` did not, and what."""
+        """The rules below that decide otherwise some messages which ``entry`` matches, neither being an exception."""
         diagrams, walk = self._space.diagrams, self._walks[kind]
         for below in walk.near(messages):
             same = below.verdict is entry.verdict
@@ -275,6 +277,4 @@ class Order:
                 continue
             if diagrams.within(diagrams.both(below.matches, self._space.universe), entry.matches):
                 continue
-            between = walk.only_ordered(entry, below, met)
-            if between != NONE:
-                yield below, between
+            yield below, met

@@ -74,6 +74,7 @@ class PartyValues:
     def __init__(self, party: Party, conditions: Iterable[Any], context: Context) -> None:
         self.party: Final = party
         self._context: Final = context
+        self._declared: Final = {number_class for number_class, _ in context.declared}
         values: set[str] = set()
         prefixes: set[str] = set()
         countries: set[str] = set()
@@ -187,11 +188,11 @@ class PartyValues:
         every = (1 << feature.size) - 2
         if name == "class":
             if internal:
-                return feature.mask((NumberClass.INTERNAL, *self._context.declared))
+                return feature.mask((NumberClass.INTERNAL, *self._declared))
             sure = set() if internal is None else {NumberClass.INTERNAL}
             if self._context.emergency is not None:
                 sure.add(NumberClass.EMERGENCY)
-            return every & ~feature.mask(sure - self._context.declared)
+            return every & ~feature.mask(sure - self._declared)
         if name == "country":
             if internal:
                 return feature.mask(("",))

@@ -49,9 +49,13 @@ def emergency_invariant(context: Context) -> Invariant | None:
     if not names or not context.emergency:
         return None
     when: Condition = NumberClassIn("number", (NumberClass.EMERGENCY,))
-    if NumberClass.EMERGENCY in context.declared:
+    if _declares_emergency(context):
         when = AnyOf((NumberIn("number", context.emergency), when))
     return Invariant(EMERGENCY, None, names, when, Verdict.ALLOW, ("limit", "reroute"))
+
+
+def _declares_emergency(context: Context) -> bool:
+    return any(number_class is NumberClass.EMERGENCY for number_class, _ in context.declared)
 
 
 def prove(rules: Sequence[Rule], invariants: Iterable[Invariant], context: Context) -> Iterator[Finding]:
@@ -101,8 +105,8 @@ class _Proof:
         invariant = self._invariant
         conditions = [invariant.when, *(rule.when for rule in self._relevant)]
         names = [invariant.names, *(rule.names for rule in self._relevant)]
-        space = Space(conditions, names, self._context, STEPS)
         try:
+            space = Space(conditions, names, self._context, STEPS)
             messages = covered(invariant, space)
             broken = [each for kind in Kind for each in self._broken(space, messages, kind)]
         except (TooLarge, RecursionError):
@@ -189,7 +193,7 @@ class _Scope:
                     sure = all(sure_number(number.canonical) for number in numbers)
                     self._numbers = numbers if sure else None
                 case NumberClassIn() if part.party == "number" and part.classes == (NumberClass.EMERGENCY,):
-                    if context.emergency is not None and NumberClass.EMERGENCY not in context.declared:
+                    if context.emergency is not None and not _declares_emergency(context):
                         self._numbers = tuple(context.number(number) for number in context.emergency)
                 case AppIn():
                     self._apps = part.apps

@@ -86,9 +86,9 @@ class Regions:
             inside = regions >> index + 1 & 1
             told = (text if inside else "") if exact else self._told(regions, index, after)
             if told:
-                found.append(f"({told})" if " but not " in told else told)
+                found.append(told)
             index = after
-        return found
+        return found if len(found) == 1 else [f"({told})" if " but not " in told else told for told in found]
 
 
 def _listed(words: list[str]) -> str:

@@ -104,6 +104,7 @@ class Space:
         self, conditions: Iterable[Condition | None], names: Iterable[Names], context: Context, steps: int
     ) -> None:
         self.context: Final = context
+        conditions = (*conditions, *(condition for _, condition in context.declared))
         found = list(dict.fromkeys(atom for condition in conditions for atom in atoms(condition)))
         self._readings: Final = Readings()
         below = [tagger.names for each in found if isinstance(each, Tagged) for tagger in each.rules]

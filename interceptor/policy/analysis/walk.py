@@ -156,26 +156,21 @@ class Walk:
                 return point
         return None
 
-    def only_ordered(self, one: Entry, two: Entry, messages: int) -> int:
-        """Messages, of those which both match, that ``one`` decides and ``two`` would decide without it."""
+    def only_ordered(self, one: Entry, two: Entry, messages: int) -> Iterator[int]:
+        """Messages, of those both match, that ``one`` decides and ``two`` would without it: some, then all of them."""
         for attempt in range(_ATTEMPTS):
             point = self.pick(messages, attempt)
             enders = (each for each in self.at(point) if each.ends)
             if next(enders) is one and next(enders) is two:
-                return self._as_set(point)
+                yield self.space.box(point)
+                break
         diagrams = self.space.diagrams
         for each in self.near(messages):
             if messages == NONE or each.position >= two.position:
                 break
             if each.ends and each is not one:
                 messages = diagrams.without(messages, each.matches)
-        return messages
-
-    def _as_set(self, point: Point) -> int:
-        found = ALL
-        for level in sorted(point, reverse=True):
-            found = self.space.diagrams.only(level, point[level], found)
-        return found
+        yield messages
 
     def differs_at(self, point: Point, leave_out: Entry) -> bool:
         """Whether it makes a difference at a point to leave a rule out."""
