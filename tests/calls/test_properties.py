@@ -1,0 +1,159 @@
+"""Whatever messages come in whatever order: the fold stays whole and bounded, and no exact join is wrong."""
+
+from collections.abc import Iterable
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.calls import Mix, play
+from interceptor.calls import Bounds, Call, Calls, Closing, How, Sighting, State, derived
+from interceptor.calls.states import PRESUMED
+from interceptor.values import Kind, Verdict
+
+COMMANDS = st.sampled_from(("Call", "Hangup", "Hold", "Unhold", "BlindTransfer", "AttendedTransfer", "Play"))
+NOTIFICATIONS = st.sampled_from(
+    ("RoutingInterception", "CallChanged", "IncomingCall", "CallConnected", "DtmfEntered", "Error", "", "Unheard")
+)
+STATES = st.sampled_from(
+    ("", "Ringing", "Answered", "InCall", "Hold", "Completed", "Transferred", "Calling", "NoAnswer")
+)
+IDS = st.sampled_from(("", "X", "Y", "Z"))
+NUMBERS = st.sampled_from(("", "1", "2", "***"))
+EXCHANGES = st.integers(0, 30).map("e{}".format)
+
+
+@st.composite
+def sightings(draw: st.DrawFn, *, most: int = 25) -> list[Sighting]:
+    """Messages in the order of their times, each with an exchange of its own; most of them with their ends."""
+    found = []
+    at = 1000.0
+    for number in range(draw(st.integers(0, most))):
+        at += draw(st.sampled_from((0.0, 0.01, 1.0, 5.0, 70.0, 4000.0)))
+        kind = draw(st.sampled_from((Kind.COMMAND, Kind.NOTIFICATION, Kind.NOTIFICATION)))
+        name = draw(COMMANDS if kind is Kind.COMMAND else NOTIFICATIONS)
+        sighting = Sighting(
+            f"e{number}",
+            at,
+            kind,
+            name,
+            app=draw(st.sampled_from(("", "crm"))),
+            call_id="" if name == "Call" else draw(IDS),
+            other_id=draw(IDS) if name == "AttendedTransfer" else "",
+            origin=draw(st.one_of(st.just(""), EXCHANGES)) if kind is Kind.NOTIFICATION else "",
+            caller=draw(NUMBERS),
+            dialled=draw(NUMBERS),
+            state=draw(STATES) if kind is Kind.NOTIFICATION else "",
+            verdict=draw(st.sampled_from((Verdict.ALLOW, Verdict.ALLOW, Verdict.DENY))),
+        )
+        if draw(st.integers(0, 3)):
+            code = draw(st.sampled_from((None, 200, 200, 401, 601, 904))) if kind is Kind.COMMAND else None
+            ended = at + draw(st.sampled_from((0.0, 0.005, 3.0)))
+            outcome = draw(st.sampled_from(("answered", "dial_plan", "lost")))
+            sighting.closing = Closing(sighting.exchange, ended, outcome, code)
+        found.append(sighting)
+    return found
+
+
+def fed(messages: Iterable[Sighting], bounds: Bounds | None = None) -> Calls:
+    calls = Calls(bounds)
+    calls.feed(messages)
+    return calls
+
+
+def every(calls: Calls) -> list[Call]:
+    return [*calls.open, *calls.recent]
+
+
+def shape(calls: Calls) -> set[tuple[object, ...]]:
+    """What the calls are, without the numbers that the fold gave them."""
+    return {
+        (
+            call.id,
+            tuple(call.ids),
+            call.state,
+            call.cause,
+            call.began,
+            call.last,
+            *((passage.sighting.exchange, passage.how) for passage in call.passages),
+        )
+        for call in every(calls)
+    }
+
+
+@given(messages=sightings())
+def test_every_call_is_found_by_its_ids_and_each_message_stands_once_in_a_call(messages: list[Sighting]) -> None:
+    calls = fed(messages)
+    for call in every(calls):
+        assert call.is_open == (call in list(calls.open))
+        assert call.passages
+        for call_id in call.ids:
+            owner = calls.find(call_id)
+            assert owner is not None
+            assert call_id in owner.ids
+        exchanges = [passage.sighting.exchange for passage in call.passages]
+        assert len(set(exchanges)) == len(exchanges)
+        assert {call.state is State.ENDED, call.ended is not None} in ({True}, {False})
+
+
+@given(messages=sightings())
+def test_a_call_is_what_its_messages_make_of_it(messages: list[Sighting]) -> None:
+    for call in every(fed(messages)):
+        if call.cause in PRESUMED or any("goes on" in remark.text for remark in call.remarks):
+            continue
+        again = derived(call.passages)
+        assert (again.state, again.cause, again.ids, again.caller, again.dialled, again.legs) == (
+            call.state,
+            call.cause,
+            call.ids,
+            call.caller,
+            call.dialled,
+            call.legs,
+        )
+
+
+@given(messages=sightings(), order=st.randoms(use_true_random=False))
+def test_the_order_in_which_messages_are_handed_over_does_not_matter(messages: list[Sighting], order: object) -> None:
+    times = [sighting.at for sighting in messages]
+    for number, sighting in enumerate(messages):  # no two at the same instant: these have no order of their own
+        sighting.at = times[number] + number * 0.0001
+        if sighting.closing is not None:
+            sighting.closing.at = max(sighting.closing.at, sighting.at) + 0.00001 + number * 0.000001
+    shuffled = list(messages)
+    order.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert shape(fed(shuffled)) == shape(fed(messages))
+
+
+@given(messages=sightings())
+def test_messages_with_one_id_are_one_call_while_it_lasts(messages: list[Sighting]) -> None:
+    for sighting in messages:
+        sighting.other_id = ""
+    calls = fed(messages)
+    for call in every(calls):
+        for passage in call.passages:
+            if passage.sighting.call_id and passage.how in {How.CALL_ID, How.FIRST}:
+                assert passage.sighting.call_id in call.ids
+
+
+@given(messages=sightings(most=60))
+def test_nothing_grows_beyond_its_bounds(messages: list[Sighting]) -> None:
+    bounds = Bounds(open=3, recent=2, passages=4, idle=100, setup=10)
+    calls = fed(messages, bounds)
+    calls.tick(calls.now)
+    assert calls.open_count <= bounds.open
+    ended = list(calls.recent)
+    assert len(ended) <= bounds.recent
+    kept = every(calls)
+    exchanges = sum(2 * len(call.passages) for call in kept)
+    assert len(calls._by_exchange) <= exchanges
+    assert len(calls._by_id) <= sum(len(call.ids) for call in kept)
+    assert len(calls._matching._keys) <= len(kept)
+    for call in kept:
+        assert len(call.passages) <= bounds.passages
+
+
+def test_of_overlapping_calls_between_the_same_numbers_no_exact_join_is_wrong() -> None:
+    for pairs, numbers, precision in ((100, None, 0.97), (10, None, 0.9), (1, None, 0.0), (100, 4, 0.97)):
+        out = play(Mix(calls=600, pairs=pairs, numbers=numbers))
+        assert out.exact_wrong == 0
+        assert out.precision >= precision
+        assert out.inferred == 0 or pairs == 1 or out.found > 0.5
