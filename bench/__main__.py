@@ -1,4 +1,4 @@
-"""The command line: ``python -m bench [run|peers|profile|report]``; ``--help`` tells the rest."""
+"""The command line: ``python -m bench [run|peers|profile|reload|report]``; ``--help`` tells the rest."""
 
 import argparse
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench import machine, peers, plan, profiling, report
+from bench import machine, peers, plan, profiling, reload, report
 from bench.measure import Course
 from bench.processes import Pen
 from bench.results import Results
@@ -34,6 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
                 return run(options)
             case "peers":
                 return peers.install(FOLDER / "venv")
+            case "reload":
+                return reload.run(options, FOLDER)
             case "profile":
                 return profiling.profile(options, FOLDER)
             case _:
@@ -77,15 +79,25 @@ def run(options: argparse.Namespace) -> int:
                 course.stop(set(measure.contestants) - later)
             if whole or options.memory:
                 course.memory(known[plan.RELAXED], options.memory or 1_000_000, _tell)
+            reloads = _reloads(pen, work, (proxy_cores, load_cores)) if whole else None
     finally:
         _keep(results, whole)
         if not options.keep:
             shutil.rmtree(work, ignore_errors=True)
     print(_summary(results))
     print(f"\nmeasured in {time.monotonic() - begin:.0f} s; figures in {_results_file(whole)}")
+    if reloads is not None:
+        print(f"\n{reload.table(reloads)}")
     if whole:
-        return write_report(_results_file(whole))
+        write_report(_results_file(whole))
+    if reloads is not None:
+        reload.put_on_page(PAGE, reloads, results.at)
     return 0
+
+
+def _reloads(pen: Pen, work: Path, cores: tuple[list[int], list[int]]) -> reload.Figures:
+    """Fewer than `python -m bench reload` takes: enough to see that something got worse."""
+    return reload.measure(pen, work, reloads=20, rules=10_000, rounds=5, cores=cores)
 
 
 def write_report(file: Path) -> int:
@@ -93,7 +105,8 @@ def write_report(file: Path) -> int:
     results = msgspec.json.decode(file.read_bytes(), type=Results)
     before = PAGE.read_text("utf-8") if PAGE.exists() else ""
     PAGE.parent.mkdir(exist_ok=True)
-    PAGE.write_text(report.page(results, report.kept_notes(before)), "utf-8")
+    parts = (report.page(results, report.kept_notes(before)).rstrip(), reload.kept_part(before))
+    PAGE.write_text("\n\n".join(part for part in parts if part) + "\n", "utf-8")
     print(f"wrote {PAGE}")
     return 0
 
@@ -126,6 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands.add_parser("peers", help="install the other proxies and wrk, as far as this machine allows")
     profiling.add_options(commands.add_parser("profile", help="where Interceptor's time goes under load"))
+    reload.add_options(commands.add_parser("reload", help="what a reload costs those who are being served"))
     again = commands.add_parser("report", help="write docs/benchmarks.md again from figures that were kept")
     again.add_argument("results", nargs="?", type=Path, default=FOLDER / "results.json")
     return parser

@@ -16,6 +16,7 @@ time_zone: UTC
 workers: {workers}
 state: state
 rules: rules
+policy: {policy}
 listeners:
   commands: {{kind: command, address: "127.0.0.1:{port}"}}
 admin: "127.0.0.1:{admin}"
@@ -61,16 +62,32 @@ def make(
     """One configuration; ``wrapper`` stands between the interpreter and ``-m interceptor``, for a profiler."""
 
     def prepare(site: Site) -> Launch:
-        config = write_config(site, rules, durability, workers)
-        environment = {"PYTHONPATH": str(source)}
-        environment |= {f"{name.upper()}_PASSWORD": password for name, password in APPS.items()}
-        command = [sys.executable, *wrapper, "-m", "interceptor", "run", "--config", str(config)]
-        return Launch(command, site.spare_port, "/readyz", source, environment, seconds_to_start=120.0)
+        command = launch(site, rules, durability, workers, wrapper=wrapper)
+        return Launch(command, site.spare_port, "/readyz", source, environment(source), seconds_to_start=120.0)
 
     return Contestant(key, title, prepare, rules=rules, all_cores=all_cores)
 
 
-def write_config(site: Site, rules: int, durability: str, workers: int) -> Path:
+def launch(
+    site: Site,
+    rules: int,
+    durability: str,
+    workers: int = 1,
+    *,
+    policy: str = "{emergency: unchecked}",
+    wrapper: tuple[str, ...] = (),
+) -> list[str]:
+    """Write what it needs into the site's folder; the command that starts it."""
+    config = write_config(site, rules, durability, workers, policy)
+    return [sys.executable, *wrapper, "-m", "interceptor", "run", "--config", str(config)]
+
+
+def environment(source: Path = _SOURCE) -> dict[str, str]:
+    """Where it finds its code and the passwords of the apps."""
+    return {"PYTHONPATH": str(source)} | {f"{name.upper()}_PASSWORD": password for name, password in APPS.items()}
+
+
+def write_config(site: Site, rules: int, durability: str, workers: int, policy: str = "{}") -> Path:
     """Write ``config.yaml`` and its rules into the site's folder."""
     (site.folder / "rules").mkdir(parents=True, exist_ok=True)
     (site.folder / "rules" / "10-dialling.yaml").write_text(as_interceptor(rules))
@@ -88,6 +105,7 @@ def write_config(site: Site, rules: int, durability: str, workers: int) -> Path:
             backend=site.backend_port,
             apps=apps,
             durability=durability,
+            policy=policy,
         )
     )
     return config
