@@ -312,8 +312,6 @@ class Calls:
     # keeping
 
     def _begin(self, sighting: Sighting) -> Call:
-        if self.open_count >= self.bounds.open:
-            self._make_room()
         self._serial += 1
         self.counts.began += 1
         return new_call(sighting, self._serial)
@@ -339,7 +337,7 @@ class Calls:
         elif how is How.FIRST and sighting.origin:
             self._by_exchange[sighting.origin] = call  # what comes to callbacks of that exchange is this call's
         self._file(call)
-        if stub is not None and stub is not call and not stub.ids:
+        if stub is not None and stub is not call and not stub.ids and stub.home:  # it may just have been forgotten
             return self._merge(call, stub, How.CALLBACK)
         return call
 
@@ -356,11 +354,13 @@ class Calls:
                 self._matching.forget(call)
                 self._move(call, _RECENT)
                 if len(self._recent) > self.bounds.recent:
-                    self._forget(self._recent.pop(next(iter(self._recent))))
+                    self._forget(next(iter(self._recent.values())))
             return
         home = _STANDING if call.state in _UP else _SETTING_UP
         if call.home != home:
             self._move(call, home)
+            if self.open_count > self.bounds.open:
+                self._make_room(call)
         if call.moved:
             call.moved = False
             self._matching.follow(call)
@@ -380,6 +380,7 @@ class Calls:
         self._matching.forget(call)
 
     def _forget(self, call: Call) -> None:
+        self._lift(call)
         for call_id in call.ids:
             if self._by_id.get(call_id) is call:
                 del self._by_id[call_id]
@@ -452,12 +453,12 @@ class Calls:
                 call.end(call.last + seconds, Cause.UNSEEN)
                 self._file(call)
 
-    def _make_room(self) -> None:
+    def _make_room(self, new: Call) -> None:
+        """Give up the call that was filed first, of those that are not connected if there is one."""
         self._expire()
-        if self.open_count < self.bounds.open:
+        if self.open_count <= self.bounds.open:
             return
-        calls = self._setting_up or self._standing
-        call = next(iter(calls.values()))
+        call = next(call for call in self.open if call is not new)
         self.counts.crowded += 1
         call.remark(self.now, "too many calls were open: this one was not followed further")
         call.end(self.now, Cause.CROWDED)
