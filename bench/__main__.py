@@ -1,4 +1,4 @@
-"""The command line: ``python -m bench [run|peers|profile|reload|report]``; ``--help`` tells the rest."""
+"""The command line: ``python -m bench [run|decide|reload|peers|profile|report]``; ``--help`` tells the rest."""
 
 import argparse
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench import machine, peers, plan, profiling, reload, report
+from bench import decisions, machine, peers, plan, profiling, reload, report
 from bench.measure import Course
 from bench.processes import Pen
 from bench.results import Results
@@ -34,6 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
                 return run(options)
             case "peers":
                 return peers.install(FOLDER / "venv")
+            case "decide":
+                return decide(options)
             case "reload":
                 return reload.run(options, FOLDER)
             case "profile":
@@ -77,6 +79,8 @@ def run(options: argparse.Namespace) -> int:
                 course.measure(measure, known, _tell)
                 later = {key for coming in measures[position + 1 :] for key in coming.contestants}
                 course.stop(set(measure.contestants) - later)
+            if whole:
+                decisions.measure(results, FOLDER / "venv", work / "decisions", options.rounds or 3, 3.0, _tell)
             if whole or options.memory:
                 course.memory(known[plan.RELAXED], options.memory or 1_000_000, _tell)
             reloads = _reloads(pen, work, (proxy_cores, load_cores)) if whole else None
@@ -98,6 +102,28 @@ def run(options: argparse.Namespace) -> int:
 def _reloads(pen: Pen, work: Path, cores: tuple[list[int], list[int]]) -> reload.Figures:
     """Fewer than `python -m bench reload` takes: enough to see that something got worse."""
     return reload.measure(pen, work, reloads=20, rules=10_000, rounds=5, cores=cores)
+
+
+def decide(options: argparse.Namespace) -> int:
+    """Measure decisions only, print their tables, and put them on the page beside what stands there."""
+    file = _results_file(whole=True)
+    fresh = Results(
+        at=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        machine=machine.describe(FOLDER),
+        versions=machine.versions(FOLDER / "venv"),
+        settings={"numbers": NUMBERS},
+    )
+    decisions.measure(fresh, FOLDER / "venv", FOLDER / "decisions", options.rounds, options.seconds, _tell)
+    print("\n\n".join(["", report.goals(fresh), *report.decided(fresh), *fresh.remarks]))
+    if not file.exists():
+        return 0
+    kept = msgspec.json.decode(file.read_bytes(), type=Results)
+    kept.decisions = fresh.decisions
+    kept.versions |= {name: fresh.versions[name] for name in decisions.PEERS if name in fresh.versions}
+    kept.machine |= {"load average before the decisions": fresh.machine["load average before"]}
+    kept.remarks = list(dict.fromkeys([*kept.remarks, *fresh.remarks]))
+    file.write_bytes(msgspec.json.format(msgspec.json.encode(kept), indent=1))
+    return write_report(file)
 
 
 def write_report(file: Path) -> int:
@@ -138,8 +164,11 @@ def _parser() -> argparse.ArgumentParser:
         commands.add_parser("run", help="measure (also without a word); a whole run writes docs/benchmarks.md")
     )
     commands.add_parser("peers", help="install the other proxies and wrk, as far as this machine allows")
-    profiling.add_options(commands.add_parser("profile", help="where Interceptor's time goes under load"))
+    alone = commands.add_parser("decide", help="measure decisions only, beside other policy engines")
+    alone.add_argument("--rounds", type=int, default=1, help="how many rounds")
+    alone.add_argument("--seconds", type=float, default=5.0, help="how long a slow engine is asked, at each size")
     reload.add_options(commands.add_parser("reload", help="what a reload costs those who are being served"))
+    profiling.add_options(commands.add_parser("profile", help="where Interceptor's time goes under load"))
     again = commands.add_parser("report", help="write docs/benchmarks.md again from figures that were kept")
     again.add_argument("results", nargs="?", type=Path, default=FOLDER / "results.json")
     return parser

@@ -5,8 +5,9 @@ from typing import Final
 
 from msgspec import Struct
 
+from bench import decisions
 from bench.plan import DIRECT, RELAXED, STRICT
-from bench.results import Results, Spread
+from bench.results import Decided, Results, Spread
 
 
 class Goal(Struct, frozen=True):
@@ -41,6 +42,18 @@ def _growth(results: Results) -> Spread | None:
         return None
     growth = (readings[-1] / readings[0] - 1) * 100
     return Spread(growth, growth, growth)
+
+
+def _decided(size: int, of: Callable[[Decided], float], *, table: str = "") -> Callable[[Results], Spread | None]:
+    return lambda results: decisions.figure(results, size, of, table=table)
+
+
+def _worst_table(of: Callable[[Decided], float]) -> Callable[[Results], Spread | None]:
+    def worst(results: Results) -> Spread | None:
+        found = [decisions.figure(results, 1_000, of, table=table) for table in decisions.TABLES]
+        return max((each for each in found if each is not None), key=lambda each: each.median, default=None)
+
+    return worst
 
 
 GOALS: Final = (
@@ -87,5 +100,28 @@ GOALS: Final = (
         1.6,
         "",
         _ratio("workers-64", "workers-2", "workers-1"),
+    ),
+    Goal("a decision, 1,000 rules, p50", False, 8, " µs", _decided(1_000, lambda each: each.p50)),
+    Goal("the same, p99", False, 25, " µs", _decided(1_000, lambda each: each.p99)),
+    Goal("a decision, 10,000 rules, p50", False, 8, " µs", _decided(10_000, lambda each: each.p50)),
+    Goal("the same, p99", False, 25, " µs", _decided(10_000, lambda each: each.p99)),
+    Goal("the same, p50 for numbers never seen", False, 60, " µs", _decided(10_000, lambda each: each.unseen)),
+    Goal("p50 of 100,000 rules, of 100 rules", False, 3, "", lambda results: decisions.growth(results, 100_000, 100)),
+    Goal("load of 100,000 rules, processor time", False, 10, " s", _decided(100_000, lambda each: each.cpu)),
+    Goal("room that 100,000 rules take", False, 150, " MB", _decided(100_000, lambda each: each.memory)),
+    Goal(
+        "load of a table of 1,000,000, processor time, the slowest kind",
+        False,
+        5,
+        " s",
+        _worst_table(lambda each: each.cpu),
+    ),
+    Goal("room that it takes, the largest kind", False, 100, " MB", _worst_table(lambda each: each.memory)),
+    Goal(
+        "10,000 rules, times as fast as the fastest other policy engine",
+        True,
+        1_000,
+        "",
+        lambda results: decisions.ahead(results, 10_000),
     ),
 )

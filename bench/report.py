@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from bench import decisions
 from bench.goals import GOALS, Goal
 from bench.plan import DIRECT, RELAXED, SHARED
 from bench.results import Case, Results, Spread
@@ -28,6 +29,13 @@ _HOW = """\
 * Interceptor writes its journal (two records an exchange) and keeps its metrics in every case. The others write no
   log at all.
 * Latencies are wrk's, as seen by the client.
+* A decision is the whole of it: the numbers of the message read to their canonical form (5,000 that come again and
+  again; *unseen*: each for the first time), the facts made, the rules asked. Each row is a process of its own; memory
+  is what it grew by, the bytes of the files aside. With a table, load and memory are its own and those of the 1,000
+  rules beside it. The policy is half exact numbers, a third prefixes with an app, callers with hours, and a few more.
+* The other engines have the deny rules by command, app, prefix and hours that the proxies have; one message in four is
+  denied. What an engine can prepare (parsed policies, compiled tables) is prepared before; the Rego policy is indexed
+  by hand. What they say to the first twenty messages is checked.
 """
 _DIRECT = {DIRECT: "no proxy, back end on the proxies' core", SHARED: "no proxy, back end on the load's core"}
 
@@ -42,6 +50,7 @@ def page(results: Results, notes: str = _NO_NOTES) -> str:
         f"{NOTES_BEGIN}\n{notes.strip(chr(10))}\n{NOTES_END}",
         *(f"## {case.title}\n\n{table(results, case)}" for case in results.cases),
         *_memory(results),
+        *decided(results),
         "## How it was measured\n\n" + _HOW.format(numbers=results.settings.get("numbers", 0)),
         "## Machine and versions\n\n" + _pairs({**results.machine, **results.versions}),
         "Seconds from start to ready: "
@@ -118,6 +127,19 @@ def _memory(results: Results) -> list[str]:
         return []
     rows = [(f"{reading.exchanges:,}", f"{reading.resident / 1e6:.1f}") for reading in readings]
     return ["## Memory of one worker\n\n" + _table(("exchanges", "resident MB"), rows)]
+
+
+def decided(results: Results) -> list[str]:
+    """The decisions: Interceptor at every size, then all engines with one policy."""
+    if not results.decisions:
+        return []
+    head = ("", "p50 µs", "p99 µs", "unseen p50 µs", "load s (of the processor)", "memory MB", "most MB while loading")
+    sizes = tuple(f"{size:,} rules: p50 (p99) µs" for size in decisions.SHARED_SIZES)
+    return [
+        "## Decisions\n\n" + _table(head, decisions.grown_rows(results)),
+        "## Decisions of other policy engines, with the same policy\n\n"
+        + _table(("", *sizes, "load, s of the processor", "memory MB"), decisions.shared_rows(results)),
+    ]
 
 
 def _pairs(pairs: dict[str, str]) -> str:

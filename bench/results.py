@@ -52,6 +52,31 @@ class Reading(Struct, frozen=True):
     resident: int
 
 
+class Decided(Struct, frozen=True):
+    """How one engine decided by one policy, in microseconds; what it took to load, in seconds and megabytes.
+
+    ``load`` is by the clock on the wall, ``cpu`` by the processor: on a busy machine look at that.
+
+    ``table`` names the table of a million entries that stands beside the rules, ``policy`` whose rules they are:
+    ``grown`` like an operator's, or ``shared`` by all engines. ``unseen`` is the median for numbers that were never
+    read before.
+    """
+
+    round: int
+    engine: str
+    policy: str
+    rules: int
+    table: str
+    decisions: int
+    p50: float
+    p99: float
+    load: float
+    cpu: float
+    memory: float
+    peak: float = 0.0
+    unseen: float = 0.0
+
+
 class Case(Struct, frozen=True):
     """One table: the same load for some contestants, in turn, for some rounds."""
 
@@ -71,6 +96,7 @@ class Results(Struct):
     cases: list[Case] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     memory: dict[str, list[Reading]] = field(default_factory=dict)
+    decisions: list[Decided] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
     def of(self, case: str, contestant: str) -> list[Sample]:
