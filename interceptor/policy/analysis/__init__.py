@@ -23,7 +23,7 @@ from interceptor.values import Kind, Severity
 
 __all__ = ["Change", "Difference", "Finding", "analyse", "difference", "examine_order", "prove_policy"]
 
-STEPS: Final = 1_500_000
+STEPS: Final = 1_000_000
 MOST_RULES: Final = 20_000
 
 

@@ -57,7 +57,7 @@ class Diagrams:
                 merged[child] = merged.get(child, 0) | values
         if len(merged) == 1:
             return next(iter(merged))
-        key = (level, tuple(sorted((values, child) for child, values in merged.items())))
+        key = (level, tuple([(values, child) for child, values in sorted(merged.items())]))
         node = self._known.get(key)
         if node is None:
             node = self._known[key] = len(self._levels)

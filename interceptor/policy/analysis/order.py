@@ -266,11 +266,8 @@ class Order:
     def _crossing(self, kind: Kind, entry: Entry, messages: int) -> Iterator[tuple[Entry, int]]:
         """The rules below that decide otherwise some messages which ``entry`` matches, neither being an exception."""
         diagrams, walk = self._space.diagrams, self._walks[kind]
-        for below in walk.near(messages):
-            same = below.verdict is entry.verdict
-            if below.position <= entry.position or not below.ends:
-                continue
-            if same and (entry.verdict is not Verdict.ANSWER or below.actions == entry.actions):
+        for below in walk.near(messages, walk.below(entry)):
+            if below.verdict is entry.verdict and below.actions == entry.actions:
                 continue
             met = diagrams.without(diagrams.both(messages, below.matches), self._settled)
             if met == NONE or diagrams.within(messages, below.matches):

@@ -57,6 +57,12 @@ class Walk:
                 rule for rule in rules if rule.mode is not Mode.OFF and rule.names.get(kind)
             )
         )
+        self._enforced = sum(1 << entry.position for entry in self.entries if entry.enforced)
+        self._ending: dict[Verdict | None, int] = {}
+        for entry in self.entries:
+            if entry.ends:
+                self._ending[entry.verdict] = self._ending.get(entry.verdict, 0) | 1 << entry.position
+        self._enders = sum(self._ending.values())
         self._near = _Neighbours([space.diagrams.support(entry.matches) for entry in self.entries])
 
     def _entry(self, position: int, rule: Rule) -> Entry:
@@ -69,19 +75,26 @@ class Walk:
         beyond = limit is None or any(action.ends and self.kind in action.kinds for action in limit.otherwise)
         return Entry(position, rule, matches, actions, enforced, enforced and verdict is not None and beyond, verdict)
 
-    def near(self, messages: int) -> Iterator[Entry]:
-        """The rules that may match one of these messages, in the order of reading: all that do are among them."""
-        for position in bits(self._near.of(self.space.diagrams.support(messages))):
+    def near(self, messages: int, among: int = -1) -> Iterator[Entry]:
+        """The rules that may match one of these messages, in the order of reading: all that do are among them.
+
+        ``among`` are the positions, as bits, that are asked for.
+        """
+        for position in bits(self._near.of(self.space.diagrams.support(messages)) & among):
             yield self.entries[position]
+
+    def below(self, entry: Entry) -> int:
+        """The positions of the rules below that end the reading in another way, or with an answer."""
+        alike = 0 if entry.verdict is Verdict.ANSWER else self._ending.get(entry.verdict, 0)
+        return self._enders & ~alike & ~((2 << entry.position) - 1)
 
     def reached(self, entry: Entry, messages: int) -> int:
         """Those of the messages that no rule above ``entry`` takes out of the reading."""
         diagrams = self.space.diagrams
-        for above in self.near(messages):
-            if above.position >= entry.position or messages == NONE:
+        for above in self.near(messages, self._enders & (1 << entry.position) - 1):
+            if messages == NONE:
                 break
-            if above.ends:
-                messages = diagrams.without(messages, above.matches)
+            messages = diagrams.without(messages, above.matches)
         return messages
 
     def parts(self, messages: int, leave_out: Entry | None = None) -> list[Part]:
@@ -96,8 +109,8 @@ class Walk:
             known = done.get(key)
             done[key] = (part if known is None else diagrams.either(known[0], part), ended, entry)
 
-        for entry in self.near(messages):
-            if entry is leave_out or not entry.enforced:
+        for entry in self.near(messages, self._enforced):
+            if entry is leave_out:
                 continue
             if not open_parts:
                 break
@@ -165,10 +178,10 @@ class Walk:
                 yield self.space.box(point)
                 break
         diagrams = self.space.diagrams
-        for each in self.near(messages):
-            if messages == NONE or each.position >= two.position:
+        for each in self.near(messages, self._enders & (1 << two.position) - 1):
+            if messages == NONE:
                 break
-            if each.ends and each is not one:
+            if each is not one:
                 messages = diagrams.without(messages, each.matches)
         yield messages
 
