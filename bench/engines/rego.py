@@ -7,8 +7,9 @@ _POLICY = """
 package bench
 
 denied if {
-    some length in numbers.range(4, 14)
-    some rule in data.rules[input.command][substring(input.number, 0, length)]
+    some length in [7, 8, 9, 10, 11, 12]
+    prefix := substring(input.number, 0, length)
+    some rule in object.get(data.rules[input.command], prefix, [])
     rule.app in ["", input.app]
     within(rule.begin, rule.end)
 }

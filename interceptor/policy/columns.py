@@ -75,13 +75,9 @@ def read_column(node: Fields, reading: Reading, what: str, by: str) -> Column | 
 def check_column(column: Column, names: "frozenset[str]", place: Node, reading: Reading, what: str) -> None:
     """See to it that every cell of ``column`` is one of ``names`` or empty; the first that is not is a problem."""
     table = column.table
-    seen: set[str] = {""}
-    for row, (entry, is_prefix) in enumerate(table.entries()):
-        cell = table.value(row, column.column)
-        if cell in seen:
-            continue
-        seen.add(cell)
-        if cell not in names:
+    for cell, row in table.words(column.column):
+        if cell and cell not in names:
+            entry, is_prefix = table.entry(row)
             where = f"`{entry}{'*' if is_prefix else ''}` of table `{table.name}`"
             message = f"unknown {what} `{cell}` at {where}{document.nearest(cell, names)}"
             reading.problems.add(place.place, message, f"unknown_{what}")

@@ -135,6 +135,15 @@ class Table:
         """What stands in a column of a row; ``""`` where nothing does."""
         return self._values[column].at(row)
 
+    def words(self, column: str) -> Iterator[tuple[str, int]]:
+        """Every value of a column, once as a rule, with the first row that it stands in, in the order of the rows."""
+        return self._values[column].words()
+
+    def entry(self, row: int) -> tuple[str, bool]:
+        """The entry of a row: what it is, and whether it stands for all that begin with it."""
+        keys = self._keys
+        return _unpacked(keys[row]) if row < len(keys) else next(islice(self._others, row - len(keys), None))
+
     def entries(self) -> Iterator[tuple[str, bool]]:
         """Every entry: what it is, and whether it stands for all that begin with it; those with the row 0 first."""
         yield from map(_unpacked, self._keys)
@@ -228,6 +237,13 @@ class _Column:
     def at(self, row: int) -> str:
         code = self._codes[row]
         return self._text[self._begins[code] : self._begins[code + 1]].decode()
+
+    def words(self) -> Iterator[tuple[str, int]]:
+        seen: set[int] = set()
+        for row, code in enumerate(self._codes):
+            if code not in seen:
+                seen.add(code)
+                yield self.at(row), row
 
     @property
     def size(self) -> int:
@@ -351,7 +367,9 @@ class _Reader:
 
     def _add_number(self, entry: str, line: int) -> bool:
         if self._is_canonical(entry):
-            return self._add_packed(_packed_plain(entry) | 1, line)
+            self._keys.append(_packed_plain(entry) | 1)
+            self._lines.append(line)
+            return True
         if entry[-1:] == "*":
             return self._add_prefix(entry, line)
         if not _NUMBER.fullmatch(_SEPARATORS.sub("", entry)):
@@ -361,7 +379,9 @@ class _Reader:
 
     def _add_prefix(self, entry: str, line: int) -> bool:
         if _is_plain_prefix(entry):
-            return self._add_packed(_packed_plain(entry), line)
+            self._keys.append(_packed_plain(entry))
+            self._lines.append(line)
+            return True
         prefix = _SEPARATORS.sub("", entry.removesuffix("*"))
         if not entry or not _PREFIX.fullmatch(prefix):
             self._tell(line, 0, f"this should be the begin of a number, here is `{entry}`", "not_a_prefix")
@@ -380,9 +400,8 @@ class _Reader:
 
     def _add(self, number: str, prefix: bool, line: int) -> bool:
         packed = _packed(number, not prefix)
-        return self._add_other(number, prefix, line) if packed < 0 else self._add_packed(packed, line)
-
-    def _add_packed(self, packed: int, line: int) -> bool:
+        if packed < 0:
+            return self._add_other(number, prefix, line)
         self._keys.append(packed)
         self._lines.append(line)
         return True

@@ -83,6 +83,12 @@ def test_codes_and_overlong_numbers_are_entries_too(context):
     ]  # fmt: skip
 
 
+def test_every_value_of_a_column_is_told_with_the_first_entry_that_has_it(context):
+    found = table("prefix,who\n+44,b\n*67,c\n+36,a\n+4,b\n+49,a\n", context, "t.csv")
+    told = [(word, found.entry(row)) for word, row in found.words("who")]
+    assert told == [("a", ("+36", True)), ("b", ("+4", True)), ("c", ("*67", True))]
+
+
 def test_a_column_of_nearly_all_different_words_keeps_them_all(context, monkeypatch):
     monkeypatch.setattr(tables, "_WORDS_REMEMBERED", 2)
     rows = [(f"+3620{at:07}", f"c{at % 5}") for at in range(400)]
