@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from interceptor.policy.actions.tag import Tag
 from interceptor.policy.analysis.diagrams import ALL, NONE, TooLarge
 from interceptor.policy.analysis.effects import Effect
 from interceptor.policy.analysis.findings import Finding
@@ -93,7 +94,9 @@ class _Proof:
         self._relevant = [rule for rule in rules if self._may_matter(rule, scope)]
 
     def _may_matter(self, rule: Rule, scope: "_Scope") -> bool:
-        if rule.mode is not Mode.ENFORCE or not any(self._share(rule.names, kind) for kind in Kind):
+        if rule.mode is not Mode.ENFORCE or all(isinstance(action, Tag) for action in rule.actions):
+            return False
+        if not any(self._share(rule.names, kind) for kind in Kind):
             return False
         return rule.when is None or scope.outcome(rule.when) is not False
 
