@@ -59,7 +59,7 @@ run: $(STAMP) ## serve: make run CONFIG=config.yaml
 
 test: $(STAMP) ## all tests, with branch coverage
 	@rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest --cov --cov-report=
+	$(BIN)/python -m pytest --cov --cov-report= -n auto --dist worksteal
 	@echo; echo "Branch coverage of the core:"
 	@$(BIN)/coverage report --include='$(CORE)' --skip-covered
 

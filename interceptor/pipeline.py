@@ -33,6 +33,7 @@ from interceptor.ownership import Holdings, filtered, is_list, named_calls
 from interceptor.particulars import Names, differences, names_of
 from interceptor.policy import Meters, RuleSet
 from interceptor.settings import App, Cluster, Deadlines, Ownership, Settings
+from interceptor.storms import Storms
 from interceptor.values import (
     Decision,
     Facts,
@@ -67,6 +68,7 @@ class Fault(Enum):
     TIMEOUT = "upstream_timeout"  # no answer in time: it may have been carried out
     BROKEN = "upstream_broken"  # the connection broke before the answer: it may have been carried out
     UNREADABLE = "upstream_unreadable"  # the answer is not what the other side ought to say, or over a cap
+    STORM = "storm"  # the same call asks again and again, and nobody presses a key
     UNROUTABLE = "unroutable"  # there is no app, or no address, to send it to
     ENGINE = "fault"  # our own exception
 
@@ -107,6 +109,7 @@ _FAULT_CODES = {
     Fault.BROKEN: Code.NO_ANSWER_IN_TIME,
     Fault.UNREADABLE: Code.UNREADABLE_ANSWER,
     Fault.UNROUTABLE: Code.PBX_UNREACHABLE,
+    Fault.STORM: Code.OVERLOADED,
     Fault.ENGINE: Code.INTERNAL_FAULT,
 }
 
@@ -163,7 +166,8 @@ class Opened(Struct):
 
     ``ambiguous`` says that others could read the command differently, and that it passes because config lets it.
     ``facts`` and ``changes`` are what explanations are made of; unlike the record, they are not masked. ``judged`` is
-    what the firewall did to the verbs and callbacks inside the message.
+    what the firewall did to the verbs and callbacks inside the message. ``parameters`` are those of a command as it
+    leaves, without the credentials of a cluster.
     """
 
     arrival: Arrival
@@ -179,6 +183,7 @@ class Opened(Struct):
     changes: tuple[ChangedParameter, ...] = ()
     answered_at_pickup: bool = False
     judged: Judged | None = None
+    parameters: Parameters | None = None
 
 
 class Settlement(Struct, frozen=True):
@@ -224,6 +229,7 @@ class Pipeline:
         self._pass_ambiguous = settings.pass_ambiguous
         self._keys = keys
         self._holdings = holdings
+        self._storms = Storms(settings.limits.hops)
         self._owners_enforced = settings.ownership is Ownership.ENFORCE
         self._extensions = {
             name: extension_plan(app.extensions) for name, app in settings.apps.items() if app.extensions is not None
@@ -238,6 +244,11 @@ class Pipeline:
         self._replies: dict[Reply, bytes] = {}
         self._clusters = {name: _credential_changes(cluster) for name, cluster in settings.clusters.items()}
         self._fallbacks = {name: ozml.encode_verbs(app.fallback) for name, app in settings.apps.items() if app.fallback}
+
+    @property
+    def numbers(self) -> NumberReader:
+        """How numbers are read here; it remembers those it has read."""
+        return self._numbers
 
     def begin(self, arrival: Arrival) -> Opened:
         """Decode, identify, canonicalize, decide, plan, and make the record."""
@@ -343,6 +354,21 @@ class Pipeline:
         facts = Facts(arrival.kind, name, app, arrival.source, None, None, {}, {}, arrival.at)
         record = self._recorder.decision(arrival.exchange, arrival.at, arrival.listener, facts, decision)
         return Opened(arrival, name, patience, False, app, decision, answer, record, False, facts)
+
+    def calls_of(self, opened: Opened) -> tuple[str, ...]:
+        """The calls that a message names, in its order."""
+        find = knowledge.command if opened.arrival.kind is Kind.COMMAND else knowledge.notification
+        values = opened.facts.values if opened.parameters is None else opened.parameters.values
+        return named_calls(find(opened.name), values)
+
+    def plan_for(self, opened: Opened, cluster: str, changes: tuple[SetParameter, ...] = ()) -> Forward:
+        """The plan of a command as it is, or with these changes, for another cluster than the rules would have."""
+        parameters = opened.parameters
+        assert parameters is not None
+        path, _, question_mark = split_target(opened.arrival.target)
+        parameters = parameters.changed((*changes, *self._clusters[cluster]))
+        target = join_target(path, parameters.query, question_mark)
+        return Forward(ToCluster(cluster), target, parameters.body if opened.arrival.body else None)
 
     def copies(self, opened: Opened) -> tuple[Copy, ...]:
         """The copies that the decision wants, of the message as it leaves."""
@@ -470,7 +496,20 @@ class Pipeline:
         passed = self._pass_ambiguous and parameters.ambiguous is not None
         slow = kind_of is not None and kind_of.answered_at_pickup
         return Opened(
-            arrival, name, Patience.COMMAND, safe, app, decision, plan, record, passed, facts, changed, slow, judged
+            arrival,
+            name,
+            Patience.COMMAND,
+            safe,
+            app,
+            decision,
+            plan,
+            record,
+            passed,
+            facts,
+            changed,
+            slow,
+            judged,
+            rewritten,
         )
 
     def _captured(
@@ -537,13 +576,15 @@ class Pipeline:
             path = _CALLBACK_PATH  # a token is a key to the app: it is not written down
         else:
             app = self._subscribed(path, name)
+        if refused is None and patience is not Patience.REPORT and self._storms.is_too_much(values, arrival.at):
+            refused = self._refuse(Fault.STORM.value, _TOO_MUCH)
         facts = self._facts(arrival, kind_of, name, app, values)
         decision = refused or self.rules.decide(facts, self._meters)
         plan, target, changed, app = self._plan_notification(arrival, decision, app, callback, query, parameters, name)
         if self._holdings is not None and app and decision.verdict is Verdict.ALLOW:
             for call in named_calls(kind_of, values):
                 self._holdings.hold(app, call, arrival.at)
-        if refused is not None:
+        if refused is not None and refused.refusal is not _TOO_MUCH:
             plan = Answer(NO_OPINION, status=403)
         names = self._names_of(kind_of)
         record = self._recorder.decision(
@@ -680,7 +721,8 @@ class Pipeline:
 _CALLBACK_PATH = CALLBACK_PATH.encode()
 _OZML = "responseozml"
 _NOT_OWNED = "not_owned"
-_OWN_FAULTS = {fault.value: fault for fault in (Fault.ENGINE,)}
+_TOO_MUCH = Refusal(Code.OVERLOADED, "This call asks again and again")
+_OWN_FAULTS = {fault.value: fault for fault in (Fault.ENGINE, Fault.STORM)}
 _FORBIDDEN = Refusal(Code.FORBIDDEN_USER, sentence(Code.FORBIDDEN_USER))
 NO_OPINION = b'<?xml version="1.0" encoding="utf-8"?>\r\n<Response/>'
 

@@ -81,11 +81,26 @@ class Credentials(Struct, frozen=True):
     password: Secret
 
 
+class Each(Enum):
+    """What each endpoint of a cluster is."""
+
+    WAY = "way"  # a way to the same PBX, or its standby: any of them serves any command
+    PBX = "pbx"  # a PBX of its own, with calls that the others do not have
+
+
+class Partial(Enum):
+    """How an app is told that a list lacks what one of several PBXs would have said."""
+
+    CODE = "code"  # by a code of our own in the place of 200, and by a header
+    HEADER = "header"  # by the header alone
+
+
 class Cluster(Struct, frozen=True):
     """PBX endpoints that can serve the same commands.
 
     An endpoint is taken out after ``failures_to_open`` failures in a row, and asked again after ``retry_after`` with
-    ``probe``, a command that changes nothing.
+    ``probe``, a command that changes nothing. With ``check_every`` it is asked so also while it is well. ``beside``
+    names the cluster whose calls may be here as well, because rules send a part of them.
     """
 
     name: str
@@ -94,6 +109,10 @@ class Cluster(Struct, frozen=True):
     probe: str = "ListExtensions"
     failures_to_open: int = 3
     retry_after: float = 5.0
+    check_every: float | None = None
+    each: Each = Each.WAY
+    beside: str | None = None
+    partial: Partial = Partial.CODE
 
 
 class PasswordCheck(Struct, frozen=True):
@@ -173,6 +192,7 @@ class Limits(Struct, frozen=True):
     upstream_connections: int = 128  # per endpoint
     xml_depth: int = 64
     outbox: int = 10_000  # kept notifications per app
+    hops: int = 100  # questions of one call in a row, without a key pressed
     verbs: int = 500  # elements of one answer
     verb_depth: int = 16  # of elements inside one another
     messages: int = 20  # calls, messages and alarms that one answer may set off
@@ -279,6 +299,24 @@ class CallbackSettings(Struct, frozen=True):
     lifetime: float = 86_400.0
 
 
+class CallSettings(Struct, frozen=True):
+    """How calls are followed, each worker its own. Times are seconds; ``open`` of 0 follows none.
+
+    A call is closed when nothing was heard of it for ``idle``, or for ``setup`` while it was never connected. ``window``
+    is how far apart messages may be to be joined by their numbers. ``replay`` of the journal is read at a start. ``poll``
+    is how often PBXs are asked for their calls, ``None`` never.
+    """
+
+    open: int = 20_000
+    recent: int = 1_000
+    messages: int = 200  # of one call
+    idle: float = 7200.0
+    setup: float = 300.0
+    window: float = 3.0
+    replay: float = 900.0
+    poll: float | None = None
+
+
 class Ground(Struct, frozen=True):
     """What rules stand on: the names they may use, the number plan, the clock. Settings have all of it, and more."""
 
@@ -317,6 +355,7 @@ class Settings(Struct, frozen=True):
     policy: PolicySettings = PolicySettings()
     explain: ExplainSettings = ExplainSettings()
     callbacks: CallbackSettings = CallbackSettings()
+    calls: CallSettings = CallSettings()
     ownership: Ownership = Ownership.OFF
 
     @property

@@ -32,10 +32,12 @@ from interceptor.document import Fields, Node, Problems
 from interceptor.settings import (
     App,
     CallbackSettings,
+    CallSettings,
     CasesRule,
     Cluster,
     ColdStart,
     Durability,
+    Each,
     EmergencyRule,
     ExplainSettings,
     ForwardHeaders,
@@ -46,6 +48,7 @@ from interceptor.settings import (
     Masking,
     Mode,
     Ownership,
+    Partial,
     PolicySettings,
     Settings,
     Subscription,
@@ -140,6 +143,7 @@ def _settings(values: dict[str, Any], base: Path) -> Settings:
         policy=values.get("policy", PolicySettings()),
         explain=values.get("explain", ExplainSettings()),
         callbacks=values.get("callbacks", CallbackSettings()),
+        calls=values.get("calls", CallSettings()),
         ownership=Ownership(values.get("ownership", "off")),
     )
 
@@ -179,6 +183,9 @@ def _cluster(node: Node, read: Reading, path: str, name: str) -> Cluster | None:
     values = section(node, read, path, CLUSTER)
     if missing(node, read, path, "endpoints") or "endpoints" not in values:
         return None
+    for key, kind in (("each", Each), ("partial", Partial)):
+        if key in values:
+            values[key] = kind(values[key])
     return Cluster(name, **values)
 
 
@@ -273,6 +280,10 @@ CLUSTER: Table = {
     "probe": known.probe,
     "failures_to_open": whole(1, 1000),
     "retry_after": duration,
+    "check_every": duration,
+    "each": choice(*(each.value for each in Each)),
+    "beside": text,
+    "partial": choice(*(way.value for way in Partial)),
 }
 APP: Table = {
     "sources": networks,
@@ -309,9 +320,20 @@ LIMITS: Table = {
     "upstream_connections": whole(1, 65_535),
     "xml_depth": whole(4, 1024),
     "outbox": whole(0, 10_000_000),
+    "hops": whole(0, 100_000),
     "verbs": whole(1, 100_000),
     "verb_depth": whole(1, 1000),
     "messages": whole(0, 100_000),
+}
+CALLS: Table = {
+    "open": whole(0, 1_000_000),
+    "recent": whole(0, 1_000_000),
+    "messages": whole(10, 100_000),
+    "idle": duration,
+    "setup": duration,
+    "window": duration,
+    "replay": duration,
+    "poll": duration,
 }
 CALLBACKS: Table = {"public_url": url, "keys": known.callback_keys, "lifetime": duration}
 EXPLAIN: Table = {"denied": truth, "sample": known.share, "keep": whole(0, 1_000_000)}
@@ -353,6 +375,7 @@ SETTINGS: Table = {
     "headers": _struct(ForwardHeaders, HEADERS),
     "explain": _struct(ExplainSettings, EXPLAIN),
     "callbacks": _struct(CallbackSettings, CALLBACKS),
+    "calls": _struct(CallSettings, CALLS),
     "ownership": choice(*(way.value for way in Ownership)),
     "pass_ambiguous": truth,
     "journal": _journal,
@@ -376,6 +399,7 @@ def _keys() -> Iterator[str]:
         "headers": HEADERS,
         "explain": EXPLAIN,
         "callbacks": CALLBACKS,
+        "calls": CALLS,
         "apps.NAME.callbacks": known.TARGETS,
         "journal": JOURNAL,
         "journal.masking": MASKING,

@@ -94,6 +94,13 @@ MIRROR_COPIES = _counter("mirror_copies", "Copies of messages for other places, 
 LIMIT_HITS = _counter("limit_hits", "Times a configured cap was reached, by the cap.", "limit")
 CALLS_SAVED = _counter("calls_saved", "Notifications answered with a fallback because the app did not answer.", "app")
 
+CALLS_OPEN = _gauge("calls_open", "Calls that go on, by state; one whose messages came to two workers counts twice.", "state")
+CALLS_BEGUN = _counter("calls_begun", "Calls seen to begin; two that turned out to be one are both counted.")
+CALL_JOINS = _counter("call_joins", "Messages joined to a call, or not, by how.", "how")
+CALLS_GIVEN_UP = _counter("calls_given_up", "Calls, or parts of them, that were not followed further, by reason.", "reason")
+CALLS_UNKNOWN = _gauge("calls_unknown", "Calls that the PBX lists and we do not know.", gather=Gather.MIN)
+CALLS_LOST = _counter("calls_lost", "Calls that we held and the PBX did not list any more.")
+
 CONNECTIONS = _gauge("connections", "Client connections open now.", "listener")
 CONNECTIONS_ACCEPTED = _counter("connections_accepted", "Client connections accepted.", "listener")
 CONNECTIONS_REFUSED = _counter(
@@ -106,6 +113,17 @@ ENDPOINT_UP = _gauge(
 ENDPOINT_FAILURES = _counter(
     "endpoint_failures", "Failures of an endpoint that count against its health.", "cluster", "endpoint", "reason"
 )
+ENDPOINT_DRAINING = _gauge(
+    "endpoint_draining", "1 while the endpoint gets nothing new.", "cluster", "endpoint", gather=Gather.MIN
+)
+ENDPOINT_CHECKS = _counter(
+    "endpoint_checks", "Harmless commands that asked how an endpoint is.", "cluster", "endpoint", "outcome"
+)
+CALL_LOOKUPS = _counter(
+    "call_lookups", "Commands that name a call, where it may be on several PBXs, by how it was found.", "outcome"
+)
+CALLS_LOCATED = _gauge("calls_located", "Calls whose PBX is known, of each worker the most.", gather=Gather.MAX)
+LISTS_MERGED = _counter("lists_merged", "Lists asked of several PBXs, by whether all answered.", "outcome")
 UPSTREAM_CONNECTIONS = _gauge("upstream_connections", "Connections in the upstream pools.", "upstream", "state")
 UPSTREAM_QUEUED = _gauge("upstream_queued_requests", "Requests waiting for an upstream connection.", "upstream")
 UPSTREAM_RETRIES = _counter("upstream_retries", "Messages sent a second time because nothing was processed.", "reason")
@@ -172,11 +190,22 @@ FAMILIES: tuple[Family, ...] = (
     METERS_LOST,
     MIRROR_COPIES,
     CALLS_SAVED,
+    CALLS_OPEN,
+    CALLS_BEGUN,
+    CALL_JOINS,
+    CALLS_GIVEN_UP,
+    CALLS_UNKNOWN,
+    CALLS_LOST,
     CONNECTIONS,
     CONNECTIONS_ACCEPTED,
     CONNECTIONS_REFUSED,
     ENDPOINT_UP,
     ENDPOINT_FAILURES,
+    ENDPOINT_DRAINING,
+    ENDPOINT_CHECKS,
+    CALL_LOOKUPS,
+    CALLS_LOCATED,
+    LISTS_MERGED,
     UPSTREAM_CONNECTIONS,
     UPSTREAM_QUEUED,
     UPSTREAM_RETRIES,
@@ -247,6 +276,7 @@ REFUSAL_REASONS = (
     "callback_forged",
     "verbs_over_cap",
     "not_owned",
+    "storm",
     "unknown_app",
     "authentication_required",
     "authentication_failed",
@@ -281,9 +311,14 @@ LIMITS = (
     "outbox",
     "pending",
 )
-ENDPOINT_FAILURE_REASONS = ("connect", "timeout", "reset", "unreadable", "status", "code")
+ENDPOINT_FAILURE_REASONS = ("connect", "timeout", "reset", "unreadable", "status", "code", "check")
+CHECK_OUTCOMES = ("answered", "failed")
+LOOKUP_OUTCOMES = ("known", "asked", "unknown")
+LIST_OUTCOMES = ("whole", "partial", "none")
 RETRY_REASONS = ("stale_connection", "next_endpoint")
 JOURNAL_REASONS = ("enospc", "edquot", "efbig", "eio", "enoent", "eacces", "erofs", "ebadf", "estale", "fault")
 MIRROR_OUTCOMES = ("answered", "full", "unreachable", "timeout", "broken", "unreadable", "loop")
 METER_LOSSES = ("forgotten", "full", "expired")
+JOINS = ("exact", "inferred", "ambiguous", "refuted")
+GIVEN_UP_REASONS = ("unseen", "crowded", "trimmed", "missed")
 DROP_REASONS = ("full", "expired", "cannot_write")

@@ -319,6 +319,7 @@ def test_what_reads_like_ozml_is_the_apps_answer(pipeline: Build, status: int, b
 CODES = {
     Fault.UNREACHABLE: 901,
     Fault.OVERLOADED: 902,
+    Fault.STORM: 902,
     Fault.UNRECORDED: 903,
     Fault.TIMEOUT: 904,
     Fault.BROKEN: 904,
