@@ -22,7 +22,7 @@ from interceptor.loading import load_settings
 from interceptor.metrics import Snapshot, merge
 from interceptor.policy import Source
 from interceptor.rollout import Attempt, Beginning, By, PolicySet, Rollout, RolloutError, begin, begin_with
-from interceptor.rollout.page import attempt_page, policy_page
+from interceptor.rollout.page import attempt_page, policy_page, preview_page
 from interceptor.settings import Address, Settings
 from interceptor.supervisor import Supervisor
 from interceptor.worker import Worker, new_event_loop
@@ -132,6 +132,10 @@ class Interceptor:
     async def reload_policy(self) -> Mapping[str, Any]:
         """Load the files."""
         return attempt_page(await self.rollout.reload(By.REQUEST), self.rollout)
+
+    async def preview_policy(self) -> Mapping[str, Any]:
+        """What loading the files would change."""
+        return await preview_page(self.rollout)
 
     async def roll_back_policy(self, revision: str) -> Mapping[str, Any]:
         """Return to the policy before this one, or to this revision."""

@@ -32,7 +32,7 @@ from interceptor.config import public
 from interceptor.metrics import Gatherer, Snapshot, merge
 from interceptor.policy import Source
 from interceptor.rollout import Attempt, Beginning, By, PolicySet, Rollout, RolloutError
-from interceptor.rollout.page import attempt_page, policy_page
+from interceptor.rollout.page import attempt_page, policy_page, preview_page
 from interceptor.settings import Address, Listener, Mode, Settings
 from interceptor.state import SharedTable, make_tables
 from interceptor.worker import Worker, new_event_loop
@@ -335,6 +335,10 @@ class Supervisor:
     async def reload_policy(self) -> Mapping[str, Any]:
         """Load the files."""
         return attempt_page(await self.rollout.reload(By.REQUEST), self.rollout)
+
+    async def preview_policy(self) -> Mapping[str, Any]:
+        """What loading the files would change."""
+        return await preview_page(self.rollout)
 
     async def roll_back_policy(self, revision: str) -> Mapping[str, Any]:
         """Return to the policy before this one, or to this revision."""

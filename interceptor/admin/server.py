@@ -30,6 +30,7 @@ _PAGES = {
     "/readyz": "whether messages are served; the reasons when they are not",
     "/metrics": "everything counted, for Prometheus",
     "/config": "the settings in force, without secrets",
+    "/policy/preview": "what loading the rules files would change",
     "/policy": "the policy in force, how it came there, what its rules have done (`?format=text` for people)",
     "/explain": "the exchanges that were kept; /explain/ID tells why one was decided as it was",
 }
@@ -55,6 +56,9 @@ class AdminSource(Protocol):
 
     async def reload_policy(self) -> Mapping[str, Any]:
         """Bring into force what the files say; ``outcome`` is ``loaded``, ``unchanged``, ``refused`` or ``failed``."""
+
+    async def preview_policy(self) -> Mapping[str, Any]:
+        """What loading the files would change; ``outcome`` is ``compared``, ``refused`` or ``failed``."""
 
     async def roll_back_policy(self, revision: str) -> Mapping[str, Any]:
         """Return to the policy before this one, or to the last one of this revision; ``outcome`` as above."""
@@ -84,6 +88,7 @@ class AdminServer:
         application.router.add_get("/metrics", self._metrics)
         application.router.add_get("/config", self._config)
         application.router.add_get("/policy", self._policy)
+        application.router.add_get("/policy/preview", self._preview)
         application.router.add_post("/policy/reload", self._reload)
         application.router.add_post("/policy/rollback", self._roll_back)
         application.router.add_get("/explain", self._kept)
@@ -166,11 +171,14 @@ class AdminServer:
     async def _reload(self, _request: web.Request) -> web.Response:
         return await self._changed(self._source.reload_policy())
 
+    async def _preview(self, _request: web.Request) -> web.Response:
+        return await self._changed(self._source.preview_policy())
+
     async def _roll_back(self, request: web.Request) -> web.Response:
         return await self._changed(self._source.roll_back_policy(request.query.get("to", "")))
 
     async def _changed(self, change: Awaitable[Mapping[str, Any]]) -> web.Response:
-        """Carry out a change of the policy; it goes on where the asker goes away."""
+        """Carry out a change of the policy, or see what it would be; it goes on where the asker goes away."""
         async with asyncio.timeout(CHANGE_SECONDS):
             attempt = await change
         return _json(attempt, _STATUS_OF_OUTCOME.get(attempt["outcome"], 500))
@@ -183,7 +191,7 @@ class AdminServer:
         return _text("this exchange was not kept\n", 404) if found is None else _json(found)
 
 
-_STATUS_OF_OUTCOME = {"loaded": 200, "unchanged": 200, "refused": 422, "failed": 503}
+_STATUS_OF_OUTCOME = {"loaded": 200, "unchanged": 200, "compared": 200, "refused": 422, "failed": 503}
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 

@@ -59,7 +59,7 @@ def diff(
     context = policy_context(after)
     old_context = context if before == after else policy_context(before)
     found = difference(_compiled(old_rules, old_context), _compiled(new_rules, context), context, old_context)
-    sys.stdout.write(_as_json(found) if form is Format.JSON else _as_text(found))
+    sys.stdout.write(_as_json(found) if form is Format.JSON else as_text(found))
     if any(_fails(found, each) for each in fail_on or []):
         raise typer.Exit(1)
 
@@ -103,7 +103,8 @@ def _as_json(found: "Difference") -> str:
     return msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n"
 
 
-def _as_text(found: "Difference") -> str:
+def as_text(found: "Difference") -> str:
+    """What differs, for a person."""
     lines = [line for change in found.changes for line in _lines(change)]
     if not found.complete:
         lines.append("the policies are too large to tell every difference")

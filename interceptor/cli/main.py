@@ -12,6 +12,7 @@ from interceptor.cli.diff import diff
 from interceptor.cli.explain import explain
 from interceptor.cli.health import health
 from interceptor.cli.password import hash_password
+from interceptor.cli.policy import app as policy
 from interceptor.cli.run import run
 from interceptor.cli.schema import schema
 from interceptor.cli.testing import run_cases
@@ -68,6 +69,7 @@ def _simulate(context: typer.Context) -> None:
     simulate(args=context.args, prog_name="interceptor simulate")
 
 
+app.add_typer(policy, name="policy")
 app.command("hash-password")(hash_password)
 app.command("health")(health)
 

@@ -10,18 +10,19 @@ import contextlib
 import multiprocessing
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from multiprocessing.connection import Connection
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from interceptor import cases as running
-from interceptor.loading import analyse_policy, load_policy
-from interceptor.policy import Rule, RuleSet, Source
+from interceptor.loading import analyse_policy, as_enforced, load_policy, policy_context
+from interceptor.policy import Rule, RuleSet, Source, compile_policy
+from interceptor.policy.analysis import Difference, difference
 from interceptor.settings import CasesRule, Settings
 from interceptor.values import Problem, ProblemsError, Severity
 
@@ -67,7 +68,7 @@ def examine(sources: Sequence[Source], cases: Sequence[Source], settings: Settin
     except ProblemsError as fault:
         return Examined(problems=fault.problems), None
     told = summaries(sources, rules.rules)
-    examined = Examined(rules.revision, told, (*rules.warnings, *_run_cases(cases, rules, settings)))
+    examined = Examined(rules.revision, told, (*rules.warnings, *_run_cases(cases, sources, rules, settings)))
     return examined, rules if examined.good else None
 
 
@@ -93,11 +94,16 @@ def summaries(sources: Sequence[Source], rules: Sequence[Rule]) -> tuple[RuleSum
     return tuple(told)
 
 
-def _run_cases(sources: Sequence[Source], rules: RuleSet, settings: Settings) -> tuple[Problem, ...]:
+def _run_cases(
+    cases: Sequence[Source], sources: Sequence[Source], rules: RuleSet, settings: Settings
+) -> tuple[Problem, ...]:
     """What the cases say, as errors or as warnings; a scenario among them is not played here."""
-    if settings.policy.cases is CasesRule.OFF or not sources:
+    if settings.policy.cases is CasesRule.OFF or not cases:
         return ()
-    report = running.run(sources, rules, settings)
+    enforced = as_enforced(settings)  # what cases say is about rules that act
+    if settings.policy.mode is not enforced.policy.mode:
+        rules = compile_policy(sources, policy_context(enforced))
+    report = running.run(cases, rules, enforced)
     failed = (
         Problem(result.place, f"the case `{result.name}` fails: {'; '.join(map(str, result.differences))}", "case")
         for result in report.failed
@@ -111,8 +117,45 @@ def _run_cases(sources: Sequence[Source], rules: RuleSet, settings: Settings) ->
 _SEVERITIES: Final = tuple(Severity)  # the gravest first
 
 
-def _analyse(sources: Sequence[Source], settings: Settings) -> Examined:
-    return Examined(problems=analyse_policy(settings, load_policy(settings, sources)))
+def analyse(sources: Sequence[Source], settings: Settings) -> tuple[Problem, ...]:
+    """What a good policy's order of rules makes of them, as warnings and notes."""
+    return analyse_policy(settings, load_policy(settings, sources))
+
+
+class Preview(Struct, frozen=True):
+    """What a policy would change that took the place of another.
+
+    ``added``, ``removed`` and ``changed`` name the rules whose texts differ, ``difference`` tells the messages that are
+    decided differently; there is none where the policy could not come into force, for the errors in ``problems``.
+    """
+
+    revision: str = ""
+    problems: tuple[Problem, ...] = ()
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    difference: Difference | None = None
+
+
+def compare(
+    before: Sequence[Source], sources: Sequence[Source], cases: Sequence[Source], settings: Settings
+) -> Preview:
+    """What ``sources`` would change that took the place of ``before``."""
+    examined, rules = examine(sources, cases, settings)
+    if rules is None:
+        return Preview(examined.revision, examined.problems)
+    context = policy_context(settings)
+    old = compile_policy(before, context)
+    was = {rule.name: rule.digest for rule in summaries(before, old.rules)}
+    now = {rule.name: rule.digest for rule in examined.rules}
+    return Preview(
+        examined.revision,
+        examined.problems,
+        tuple(name for name in now if name not in was),
+        tuple(name for name in was if name not in now),
+        tuple(name for name in now if name in was and was[name] != now[name]),
+        difference(old, rules, context),
+    )
 
 
 class Examiner:
@@ -126,46 +169,18 @@ class Examiner:
         self._stopped = False
 
     def examine(self, sources: Sequence[Source], cases: Sequence[Source], settings: Settings) -> Examined:
-        """What an examination finds."""
-        return self._run(tuple(sources), tuple(cases), settings)
+        """As :func:`examine`, without the set."""
+        return self._run(Examined, _examine, tuple(sources), tuple(cases), settings)
 
     def analyse(self, sources: Sequence[Source], settings: Settings) -> tuple[Problem, ...]:
-        """What a good policy's order of rules makes of them, as warnings and notes."""
-        return self._run(tuple(sources), None, settings).problems
+        """As :func:`analyse`."""
+        return self._run(tuple[Problem, ...], analyse, tuple(sources), settings)
 
-    def _run(self, sources: tuple[Source, ...], cases: tuple[Source, ...] | None, settings: Settings) -> Examined:
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe(duplex=False)
-        process = context.Process(
-            target=_examine, args=(theirs, sources, cases, settings), name="examiner", daemon=True
-        )
-        try:
-            try:
-                process.start()
-            except OSError as fault:
-                raise ExaminationError(
-                    f"no process could be started: {(fault.strerror or str(fault)).lower()}"
-                ) from None
-            finally:
-                theirs.close()
-            self._process = process
-            if self._stopped:
-                process.kill()
-            try:
-                if not ours.poll(EXAMINE_SECONDS):
-                    raise ExaminationError(f"it was not done in {EXAMINE_SECONDS:.0f} seconds")
-                answer = ours.recv_bytes()
-            except (EOFError, OSError):
-                process.join(_KILLED_SECONDS)
-                raise ExaminationError(f"its process ended with {process.exitcode}") from None
-            found = msgspec.msgpack.decode(answer, type=Examined | str)
-            if isinstance(found, str):
-                raise ExaminationError(found)
-            return found
-        finally:
-            self._process = None
-            ours.close()
-            _end(process)
+    def compare(
+        self, before: Sequence[Source], sources: Sequence[Source], cases: Sequence[Source], settings: Settings
+    ) -> Preview:
+        """As :func:`compare`."""
+        return self._run(Preview, compare, tuple(before), tuple(sources), tuple(cases), settings)
 
     def stop(self) -> None:
         """End what is running, which raises then; nothing is begun any more."""
@@ -174,6 +189,40 @@ class Examiner:
         if process is not None:
             with contextlib.suppress(ValueError):  # it has just ended by itself
                 process.kill()
+
+    def _run[T](self, kind: type[T], work: Callable[..., T], *arguments: object) -> T:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe(duplex=False)
+        process = context.Process(target=_work, args=(theirs, work, arguments), name="examiner", daemon=True)
+        try:
+            try:
+                process.start()
+            except OSError as fault:
+                why = (fault.strerror or str(fault)).lower()
+                raise ExaminationError(f"no process could be started: {why}") from None
+            finally:
+                theirs.close()
+            self._process = process
+            if self._stopped:
+                process.kill()
+            answer = self._answer(ours, process)
+        finally:
+            self._process = None
+            ours.close()
+            _end(process)
+        if answer[:1] == _FAULT:
+            raise ExaminationError(answer[1:].decode())
+        return msgspec.msgpack.decode(answer[1:], type=kind)
+
+    @staticmethod
+    def _answer(line: Connection, process: multiprocessing.context.SpawnProcess) -> bytes:
+        try:
+            if not line.poll(EXAMINE_SECONDS):
+                raise ExaminationError(f"it was not done in {EXAMINE_SECONDS:.0f} seconds")
+            return line.recv_bytes()
+        except (EOFError, OSError):
+            process.join(_KILLED_SECONDS)
+            raise ExaminationError(f"its process ended with {process.exitcode}") from None
 
 
 def _end(process: multiprocessing.context.SpawnProcess) -> None:
@@ -186,15 +235,25 @@ def _end(process: multiprocessing.context.SpawnProcess) -> None:
     process.close()
 
 
-def _examine(
-    line: Connection, sources: tuple[Source, ...], cases: tuple[Source, ...] | None, settings: Settings
+# in the examiner's process
+
+_DONE: Final = b"+"
+_FAULT: Final = b"-"
+
+
+def _examine(*arguments: Any) -> Examined:
+    return examine(*arguments)[0]
+
+
+def _work(
+    line: Connection, work: Callable[..., object], arguments: tuple[object, ...]
 ) -> None:  # pragma: no cover - runs in the examiner's process
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.nice(_NICENESS)
-    answer: Examined | str
     try:
-        answer = _analyse(sources, settings) if cases is None else examine(sources, cases, settings)[0]
+        answer = _DONE + msgspec.msgpack.encode(work(*arguments))
     except BaseException as fault:  # noqa: BLE001 - whatever it is, who asked is told
-        answer = f"it failed: {type(fault).__name__}: {fault}"
-    line.send_bytes(msgspec.msgpack.encode(answer))
+        answer = _FAULT + f"it failed: {type(fault).__name__}: {fault}".encode()
+    line.send_bytes(answer)

@@ -5,11 +5,13 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Final
 
+import msgspec
+
 from interceptor.metrics import Snapshot, families
-from interceptor.rollout.examining import RuleSummary
-from interceptor.rollout.rollout import Attempt, Rollout
+from interceptor.rollout.examining import Preview, RuleSummary
+from interceptor.rollout.rollout import Attempt, Rollout, RolloutError
 from interceptor.settings import Settings
-from interceptor.values import Kind, Problem
+from interceptor.values import Kind, Problem, ProblemsError
 
 PROBLEMS: Final = 1000  # told of one attempt
 
@@ -66,6 +68,25 @@ def policy_page(
 def attempt_page(attempt: Attempt, rollout: Rollout) -> dict[str, Any]:
     """What is answered to who asked for an attempt."""
     return _attempt(attempt) | {"in_force": rollout.current.revision}
+
+
+async def preview_page(rollout: Rollout) -> dict[str, Any]:
+    """What a reload would change."""
+    page: dict[str, Any] = {"in_force": rollout.current.revision}
+    try:
+        preview = await rollout.preview()
+    except ProblemsError as fault:
+        preview = Preview(problems=fault.problems)
+    except (RolloutError, OSError) as fault:
+        return page | {"outcome": "failed", "message": str(fault)}
+    good = preview.difference is not None
+    return page | {
+        "outcome": "compared" if good else "refused",
+        "revision": preview.revision,
+        "problems": [_problem(problem) for problem in preview.problems[:PROBLEMS]],
+        "rules": {"added": preview.added, "removed": preview.removed, "changed": preview.changed},
+        "difference": msgspec.to_builtins(preview.difference),
+    }
 
 
 def _attempt(attempt: Attempt) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from interceptor.metrics import Snapshot, families, policy_snapshot
 from interceptor.policy import Source
 from interceptor.rollout.beginning import Beginning, By, PolicySet, refuse_nothing
-from interceptor.rollout.examining import ExaminationError, Examined, Examiner
+from interceptor.rollout.examining import ExaminationError, Examined, Examiner, Preview
 from interceptor.rollout.files import ChangingError, Files, Fingerprint, digest_of, fingerprint, read_files
 from interceptor.rollout.kept import DamagedError, InForce, KeptPolicies, KeptSet
 from interceptor.settings import Settings
@@ -119,6 +119,7 @@ class Rollout:
         self._fleet = fleet
         self._clock = clock
         self._examiner, self._analyst = Examiner(), Examiner()
+        self._begun: set[Examiner] = set()
         self._kept = KeptPolicies(settings.state / "policy")
         self._lock = asyncio.Lock()
         self._next: dict[tuple[By, str], asyncio.Task[Attempt]] = {}
@@ -156,6 +157,8 @@ class Rollout:
             task.cancel()
         self._examiner.stop()
         self._analyst.stop()
+        for examiner in self._begun:
+            examiner.stop()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     # what may be asked for
@@ -167,6 +170,20 @@ class Rollout:
     async def rollback(self, revision: str = "") -> Attempt:
         """Return to the policy that was in force before, or to the last one of this ``revision``; it holds."""
         return await self._queued(By.ROLLBACK, revision, lambda: self._rollback(revision))
+
+    async def preview(self) -> Preview:
+        """What a reload would change. Raises :class:`ProblemsError`, :class:`RolloutError`, ``OSError``."""
+        files = await self._read()
+        examiner = Examiner()
+        self._begun.add(examiner)
+        try:
+            return await asyncio.to_thread(
+                examiner.compare, self.current.sources, files.sources, files.cases, self._settings
+            )
+        except ExaminationError as fault:
+            raise RolloutError(str(fault)) from None
+        finally:
+            self._begun.discard(examiner)
 
     async def _queued(self, by: By, revision: str, work: Work) -> Attempt:
         """One at a time. An attempt that waits for its turn serves all who ask for the same meanwhile."""

@@ -88,6 +88,9 @@ class Source:
         self.asked.append("reload")
         return {"outcome": self.outcome, "in_force": "abc123"}
 
+    async def preview_policy(self):
+        return {"outcome": "compared", "in_force": "abc123"}
+
     async def roll_back_policy(self, revision):
         self.asked.append(f"rollback {revision}")
         return {"outcome": self.outcome, "in_force": "abc123"}
@@ -235,6 +238,11 @@ def test_the_policy_is_loaded_and_rolled_back_by_post(ask, source, outcome, stat
     assert ask("/policy/rollback?to=abc", method="POST")[0] == status
     assert source.asked == ["reload", "rollback ", "rollback abc"]
     assert ask("/policy/reload")[0] == 405
+
+
+def test_what_a_reload_would_change_is_shown(ask):
+    status, _, text = ask("/policy/preview")
+    assert (status, '"outcome": "compared"' in text) == (200, True)
 
 
 def test_a_post_of_a_browser_is_refused(ask, source):
