@@ -120,7 +120,7 @@ def decide(options: argparse.Namespace) -> int:
     kept = msgspec.json.decode(file.read_bytes(), type=Results)
     kept.decisions = fresh.decisions
     kept.versions |= {name: fresh.versions[name] for name in decisions.PEERS if name in fresh.versions}
-    kept.machine |= {"load average before the decisions": fresh.machine["load average before"]}
+    kept.machine["decisions measured"] = f"{fresh.at}, load average before {fresh.machine['load average before']}"
     kept.remarks = list(dict.fromkeys([*kept.remarks, *fresh.remarks]))
     file.write_bytes(msgspec.json.format(msgspec.json.encode(kept), indent=1))
     return write_report(file)
