@@ -241,6 +241,11 @@ class Kept:
         """What was kept, oldest first."""
         return tuple(rehearsed for rehearsed, _ in self._messages.values())
 
+    def newest(self) -> Rehearsed | None:
+        """The last one that was kept."""
+        last = next(reversed(self._messages.values()), None)
+        return None if last is None else last[0]
+
     def summaries(self) -> list[dict[str, str]]:
         """A few words of each that was kept, newest first."""
         records = [readable(rehearsed.record) for rehearsed, _ in reversed(self._messages.values())]

@@ -13,6 +13,7 @@ import ssl
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -34,6 +35,8 @@ from interceptor.metrics import Metrics, Snapshot
 from interceptor.ownership import Holdings
 from interceptor.pipeline import Patience, Pipeline, patience_of
 from interceptor.policy import Meters, RuleSet, Source, compile_policy
+from interceptor.policy.near import NearMisses
+from interceptor.rehearsal import Rehearsed
 from interceptor.rollout.pace import Pace
 from interceptor.settings import Address, Cluster, Mode, Ownership, Settings
 from interceptor.state import HOLDINGS, SharedTable, callback_keys
@@ -45,6 +48,7 @@ log = logging.getLogger(__name__)
 
 _GC_THRESHOLD = 50_000  # exchanges make no cycles; the collector need not look at them often
 _STOP_POLL_SECONDS = 0.02
+_LOOK_SECONDS = 1.0
 _POOLS = 512
 
 
@@ -74,7 +78,7 @@ class Worker:
         self._share_port = share_port
         self._stopping = False
         self.rules: RuleSet = rules or compile_policy(sources, policy_context(settings))
-        self._ready: tuple[RuleSet, dict[str, str]] | None = None  # what is to come into force next
+        self._ready: _Compiled | None = None  # what is to come into force next
         self.metrics = Metrics(
             name, commands=knowledge.COMMANDS, notifications=knowledge.NOTIFICATIONS, codes=tuple(Code)
         )
@@ -112,6 +116,9 @@ class Worker:
             count=self.metrics.copied,
         )
         self.kept = Kept(settings.explain, random.random)
+        self._near = NearMisses(self.rules)
+        self._looked_at: Rehearsed | None = None
+        self._look: asyncio.TimerHandle | None = None
         boot = secrets.token_hex(4)
         self._carrier = Carrier(
             self._pipeline,
@@ -155,6 +162,7 @@ class Worker:
         except BaseException:
             await self.stop()
             raise
+        self._look = self._loop.call_later(_LOOK_SECONDS, self._look_for_near_misses)
         gc.collect()
         gc.freeze()
         gc.set_threshold(_GC_THRESHOLD, 20, 100)
@@ -184,6 +192,8 @@ class Worker:
         if master is not None:
             await master.stop()
         self._sweeper.stop()
+        if self._look is not None:
+            self._look.cancel()
         await self.journal.close()
         for table in (self._shared, self._held):
             if table is not None:
@@ -242,7 +252,7 @@ class Worker:
         self._ready = None
         gc.disable()  # compiling makes many objects and no cycles; the collector would look at all of them, often
         try:
-            rules, names = await asyncio.to_thread(self._compile, read)
+            ready = await asyncio.to_thread(self._compile, read)
         except ProblemsError as fault:
             return f"{len(fault.problems)} problems, the first: {fault.problems[0]}"
         except Exception as fault:  # whatever it is, the policy in force stays
@@ -252,30 +262,44 @@ class Worker:
             gc.freeze()  # before the collector looks at what was made
         finally:
             gc.enable()
-        if rules.revision != revision:
-            return f"it is revision {rules.revision} here, not {revision}"
-        self._ready = rules, names
+        if ready.rules.revision != revision:
+            return f"it is revision {ready.rules.revision} here, not {revision}"
+        self._ready = ready
         return ""
 
     def activate(self, revision: str) -> bool:
         """Decide by the policy that is ready from this message on; false where it is not this revision."""
-        if self._ready is None or self._ready[0].revision != revision:
+        ready = self._ready
+        if ready is None or ready.rules.revision != revision:
             return False
-        (rules, names), self._ready = self._ready, None
-        before, self.rules = self.rules, rules
-        self._pipeline.rules = rules
-        self.metrics.policy_loaded(rules.revision, names, time.time())
-        log.info("revision %s decides, before it %s", rules.revision, before.revision)
+        self._ready = None
+        before, self.rules = self.rules.revision, ready.rules
+        self._pipeline.rules = ready.rules
+        self._near = ready.near
+        self.metrics.policy_loaded(revision, ready.names, time.time())
+        log.info("revision %s decides, before it %s", revision, before)
         return True
 
     def forget(self) -> None:
         """Drop the policy that is ready."""
         self._ready = None
 
-    def _compile(self, read: Callable[[], Sequence[Source]]) -> tuple[RuleSet, dict[str, str]]:
+    def _compile(self, read: Callable[[], Sequence[Source]]) -> "_Compiled":
         pace = Pace(lambda: self._carrier.in_flight > 0)
         rules = compile_policy(read(), replace(policy_context(self._settings), pace=pace))
-        return rules, _names(rules)
+        return _Compiled(rules, _names(rules), NearMisses(rules))
+
+    def _look_for_near_misses(self) -> None:
+        """Hold the newest of the messages that were kept against the rules, now and then: so it costs next to nothing."""
+        self._look = self._loop.call_later(_LOOK_SECONDS, self._look_for_near_misses)
+        newest = self.kept.newest()
+        if newest is None or newest is self._looked_at:
+            return
+        self._looked_at = newest
+        try:
+            self.metrics.near_misses(self._near.find(newest.facts))
+        except Exception:  # nobody's message depends on it
+            log.exception("looking for near misses failed")
 
     def explain(self, exchange: str) -> Callable[[], Explanation] | None:
         """What explains an exchange, if it was kept; for another thread, because it may take long."""
@@ -349,6 +373,14 @@ class Worker:
             for url in cluster.endpoints
         )
         return ClusterRoute(cluster, endpoints)
+
+
+class _Compiled(NamedTuple):
+    """A policy that may come into force, with what goes with it."""
+
+    rules: RuleSet
+    names: dict[str, str]
+    near: NearMisses
 
 
 def _names(rules: RuleSet) -> dict[str, str]:

@@ -216,6 +216,24 @@ def test_what_is_counted_of_a_rule_begins_anew_with_its_text_and_only_then(site:
     assert page["rules"][1]["last_hit"]
 
 
+def test_near_misses_of_what_was_denied_are_counted(
+    proxy: Start, backend: StartBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("interceptor.worker._LOOK_SECONDS", 0.05)
+    site = Site(proxy, tmp_path, backend(answering()).port)
+    near = "rules:\n  - {name: near, on: Call, when: {number: {prefix: '+3620'}, app: crm}, allow: true}\n"
+    site.write(near)
+    site.reload()
+    assert site.code() == 306
+    assert soon(lambda: [rule["near_misses"] for rule in site.page()["rules"]] == [1])
+    assert site.page()["near_miss_samples"] == 1
+    assert site.code() == 306
+    assert soon(lambda: site.page()["near_miss_samples"] == 2)
+    site.write(near.replace("3620", "3630"))
+    site.reload()
+    assert [rule["near_misses"] for rule in site.page()["rules"]] == [0]
+
+
 def test_what_the_order_of_rules_means_is_told_after_they_are_in_force(site: Site) -> None:
     site.write("rules:\n  - {name: all, on: Call, deny: true}\n  - {name: hidden, on: Call, allow: true}\n")
     assert site.reload().outcome is Outcome.LOADED
