@@ -59,6 +59,7 @@ class Process:
         prefix: Sequence[str] = (),
         rules: str = ALLOW_ALL,
         policy: str = "watch: true",
+        more: str = "",
     ) -> None:
         self.folder = folder
         self.lines: list[str] = []
@@ -79,6 +80,7 @@ class Process:
                 shutdown=shutdown,
                 policy=policy,
             )
+            + more
         )
         self.process = subprocess.Popen(
             [*prefix, sys.executable, "-m", "interceptor", "run", "--config", str(folder / "config.yaml")],
