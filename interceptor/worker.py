@@ -290,7 +290,7 @@ class Worker:
         return _Compiled(rules, _names(rules), NearMisses(rules))
 
     def _look_for_near_misses(self) -> None:
-        """Hold the newest of the messages that were kept against the rules, now and then: so it costs next to nothing."""
+        """Hold the newest of the messages that were kept against the rules, now and then: it costs next to nothing."""
         self._look = self._loop.call_later(_LOOK_SECONDS, self._look_for_near_misses)
         newest = self.kept.newest()
         if newest is None or newest is self._looked_at:
