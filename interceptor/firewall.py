@@ -23,7 +23,18 @@ from interceptor.particulars import Names, differences, names_of
 from interceptor.policy import RuleSet
 from interceptor.policy.meters import Meters
 from interceptor.settings import Limits
-from interceptor.values import Decision, Facts, Kind, Refusal, RenameParameter, Reply, SetParameter, Verb, Verdict
+from interceptor.values import (
+    Decision,
+    Facts,
+    Kind,
+    NumberClass,
+    Refusal,
+    RenameParameter,
+    Reply,
+    SetParameter,
+    Verb,
+    Verdict,
+)
 from interceptor.wire import knowledge
 from interceptor.wire.codes import Code, sentence
 from interceptor.wire.knowledge import MessageType, Role, lower
@@ -120,10 +131,15 @@ class Firewall:
         here: Circumstances,
         rules: RuleSet,
         meters: Meters | None,
+        *,
+        emergency: bool = False,
     ) -> tuple[tuple[SetParameter, ...], Judged]:
-        """Judge the OzML inside a command's parameters and capture its callbacks; what to set, and what was done."""
+        """Judge the OzML inside a command's parameters and capture its callbacks; what to set, and what was done.
+
+        A call for help is never refused for its callbacks: one that is not allowed leads nowhere instead.
+        """
         reading = _Reading(here, rules, meters, Judged())
-        return self._inner_changes(reading, message, values), reading.judged
+        return self._inner_changes(reading, message, values, emergency=emergency), reading.judged
 
     def _document(self, reading: "_Reading", markup: Markup) -> Judged:
         judged = reading.judged
@@ -170,7 +186,7 @@ class Firewall:
                 after = _changed(values, decision)
                 changes = differences(decision, values, after)
             before = judged.captured.refused
-            for change in self._inner_changes(reading, message, after):
+            for change in self._inner_changes(reading, message, after, emergency=_is_for_help(facts)):
                 after[change.name] = change.value
             if judged.captured.refused and not before:
                 decision = _refuse(reading.rules, "callback_forbidden", judged.captured.refused)
@@ -208,7 +224,7 @@ class Firewall:
         return decision
 
     def _inner_changes(
-        self, reading: "_Reading", message: MessageType | None, values: Mapping[str, str]
+        self, reading: "_Reading", message: MessageType | None, values: Mapping[str, str], *, emergency: bool
     ) -> tuple[SetParameter, ...]:
         """What to set so that the callbacks in ``values`` are ours and the verbs in them judged."""
         here, judged = reading.here, reading.judged
@@ -218,7 +234,7 @@ class Firewall:
             instead: str | None = None
             if role is Role.CALLBACK and self._capture is not None:
                 origin = Origin(here.app, here.exchange, "", reading.rules.revision, here.at)
-                instead = self._capture.address(value, origin, judged.captured)
+                instead = self._capture.address(value, origin, judged.captured, anyway=emergency)
             elif role is Role.OZML and reading.depth < _INLINE_DEPTH:
                 instead = self._inline(reading, value)
             if instead is not None:
@@ -290,6 +306,10 @@ class _Reading(Struct):
 
 def _refuse(rules: RuleSet, reason: str, message: str) -> Decision:
     return Decision(Verdict.DENY, reason, rules.revision, refusal=Refusal(Code.FORBIDDEN_USER, message))
+
+
+def _is_for_help(facts: Facts) -> bool:
+    return facts.number is not None and facts.number.number_class is NumberClass.EMERGENCY
 
 
 def _is_dangerous(facts: Facts) -> bool:

@@ -27,6 +27,7 @@ from interceptor.audit.masking import is_secret_name, mask_text, may_tell
 from interceptor.audit.record import ChangedParameter, DecisionRecord, Recorder
 from interceptor.callbacks import Capture, Keyring, Targets, Unusable
 from interceptor.callbacks.capture import PATH as CALLBACK_PATH
+from interceptor.fallbacks import Fallbacks
 from interceptor.firewall import Circumstances, Firewall, Judged
 from interceptor.identity import Identifier
 from interceptor.ownership import Holdings, filtered, is_list, named_calls
@@ -38,6 +39,7 @@ from interceptor.values import (
     Decision,
     Facts,
     Kind,
+    NumberClass,
     Refusal,
     RemoveParameter,
     Reply,
@@ -185,6 +187,11 @@ class Opened(Struct):
     judged: Judged | None = None
     parameters: Parameters | None = None
 
+    @property
+    def facts_of_app(self) -> Facts:
+        """The facts, with the app that was to answer in the end: a rule may have chosen another."""
+        return self.facts if self.facts.app == self.app else replace(self.facts, app=self.app)
+
 
 class Settlement(Struct, frozen=True):
     """How an exchange ended. ``answer`` is ``None`` where the other side's reply goes back as it came.
@@ -243,7 +250,7 @@ class Pipeline:
         self._names: dict[int, Names] = {}
         self._replies: dict[Reply, bytes] = {}
         self._clusters = {name: _credential_changes(cluster) for name, cluster in settings.clusters.items()}
-        self._fallbacks = {name: ozml.encode_verbs(app.fallback) for name, app in settings.apps.items() if app.fallback}
+        self._fallbacks = Fallbacks(settings.apps)
 
     @property
     def numbers(self) -> NumberReader:
@@ -295,7 +302,7 @@ class Pipeline:
 
     def _not_as_it_came(self, opened: Opened, *, well_formed: bool = True, judged: Judged | None = None) -> Settlement:
         """The app has answered, but nothing that may pass: it is not asked again, and the caller hears something."""
-        settlement = self._settle_fault(Fault.UNREADABLE, opened.patience, opened.app, opened.arrival.exchange)
+        settlement = self._settle_fault(Fault.UNREADABLE, opened.patience, opened.facts_of_app, opened.arrival.exchange)
         outcome = "answered" if opened.patience is Patience.REPORT else settlement.outcome
         return replace(settlement, outcome=outcome, keep=False, well_formed=well_formed, judged=judged)
 
@@ -305,7 +312,7 @@ class Pipeline:
         ``sent`` says that a fault of our own came after the message may have been read: nobody is told then that it was
         not sent.
         """
-        settlement = self._settle_fault(fault, opened.patience, opened.app, opened.arrival.exchange)
+        settlement = self._settle_fault(fault, opened.patience, opened.facts_of_app, opened.arrival.exchange)
         if sent and fault is Fault.ENGINE and opened.patience is Patience.COMMAND:
             code = Code.UNREADABLE_ANSWER
             answer = Answer(answers.encode_answer(code, sentence(code, opened.arrival.exchange)), code)
@@ -346,7 +353,8 @@ class Pipeline:
             self._meters.give_back_after(self._taken)
         patience, name = _guess(arrival)
         app = "" if patience is Patience.COMMAND else self._subscribed(arrival.target.partition(b"?")[0], name)
-        settlement = self._settle_fault(Fault.ENGINE, patience, app, arrival.exchange)
+        facts = Facts(arrival.kind, name, app, arrival.source, None, None, {}, {}, arrival.at)
+        settlement = self._settle_fault(Fault.ENGINE, patience, facts, arrival.exchange)
         answer = settlement.answer
         assert answer is not None
         refusal = Refusal(Code.INTERNAL_FAULT, sentence(Code.INTERNAL_FAULT, arrival.exchange))
@@ -409,7 +417,7 @@ class Pipeline:
 
     def _owned(self, facts: Facts, message: MessageType | None, decision: Decision) -> Decision:
         """The decision, or the refusal of a message that would act on a call which is not its app's own."""
-        if self._holdings is None or decision.owns_any or decision.verdict is not Verdict.ALLOW:
+        if self._holdings is None or decision.owns_any or decision.verdict is not Verdict.ALLOW or _is_for_help(facts):
             return decision
         for call in named_calls(message, facts.values):
             if not call.startswith("$") and not self._holdings.holds(facts.app, call, facts.at):
@@ -465,7 +473,7 @@ class Pipeline:
                 rewritten = parameters.changed(decision.changes)
                 changed = differences(decision, values, rewritten.values)
             if self._capture is not None or _OZML in values:
-                rewritten, judged = self._captured(arrival, kind_of, app, rewritten)
+                rewritten, judged = self._captured(arrival, kind_of, facts, rewritten)
                 if judged.over:
                     decision = self._refuse("verbs_over_cap", _invalid(_OZML, written))
                 elif judged.captured.refused:
@@ -513,11 +521,13 @@ class Pipeline:
         )
 
     def _captured(
-        self, arrival: Arrival, kind_of: MessageType | None, app: str, parameters: Parameters
+        self, arrival: Arrival, kind_of: MessageType | None, facts: Facts, parameters: Parameters
     ) -> tuple[Parameters, Judged]:
         """A command's parameters with callbacks of ours and verbs that may pass, and what was done."""
-        here = Circumstances(arrival.exchange, arrival.listener, app, arrival.at)
-        changes, judged = self._firewall.command(kind_of, parameters.values, here, self.rules, self._meters)
+        here = Circumstances(arrival.exchange, arrival.listener, facts.app, arrival.at)
+        changes, judged = self._firewall.command(
+            kind_of, parameters.values, here, self.rules, self._meters, emergency=_is_for_help(facts)
+        )
         return parameters.changed(changes) if changes else parameters, judged
 
     def _refuse(self, reason: str, refusal: Refusal) -> Decision:
@@ -701,18 +711,17 @@ class Pipeline:
             self._replies[reply] = known
         return known
 
-    def _settle_fault(self, fault: Fault, patience: Patience, app: str, exchange: str) -> Settlement:
+    def _settle_fault(self, fault: Fault, patience: Patience, facts: Facts, exchange: str) -> Settlement:
         match patience:
             case Patience.COMMAND | Patience.CALL:
                 code = _FAULT_CODES[fault]
                 answer = Answer(answers.encode_answer(code, sentence(code, exchange)), code)
                 return Settlement("failed", fault, code, answer)
-            case Patience.ROUTING:
-                return Settlement("dial_plan", fault, None, Answer(NO_OPINION))
-            case Patience.INTERACTIVE:
-                fallback = self._fallbacks.get(app)
+            case Patience.ROUTING | Patience.INTERACTIVE:
+                routing = patience is Patience.ROUTING
+                fallback = self._fallbacks.answer(facts, named=routing)
                 if fallback is None:
-                    return Settlement("lost", fault, None, Answer(NO_OPINION))
+                    return Settlement("dial_plan" if routing else "lost", fault, None, Answer(NO_OPINION))
                 return Settlement("fallback", fault, None, Answer(fallback), saved=True)
             case Patience.REPORT:
                 return Settlement("kept", fault, None, Answer(NO_OPINION), keep=True)
@@ -777,6 +786,10 @@ def _notification_url(app: App | None, name: str) -> str | None:
         return None
     url = app.urls.get(name) or app.url
     return None if url is None else str(url)
+
+
+def _is_for_help(facts: Facts) -> bool:
+    return facts.number is not None and facts.number.number_class is NumberClass.EMERGENCY
 
 
 def _path_with_query(url: str, query: bytes) -> bytes:

@@ -47,8 +47,12 @@ class Capture:
         self._targets = targets
         self._lifetime = lifetime
 
-    def address(self, value: str, origin: Origin, done: Captured) -> str | None:
-        """What stands in the place of a callback's value; ``None`` where it stays. ``done`` is told what was done."""
+    def address(self, value: str, origin: Origin, done: Captured, *, anyway: bool = False) -> str | None:
+        """What stands in the place of a callback's value; ``None`` where it stays. ``done`` is told what was done.
+
+        ``anyway`` captures an address that the app may not use as well: nothing ever goes there, since that is asked
+        again when the token is opened.
+        """
         found = _ADDRESS.match(value)
         if found is None or found[1].startswith(self._begin):
             return None
@@ -59,7 +63,7 @@ class Capture:
                 return None
             query = mark + query
         why = self._targets.refuses(origin.app, url)
-        if why:
+        if why and not anyway:
             done.refused = done.refused or why
             return None
         token = self._keys.seal(

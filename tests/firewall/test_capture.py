@@ -105,6 +105,13 @@ def test_an_address_that_the_app_may_not_use_is_refused():
     assert (changes, judged.captured.refused) == ((), "callbacks to ::1 are not allowed for this app")
 
 
+def test_a_call_for_help_is_never_refused_for_its_callback_which_leads_nowhere_instead():
+    judged = answered(b"<Response><BlindTransfer FinishedUrl='http://10.0.0.1/'>112</BlindTransfer></Response>")
+    assert (judged.refused, judged.captured.count) == (0, 1)
+    judged = answered(b"<Response><BlindTransfer FinishedUrl='http://10.0.0.1/'>1099</BlindTransfer></Response>")
+    assert (judged.refused, judged.captured.count) == (1, 0)
+
+
 URLS = st.builds(
     lambda host, path, query: f"http://{host}{path}{query}",
     st.sampled_from(["app.test", "app2.test:8080", "APP.test"]),
