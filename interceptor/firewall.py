@@ -64,8 +64,8 @@ class Judged(Struct):
 
     ``body`` is ``None`` where nothing changed. ``over`` names the cap that the document is over, if any: then nothing
     of it may pass. ``records`` are those of the verbs that dial, that were refused or that a rule touched;
-    ``counts`` how many verbs had which verdict by which rule; ``answered`` names the first of the verbs that stand in no
-    other, as they go to the PBX.
+    ``counts`` how many verbs had which verdict by which rule; ``answered`` names the first of the verbs that stand in
+    no other, as they go to the PBX.
     """
 
     body: bytes | None = None
