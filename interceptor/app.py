@@ -24,6 +24,7 @@ from interceptor.policy import Source
 from interceptor.rollout import Attempt, Beginning, By, PolicySet, Rollout, RolloutError, begin, begin_with
 from interceptor.rollout.page import attempt_page, policy_page, preview_page
 from interceptor.settings import Address, Settings
+from interceptor.state import keep_draining
 from interceptor.supervisor import Supervisor
 from interceptor.worker import Worker, new_event_loop
 
@@ -106,7 +107,7 @@ class Interceptor:
 
     async def warnings(self) -> tuple[str, ...]:
         """What an operator should know although messages are served."""
-        return self.rollout.warnings()
+        return (*self.rollout.warnings(), *self.worker.warnings())
 
     async def metrics(self) -> Snapshot:
         """Everything counted."""
@@ -119,6 +120,17 @@ class Interceptor:
     async def policy(self) -> Mapping[str, Any]:
         """The policy in force, and how it came there."""
         return policy_page(self.rollout, await self.metrics(), self._settings, {"w0": self.worker.rules.revision})
+
+    async def clusters(self) -> Sequence[Mapping[str, Any]]:
+        """The PBX endpoints and how they stand."""
+        return self.worker.cluster_pages()
+
+    async def drain(self, cluster: str, endpoint: str, *, on: bool) -> bool:
+        """Send nothing new to an endpoint, or do so again."""
+        found = self.worker.set_draining(cluster, endpoint, draining=on)
+        if found:
+            keep_draining(self._settings.state, cluster, found, on=on)
+        return bool(found)
 
     async def kept(self) -> Sequence[Mapping[str, Any]]:
         """The exchanges that can be explained."""

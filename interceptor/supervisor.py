@@ -29,12 +29,13 @@ import msgspec
 
 from interceptor.admin import AdminServer
 from interceptor.config import public
+from interceptor.gateway.clusters import host_of, merged_pages
 from interceptor.metrics import Gatherer, Snapshot, merge
 from interceptor.policy import Source
 from interceptor.rollout import Attempt, Beginning, By, PolicySet, Rollout, RolloutError
 from interceptor.rollout.page import attempt_page, policy_page, preview_page
 from interceptor.settings import Address, Listener, Mode, Settings
-from interceptor.state import SharedTable, make_tables
+from interceptor.state import SharedTable, keep_draining, make_tables
 from interceptor.worker import Worker, new_event_loop
 
 log = logging.getLogger(__name__)
@@ -287,7 +288,8 @@ class Supervisor:
 
     async def warnings(self) -> tuple[str, ...]:
         """What an operator should know although messages are served."""
-        return self.rollout.warnings()
+        answers = [answer for answer in await self._gather("warnings") if answer is not None]
+        return tuple(dict.fromkeys([*self.rollout.warnings(), *(told for answer in answers for told in answer)]))
 
     async def not_ready(self) -> tuple[str, ...]:
         """Why no traffic should come here: the reasons of all workers, each once."""
@@ -319,6 +321,21 @@ class Supervisor:
             if answer is not None
         }
         return policy_page(self.rollout, await self.metrics(), self._settings, revisions)
+
+    async def clusters(self) -> Sequence[Mapping[str, Any]]:
+        """The PBX endpoints and how they stand, over all workers."""
+        pages = [answer for answer in await self._gather("clusters") if answer is not None]
+        return merged_pages(pages) if pages else ()
+
+    async def drain(self, cluster: str, endpoint: str, *, on: bool) -> bool:
+        """Have all workers send nothing new to an endpoint, or do so again; those to come begin with it."""
+        async with self._changing:  # a worker that starts meanwhile reads what is kept, or is told
+            host = host_of(self._settings, cluster, endpoint)
+            if not host:
+                return False
+            keep_draining(self._settings.state, cluster, host, on=on)
+            await self._gather("drain" if on else "undrain", f"{cluster} {host}")
+            return True
 
     async def kept(self) -> Sequence[Mapping[str, Any]]:
         """The exchanges that the workers can explain, newest first."""
@@ -501,5 +518,12 @@ def _answer(worker: Worker, question: str, more: str) -> Any:
             return worker.kept.summaries()
         case "forget":
             return worker.forget()
+        case "warnings":
+            return worker.warnings()
+        case "clusters":
+            return worker.cluster_pages()
+        case "drain" | "undrain":
+            cluster, _, endpoint = more.partition(" ")
+            return worker.set_draining(cluster, endpoint, draining=question == "drain")
         case _:
             return None

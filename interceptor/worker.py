@@ -13,6 +13,7 @@ import ssl
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -20,6 +21,7 @@ from msgspec.structs import replace
 from interceptor.audit.record import Record, Recorder
 from interceptor.callbacks import Targets
 from interceptor.explanation import Explanation, Kept
+from interceptor.gateway.affinity import Whereabouts
 from interceptor.gateway.clusters import ClusterRoute, Endpoint
 from interceptor.gateway.connection import Door
 from interceptor.gateway.deadlines import Sweeper
@@ -39,7 +41,7 @@ from interceptor.policy.near import NearMisses
 from interceptor.rehearsal import Rehearsed
 from interceptor.rollout.pace import Pace
 from interceptor.settings import Address, Cluster, Mode, Ownership, Settings
-from interceptor.state import HOLDINGS, SharedTable, callback_keys
+from interceptor.state import HOLDINGS, SharedTable, callback_keys, draining
 from interceptor.values import ProblemsError
 from interceptor.wire import knowledge
 from interceptor.wire.codes import Code
@@ -99,6 +101,9 @@ class Worker:
         self._pools: dict[Site, Pool] = {}
         self._targets = Targets(settings.apps)
         self.clusters = {name: self._route(cluster) for name, cluster in settings.clusters.items()}
+        for cluster, endpoint in draining(settings.state):
+            self.set_draining(cluster, endpoint, draining=True)
+        self.whereabouts = Whereabouts(self.clusters, self._patiences[Patience.COMMAND], self._loop.time)
         self.deliveries = Deliveries(
             settings.state / "outbox" / name,
             settings.apps,
@@ -133,6 +138,7 @@ class Worker:
             headers=settings.headers,
             most_connections=settings.limits.connections,
             mirrors=self.mirrors,
+            whereabouts=self.whereabouts,
             observe=observe,
             over=lambda opened: self.kept.saw(opened, self._pipeline.rules),
         )
@@ -149,6 +155,9 @@ class Worker:
         await self.journal.open()
         self._sweeper.start()
         await self.deliveries.open()
+        for route in self.clusters.values():
+            for endpoint in route.endpoints:
+                endpoint.start_checks()
         self._master = GatewayMaster(
             self._doors,
             self._carrier,
@@ -222,6 +231,24 @@ class Worker:
                 reasons.append(f"no endpoint of cluster {name} is up: {why}")
         return reasons
 
+    def warnings(self) -> list[str]:
+        """What an operator should know although messages are served."""
+        return [told for route in self.clusters.values() for told in route.warnings()]
+
+    def cluster_pages(self) -> list[dict[str, Any]]:
+        """How the clusters stand, for ``/clusters``."""
+        calls = self.whereabouts.counts()
+        return [route.page(calls) for route in self.clusters.values()]
+
+    def set_draining(self, cluster: str, endpoint: str, *, draining: bool) -> str:
+        """Send nothing new to an endpoint, or do so again; its host and port, ``""`` where there is none."""
+        route = self.clusters.get(cluster)
+        found = None if route is None else route.find(endpoint)
+        if found is None:
+            return ""
+        found.draining = draining
+        return found.host
+
     def snapshot(self) -> Snapshot:
         """The numbers of this worker at this moment."""
         return self.metrics.snapshot()
@@ -232,6 +259,8 @@ class Worker:
         for name, route in self.clusters.items():
             for endpoint in route.endpoints:
                 metrics.endpoint_up(name, endpoint.host, up=endpoint.up)
+                metrics.endpoint_draining(name, endpoint.host, draining=endpoint.draining)
+        metrics.calls_located(sum(self.whereabouts.counts().values()))
         for site, pool in self._pools.items():
             if site.guarded_for:
                 continue  # apps choose these: no end of names
@@ -369,6 +398,7 @@ class Worker:
                 patience,
                 self._loop,
                 self.metrics.endpoint_failed,
+                self.metrics.endpoint_checked,
             )
             for url in cluster.endpoints
         )

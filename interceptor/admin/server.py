@@ -32,6 +32,7 @@ _PAGES = {
     "/config": "the settings in force, without secrets",
     "/policy/preview": "what loading the rules files would change",
     "/policy": "the policy in force, how it came there, what its rules have done (`?format=text` for people)",
+    "/clusters": "the PBX endpoints and how they stand; POST /clusters/NAME/endpoints/N/drain, or undrain",
     "/explain": "the exchanges that were kept; /explain/ID tells why one was decided as it was",
 }
 
@@ -63,6 +64,12 @@ class AdminSource(Protocol):
     async def roll_back_policy(self, revision: str) -> Mapping[str, Any]:
         """Return to the policy before this one, or to the last one of this revision; ``outcome`` as above."""
 
+    async def clusters(self) -> Sequence[Mapping[str, Any]]:
+        """The PBX endpoints of each cluster and how they stand."""
+
+    async def drain(self, cluster: str, endpoint: str, *, on: bool) -> bool:
+        """Send nothing new to an endpoint, or do so again; false where there is none of that number or address."""
+
     async def kept(self) -> Sequence[Mapping[str, Any]]:
         """The exchanges that can be explained, a few words of each."""
 
@@ -91,6 +98,8 @@ class AdminServer:
         application.router.add_get("/policy/preview", self._preview)
         application.router.add_post("/policy/reload", self._reload)
         application.router.add_post("/policy/rollback", self._roll_back)
+        application.router.add_get("/clusters", self._clusters)
+        application.router.add_post("/clusters/{cluster}/endpoints/{endpoint}/{how:drain|undrain}", self._drain)
         application.router.add_get("/explain", self._kept)
         application.router.add_get("/explain/{exchange}", self._explain)
         runner = web.AppRunner(
@@ -182,6 +191,15 @@ class AdminServer:
         async with asyncio.timeout(CHANGE_SECONDS):
             attempt = await change
         return _json(attempt, _STATUS_OF_OUTCOME.get(attempt["outcome"], 500))
+
+    async def _clusters(self, _request: web.Request) -> web.Response:
+        return _json({"clusters": await self._ask(self._source.clusters())})
+
+    async def _drain(self, request: web.Request) -> web.Response:
+        which = request.match_info
+        if not await self._ask(self._source.drain(which["cluster"], which["endpoint"], on=which["how"] == "drain")):
+            return _text("there is no such endpoint\n", 404)
+        return await self._clusters(request)
 
     async def _kept(self, _request: web.Request) -> web.Response:
         return _json({"kept": await self._ask(self._source.kept())})

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from interceptor.document import Fields, Node, Problems, expected
-from interceptor.settings import Address, App, Listener, Subscription
+from interceptor.settings import Address, App, Cluster, Listener, Subscription
 
 DEFAULT_ADMIN: Final = Address("127.0.0.1", 7790)
 _EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
@@ -64,6 +64,17 @@ def _clusters(root: Fields, values: dict[str, Any], problems: Problems) -> None:
         problems.add(place, f"unknown cluster `{chosen}`{expected(chosen, known)}", "unknown_cluster")
     elif root.get("default_cluster") is None and len(known) > 1:
         problems.add(written.place, "with several clusters, `default_cluster` says which is meant", "missing_key")
+    clusters: dict[str, Cluster] = values.get("clusters", {})
+    for name, cluster in clusters.items():
+        if cluster.beside is None:
+            continue
+        place = _at(root, "clusters", name, "beside").place
+        if cluster.beside not in known:
+            message = f"unknown cluster `{cluster.beside}`{expected(cluster.beside, known)}"
+            problems.add(place, message, "unknown_cluster")
+        elif cluster.beside == name or (cluster.beside in clusters and clusters[cluster.beside].beside is not None):
+            message = f"`{name}` should be beside a cluster that is itself beside none, not `{cluster.beside}`"
+            problems.add(place, message, "beside")
     apps: dict[str, App] = values.get("apps", {})
     for name, app in apps.items():
         if app.cluster is not None and app.cluster not in known:

@@ -13,17 +13,20 @@ from typing import Protocol
 
 from interceptor.audit.record import Record, Recorder
 from interceptor.firewall import Judged
-from interceptor.gateway.clusters import REFUSES_US, ClusterRoute, Endpoint
+from interceptor.gateway.affinity import Family, Whereabouts
+from interceptor.gateway.clusters import REFUSES_US, ClusterRoute, Endpoint, Place
 from interceptor.gateway.connection import Asker, Door, Response
+from interceptor.gateway.gathering import HEALTH_REASONS, Gathered, Leg, page_of, pages_up_to
 from interceptor.gateway.http1 import Reply, Request
 from interceptor.gateway.mirroring import Mirrors
-from interceptor.gateway.upstream import Pool, Site
+from interceptor.gateway.upstream import Errand, Pool, Site
 from interceptor.metrics import Metrics
 from interceptor.pipeline import NO_OPINION, Answer, Arrival, Fault, Forward, Opened, Patience, Pipeline, Settlement
-from interceptor.settings import Address, Deadlines, ForwardHeaders
+from interceptor.settings import Address, Deadlines, ForwardHeaders, Partial
 from interceptor.values import Kind, ToApp, ToCluster, ToUrl, Verdict
 from interceptor.wire.answers import encode_answer
-from interceptor.wire.codes import Code
+from interceptor.wire.codes import Code, sentence
+from interceptor.wire.listings import COMMANDS, call_ids
 from interceptor.wire.url import take_apart
 
 log = logging.getLogger(__name__)
@@ -33,12 +36,6 @@ _ANSWERED_HERE = b"200 OK"
 _FORBIDDEN = b"403 Forbidden"
 _BODILESS = frozenset({204, 304})
 _KEPT_LINES = 4096
-_HEALTH_REASONS = {
-    Fault.UNREACHABLE: "connect",
-    Fault.TIMEOUT: "timeout",
-    Fault.BROKEN: "reset",
-    Fault.UNREADABLE: "unreadable",
-}
 _BY_POLICY = frozenset({"rule", "limit", "default"})
 
 
@@ -78,6 +75,7 @@ class Carrier:
         headers: ForwardHeaders,
         most_connections: int,
         mirrors: Mirrors | None = None,
+        whereabouts: Whereabouts | None = None,
         observe: Callable[[Record], None] | None = None,
         over: Callable[[Opened], None] | None = None,
     ) -> None:
@@ -92,6 +90,7 @@ class Carrier:
         self.headers = headers
         self.observe = observe
         self.mirrors = mirrors
+        self.whereabouts = whereabouts if whereabouts is not None and whereabouts.several else None
         self.over = over  # told when the answer has left
         self.in_flight = 0
         self._connections = 0
@@ -190,9 +189,13 @@ class Exchange:
         "_carrier",
         "_ended",
         "_endpoint",
+        "_family",
         "_id",
+        "_legs",
+        "_missing",
         "_opened",
         "_patience",
+        "_place",
         "_request",
         "_sent_at",
         "_started",
@@ -215,6 +218,10 @@ class Exchange:
         self._attempts = 0
         self._upstream = ""
         self._endpoint: Endpoint | None = None
+        self._family: Family | None = None  # the PBXs that may have the call it names
+        self._place: Place | None = None  # the one that has it
+        self._legs: list[Leg] = []
+        self._missing = ""  # who is missing in a list of several PBXs
         self._tried: tuple[Endpoint, ...] = ()
         self._sent_at = 0.0
 
@@ -233,6 +240,9 @@ class Exchange:
             carrier.observe(opened.record)
         if opened.judged is not None:
             self._account_verbs(opened.judged)
+        if carrier.whereabouts is not None and self._arrival.kind is Kind.NOTIFICATION:
+            calls = carrier.pipeline.calls_of(opened)
+            carrier.whereabouts.notified(self._arrival.exchange, calls, self._arrival.source, opened.record.origin)
         if self._arrival.kind is Kind.COMMAND:
             carrier.journal.append(opened.record, self._recorded)
         else:  # a caller waits: the record is written with the next batch (failure table, "journal cannot write")
@@ -249,7 +259,7 @@ class Exchange:
             self.give_up()
 
     def _carry_out(self) -> None:
-        opened = self._opened
+        opened, carrier = self._opened, self._carrier
         plan = opened.plan
         if isinstance(plan, Answer):
             self._settle(self._carrier.pipeline.settle_answer(opened, plan))
@@ -257,6 +267,8 @@ class Exchange:
             self._settle(
                 Settlement("kept", None, None, _ACKNOWLEDGED, keep=True)
             )  # behind those that wait: order is kept
+        elif carrier.whereabouts is not None and isinstance(plan.target, ToCluster):
+            self._find_place(carrier.whereabouts.family(plan.target.cluster), plan)
         else:
             self._forward(plan)
         if opened.decision.mirrors:
@@ -272,16 +284,141 @@ class Exchange:
         except Exception:
             log.exception("no copies were made of exchange %s", arrival.exchange)
 
+    # several PBXs
+
+    def _find_place(self, family: Family | None, plan: Forward) -> None:
+        """Forward a command to the PBX that has the call which it names, a list command to all, others as planned."""
+        opened, metrics = self._opened, self._carrier.metrics
+        self._family = family
+        if family is None or opened.parameters is None:
+            self._forward(plan)
+            return
+        if opened.name in COMMANDS:
+            self._ask_all(family)
+            return
+        calls = self._carrier.pipeline.calls_of(opened)
+        known = next((place for call in calls if (place := family.place_of(call)) is not None), None)
+        if known is not None:
+            metrics.call_looked_up("known")
+            self._forward_to(known)
+        elif calls and not family.is_absent(calls[0]):
+            family.locate(calls[0], self._located)
+        else:
+            if calls:
+                metrics.call_looked_up("unknown")
+            self._forward(plan)
+
+    def _located(self, place: Place | None) -> None:
+        """All PBXs were asked for the call."""
+        if self._ended:
+            return
+        try:
+            self._carrier.metrics.call_looked_up("unknown" if place is None else "asked")
+            if perf_counter() - self._started >= self._patience.total:
+                self._settle(self._carrier.pipeline.fail(self._opened, Fault.UNREACHABLE))
+            elif place is None:
+                plan = self._opened.plan
+                assert isinstance(plan, Forward)
+                self._forward(plan)
+            else:
+                self._forward_to(place)
+        except Exception:  # noqa: BLE001 - as in Carrier.ask
+            self.give_up()
+
+    def _forward_to(self, place: Place) -> None:
+        """Forward to the PBX that has the call, which may be of another cluster than planned."""
+        plan, cluster = self._opened.plan, place.route.name
+        assert isinstance(plan, Forward)
+        self._place = place
+        if plan.target != ToCluster(cluster):
+            plan = self._opened.plan = self._carrier.pipeline.plan_for(self._opened, cluster)
+        self._forward(plan)
+
+    def _ask_all(self, family: Family) -> None:
+        """Ask all PBXs for their lists."""
+        opened, pipeline = self._opened, self._carrier.pipeline
+        assert opened.parameters is not None
+        changes = pages_up_to(page_of(opened.parameters.values))
+        clusters = {place.route.name for place in family.places}
+        plans = {cluster: pipeline.plan_for(opened, cluster, changes) for cluster in clusters}
+        left = len(family.places)
+
+        def done(_leg: Leg) -> None:
+            nonlocal left
+            left -= 1
+            if not left and not self._ended:
+                try:
+                    self._gathered()
+                except Exception:  # noqa: BLE001 - as in Carrier.ask
+                    self.give_up()
+
+        self._legs = [Leg(place, plans[place.route.name], self._send_leg, done) for place in family.places]
+        for leg in self._legs:
+            leg.ask()
+
+    def _send_leg(self, leg: Leg, endpoint: Endpoint) -> bool:
+        if self._ended or (self._attempts and perf_counter() - self._started >= self._patience.total):
+            return False
+        self._send(endpoint.pool, leg.plan, endpoint.host, endpoint.path, keep_host=True, errand=leg)
+        return True
+
+    def _gathered(self) -> None:
+        """All PBXs have answered, or will not."""
+        carrier, opened, family = self._carrier, self._opened, self._family
+        plan = opened.plan
+        assert family is not None
+        assert opened.parameters is not None
+        assert isinstance(plan, Forward)
+        assert isinstance(plan.target, ToCluster)
+        legs, self._legs = self._legs, []
+        self._upstream = ",".join(leg.place.name for leg in legs)
+        for leg in legs:
+            if leg.reply is not None and opened.name == "ListActiveCalls":
+                for call in call_ids(leg.reply.body):
+                    family.put(call, leg.place)
+        gathered = Gathered(legs, page_of(opened.parameters.values))
+        outcome = None
+        if gathered.any and gathered.missing:
+            self._missing = ",".join(gathered.missing)
+            if carrier.clusters[plan.target.cluster].cluster.partial is Partial.CODE:
+                outcome = (int(Code.NOT_ALL_ANSWERED), sentence(Code.NOT_ALL_ANSWERED, self._arrival.exchange))
+        carrier.metrics.list_merged("whole" if gathered.whole else "partial" if gathered.any else "none")
+        reply = gathered.reply(outcome)
+        if reply is None:
+            self._settle(carrier.pipeline.fail(opened, gathered.fault))
+        else:
+            self._settle(carrier.pipeline.finish(opened, reply.status, reply.body), reply)
+
+    def _learn(self, code: int | None, body: bytes) -> None:
+        """What the answer of a PBX tells about where calls are."""
+        family, place = self._family, self._place
+        if family is None or self._endpoint is None:
+            return
+        calls = self._carrier.pipeline.calls_of(self._opened)
+        if place is not None and code == Code.CALL_NOT_FOUND:
+            for call in calls:
+                family.drop(call)
+        elif code == Code.OK:
+            plan = self._opened.plan
+            assert isinstance(plan, Forward)
+            assert isinstance(plan.target, ToCluster)
+            place = place or self._carrier.clusters[plan.target.cluster].place_of(self._endpoint)
+            for call in calls or call_ids(body):
+                family.put(call, place)
+
     # forwarding
 
     def _forward(self, plan: Forward) -> None:
         target = plan.target
         if isinstance(target, ToCluster):
-            endpoint = self._carrier.clusters[target.cluster].choose(self._tried)
+            route = self._carrier.clusters[target.cluster]
+            endpoint = (self._place or route).choose(self._tried)
             if endpoint is None:
                 self._settle(self._carrier.pipeline.fail(self._opened, Fault.UNREACHABLE))
                 return
             self._endpoint = endpoint
+            if self._opened.record.captured and self._family is not None and self._carrier.whereabouts is not None:
+                self._carrier.whereabouts.sent(self._arrival.exchange, route.place_of(endpoint))
             self._send(endpoint.pool, plan, endpoint.host, endpoint.path, keep_host=True)
         elif isinstance(target, ToUrl):
             place = take_apart(target.url)
@@ -294,7 +431,9 @@ class Exchange:
             assert isinstance(target, ToApp)  # an app without an address
             self._settle(self._carrier.pipeline.fail(self._opened, Fault.UNROUTABLE))
 
-    def _send(self, pool: Pool, plan: Forward, host: str, base: bytes, *, keep_host: bool) -> None:
+    def _send(
+        self, pool: Pool, plan: Forward, host: str, base: bytes, *, keep_host: bool, errand: Errand | None = None
+    ) -> None:
         request, carrier = self._request, self._carrier
         block = request.block
         if not keep_host or not block.hosts:
@@ -317,7 +456,9 @@ class Exchange:
             patience = Deadlines(min(patience.first_byte, left), left)
         self._attempts += 1
         self._upstream = host
-        pool.send(self, b"".join((method, path, b" HTTP/1.1\r\n", lines, own, self._id, b"\r\n", body)), patience)
+        pool.send(
+            errand or self, b"".join((method, path, b" HTTP/1.1\r\n", lines, own, self._id, b"\r\n", body)), patience
+        )
 
     # upstream.Errand
 
@@ -350,6 +491,7 @@ class Exchange:
                 endpoint.failed("status", f"answers with HTTP status {reply.status}")
             else:
                 endpoint.succeeded()
+            self._learn(settlement.code, reply.body)
         elif settlement.outcome == "answered":
             carrier.outbox.wake(opened.app)
         self._settle(settlement, reply)
@@ -373,7 +515,7 @@ class Exchange:
             return
         if endpoint is not None:
             if fault is not Fault.OVERLOADED:
-                endpoint.failed(_HEALTH_REASONS[fault], fault.value)
+                endpoint.failed(HEALTH_REASONS[fault], fault.value)
             if (not sent or opened.safe_to_repeat) and self._try_next(endpoint, plan):
                 return
         self._settle(self._carrier.pipeline.fail(opened, fault))
@@ -381,7 +523,7 @@ class Exchange:
     def _try_next(self, endpoint: Endpoint, plan: Forward) -> bool:
         self._tried = (*self._tried, endpoint)
         assert isinstance(plan.target, ToCluster)
-        if self._carrier.clusters[plan.target.cluster].choose(self._tried) is None:
+        if (self._place or self._carrier.clusters[plan.target.cluster]).choose(self._tried) is None:
             return False
         if perf_counter() - self._started >= self._patience.total:
             return False
@@ -489,6 +631,8 @@ class Exchange:
 
     def _response(self, settlement: Settlement, reply: Reply | None) -> Response:
         own = b"X-Interceptor-Exchange: " + self._id if self._id else b""
+        if self._missing:
+            own += b"X-Interceptor-Partial: %b\r\n" % self._missing.encode("latin-1", "replace")
         answer = settlement.answer
         if answer is not None or reply is None:
             body = answer.body if answer is not None else b""

@@ -106,6 +106,9 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is not a subclass of asyncio's
+        peer = transport.get_extra_info("peername")
+        if peer:
+            self._pool.peer = peer[0]
 
     def data_received(self, data: bytes) -> None:
         """Read on; hand the reply over once it is whole."""
@@ -207,6 +210,7 @@ class Pool:
         self._connecting: set[asyncio.Task[None]] = set()
         self._waiting: deque[_Job] = deque()
         self._closed = False
+        self.peer = ""  # the address that the last connection led to
         sweeper.watch(self._all)
         sweeper.watch(self._waiting)
 

@@ -200,6 +200,26 @@ class Metrics:
         known = reason if reason in f.ENDPOINT_FAILURE_REASONS else OTHER
         self._add(f.ENDPOINT_FAILURES, (cluster, endpoint, known))
 
+    def endpoint_draining(self, cluster: str, endpoint: str, *, draining: bool) -> None:
+        """The endpoint gets nothing new, or does again."""
+        self._set(f.ENDPOINT_DRAINING, (cluster, endpoint), draining)
+
+    def endpoint_checked(self, cluster: str, endpoint: str, outcome: str) -> None:
+        """A check of an endpoint has ended; ``outcome`` is one of ``CHECK_OUTCOMES``."""
+        self._add(f.ENDPOINT_CHECKS, (cluster, endpoint, outcome if outcome in f.CHECK_OUTCOMES else OTHER))
+
+    def call_looked_up(self, outcome: str) -> None:
+        """A command names a call; ``outcome`` is one of ``LOOKUP_OUTCOMES``."""
+        self._add(f.CALL_LOOKUPS, (outcome if outcome in f.LOOKUP_OUTCOMES else OTHER,))
+
+    def calls_located(self, calls: int) -> None:
+        """Of so many calls it is known where they are."""
+        self._set(f.CALLS_LOCATED, (), calls)
+
+    def list_merged(self, outcome: str) -> None:
+        """A list was asked of several PBXs; ``outcome`` is one of ``LIST_OUTCOMES``."""
+        self._add(f.LISTS_MERGED, (outcome if outcome in f.LIST_OUTCOMES else OTHER,))
+
     def upstream_pool(self, upstream: str, *, idle: int, busy: int, queued: int) -> None:
         """How the pool of an upstream stands."""
         self._set(f.UPSTREAM_CONNECTIONS, (upstream, "idle"), idle)

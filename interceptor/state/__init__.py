@@ -1,6 +1,7 @@
-"""What the processes of one server share: the meters of limits, the keys of callbacks."""
+"""What the processes of one server share: the meters of limits, which endpoints are draining, the keys of callbacks."""
 
+from interceptor.state.draining import draining, keep_draining
 from interceptor.state.keys import callback_keys
 from interceptor.state.meters import HOLDINGS, SharedTable, make_tables
 
-__all__ = ["HOLDINGS", "SharedTable", "callback_keys", "make_tables"]
+__all__ = ["HOLDINGS", "SharedTable", "callback_keys", "draining", "keep_draining", "make_tables"]

@@ -35,6 +35,7 @@ class Code(IntEnum):
     NO_ANSWER_IN_TIME = 904
     INTERNAL_FAULT = 905
     UNREADABLE_ANSWER = 906
+    NOT_ALL_ANSWERED = 907
 
 
 class Side(Enum):
@@ -81,6 +82,9 @@ MEANINGS: dict[int, Meaning] = {
     Code.INTERNAL_FAULT: Meaning("The command was not sent, internal fault, exchange '{0}'", Side.INTERCEPTOR),
     Code.UNREADABLE_ANSWER: Meaning(
         "The answer of the PBX cannot be read, the command may have been carried out, exchange '{0}'", Side.INTERCEPTOR
+    ),
+    Code.NOT_ALL_ANSWERED: Meaning(
+        "Not every PBX has answered, the list is not whole, exchange '{0}'", Side.INTERCEPTOR
     ),
 }
 

@@ -286,6 +286,11 @@ def everything(made):
     made.connection_refused("commands")
     made.endpoint_up("pbx-main", "127.0.0.1:9780", up=True)
     made.endpoint_failed("pbx-main", "127.0.0.1:9780", "timeout")
+    made.endpoint_draining("pbx-main", "127.0.0.1:9780", draining=False)
+    made.endpoint_checked("pbx-main", "127.0.0.1:9780", "answered")
+    made.call_looked_up("known")
+    made.calls_located(3)
+    made.list_merged("whole")
     made.upstream_pool("127.0.0.1:9780", idle=3, busy=2, queued=1)
     made.retried("next_endpoint")
     made.journal_written(10, 3000, 0.0003)
@@ -439,7 +444,17 @@ def test_the_manual_lists_every_metric_with_its_type_labels_and_help():
 
 @pytest.mark.parametrize(
     "values",
-    ["NOTIFICATION_OUTCOMES", "REFUSAL_REASONS", "LIMITS", "ENDPOINT_FAILURE_REASONS", "RETRY_REASONS", "DROP_REASONS"],
+    [
+        "NOTIFICATION_OUTCOMES",
+        "REFUSAL_REASONS",
+        "LIMITS",
+        "ENDPOINT_FAILURE_REASONS",
+        "CHECK_OUTCOMES",
+        "LOOKUP_OUTCOMES",
+        "LIST_OUTCOMES",
+        "RETRY_REASONS",
+        "DROP_REASONS",
+    ],
 )
 def test_the_manual_lists_every_value_of_a_closed_set(values):
     manual = (ROOT / "docs" / "metrics.md").read_text()
