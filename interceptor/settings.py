@@ -129,9 +129,10 @@ class App(Struct, frozen=True):
     """A business application, how we know it, and where it wants its notifications.
 
     With ``sources`` and ``username`` both given, both must hold. ``urls`` maps notification names to addresses of their
-    own; ``url`` takes the rest. ``fallback`` is what a caller hears when the app does not answer. ``callbacks`` are the
-    hosts and networks where it may send the PBX; ``None`` means those of its own addresses. Answers of a ``legacy`` app
-    that cannot be read as OzML pass on as they are. ``extensions`` are those that it sees where calls have owners: ids,
+    own; ``url`` takes the rest. ``fallback`` is what a caller hears when the app does not answer, ``fallbacks`` the
+    same for some notifications, by name; their texts may have the placeholders of rules. ``callbacks`` are the hosts
+    and networks where it may send the PBX; ``None`` means those of its own addresses. Answers of a ``legacy`` app that
+    cannot be read as OzML pass on as they are. ``extensions`` are those that it sees where calls have owners: ids,
     ``x`` for one digit; ``None`` means all.
     """
 
@@ -143,6 +144,7 @@ class App(Struct, frozen=True):
     urls: dict[str, Url] = field(default_factory=dict)
     cluster: str | None = None
     fallback: tuple[Verb, ...] = ()
+    fallbacks: dict[str, tuple[Verb, ...]] = field(default_factory=dict)
     callbacks: tuple[str, ...] | None = None
     legacy: bool = False
     extensions: tuple[str, ...] | None = None

@@ -1,4 +1,4 @@
-"""Readers of values that something else knows: countries, time zones, commands, notifications, certificates, verbs."""
+"""Readers of values that something else knows: countries, time zones, commands, notifications, certificates."""
 
 import re
 from ipaddress import ip_network
@@ -11,9 +11,7 @@ import phonenumbers
 from interceptor import document
 from interceptor.config.reading import Reading, missing, path_below_base, secret, section, text
 from interceptor.document import Node, nearest
-from interceptor.policy.verbs import read_verbs
 from interceptor.settings import Secret
-from interceptor.values import Verb
 from interceptor.wire import knowledge
 
 
@@ -137,13 +135,6 @@ def share(node: Node, read: Reading, path: str) -> float | None:
         read.problems.add(node.place, message, "not_a_share")
         return None
     return float(found[1]) / 100
-
-
-def fallback(node: Node, read: Reading, path: str) -> tuple[Verb, ...]:
-    """Verbs, written as in a rule's answer."""
-    # Written like the verbs of a rule's answer; an empty list is told here, since silence helps no caller.
-    document.items(node, read.problems, f"`{path}`")
-    return read_verbs(node, knowledge.VERBS, read.problems)
 
 
 def callback_targets(node: Node, read: Reading, path: str) -> tuple[str, ...] | None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from interceptor import document
-from interceptor.config import checks, known, reading
+from interceptor.config import checks, fallbacks, known, reading
 from interceptor.config.reading import (
     Reading,
     Table,
@@ -77,8 +77,8 @@ def read_settings(
     """The settings in ``data``, the content of ``file``, with every problem in the order of their places.
 
     Relative paths begin at ``base``. With an error there are no settings, but still the ground for rules as far as it
-    can be read, so that the rules can be checked as well. Reads the files that secrets and certificates name, nothing
-    else; with ``secrets`` false not even those, and passwords are placeholders.
+    can be read, so that the rules can be checked as well. Reads the files that fallbacks, secrets and certificates
+    name, nothing else; with ``secrets`` false only those of fallbacks, and passwords are placeholders.
     """
     root, formal = document.read(data, file)
     problems = Problems(formal)
@@ -199,6 +199,7 @@ def _app(node: Node, read: Reading, path: str, name: str) -> App | None:
         if not any(node.get(key) for key in ("username", "sources", "url", "notifications")):
             message = f"`{path}` can never ask (no `sources`, no `username`) nor be told (no `url`, no `notifications`)"
             read.problems.add(node.place, message, "missing_key")
+    fallback, named_fallbacks = fallbacks.parts(values.get("fallback"))
     return App(
         name,
         sources=values.get("sources", ()),
@@ -207,7 +208,8 @@ def _app(node: Node, read: Reading, path: str, name: str) -> App | None:
         url=values.get("url"),
         urls=values.get("notifications", {}),
         cluster=values.get("cluster"),
-        fallback=values.get("fallback", ()),
+        fallback=fallback,
+        fallbacks=named_fallbacks,
         callbacks=values.get("callbacks"),
         legacy=values.get("legacy", False),
         extensions=values.get("extensions"),
@@ -292,7 +294,7 @@ APP: Table = {
     "url": url,
     "notifications": _notification_urls,
     "cluster": text,
-    "fallback": known.fallback,
+    "fallback": fallbacks.fallback,
     "callbacks": known.callback_targets,
     "legacy": truth,
     "extensions": known.extensions,
@@ -401,6 +403,7 @@ def _keys() -> Iterator[str]:
         "callbacks": CALLBACKS,
         "calls": CALLS,
         "apps.NAME.callbacks": known.TARGETS,
+        "apps.NAME.fallback": fallbacks.FALLBACK,
         "journal": JOURNAL,
         "journal.masking": MASKING,
     }

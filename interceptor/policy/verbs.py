@@ -25,7 +25,7 @@ from interceptor.document import Fields, Items, Node, Problems, Text
 from interceptor.policy.grammar import Reading
 from interceptor.policy.placeholders import Wording, read_verb_text
 from interceptor.policy.shapes import TEXT_OR_NOTHING, Shape, Shapes, any_of, closed, one_of, refer
-from interceptor.values import Verb
+from interceptor.values import Place, Verb
 
 STRUCTURE: Final = ("InitialCommands", "Inputs", "Input", "Received", "item")
 _ADDRESSES: Final = re.compile("url|file|directory|source", re.IGNORECASE)
@@ -56,10 +56,18 @@ class Draft(Struct, frozen=True):
         return Verb(self.name, attributes, fill(self.text), tuple(child.verb(fill) for child in self.children))
 
 
-def read_verbs(node: Node, known: tuple[str, ...], problems: Problems) -> tuple[Verb, ...]:
-    """The verbs that ``node`` writes, without placeholders; ``known`` are the names that a verb can have."""
+def read_verbs(
+    node: Node, known: tuple[str, ...], problems: Problems, reading: Reading | None = None
+) -> tuple[Verb, ...]:
+    """The verbs that ``node`` writes; ``known`` are the names that a verb can have.
 
-    def plain(node: Node, what: str, _address: bool) -> str | None:
+    With ``reading`` their texts may have placeholders, which are checked and stay as they are written.
+    """
+
+    def plain(node: Node, what: str, address: bool) -> str | None:
+        if reading is not None:
+            found = read_verb_text(node, reading, what, address=address)
+            return node.value if isinstance(node, Text) and found is not None else None
         document.warn_unquoted(node, problems)
         return document.text(node, problems, what, empty=True)
 
@@ -73,6 +81,29 @@ def read_drafts(node: Node, reading: Reading) -> tuple[Draft, ...]:
         return read_verb_text(node, reading, what, address=address)
 
     return _Reader(reading.context.verbs, reading.problems, worded).drafts(node)
+
+
+def worded(verbs: tuple[Verb, ...], place: Place, reading: Reading) -> tuple[Draft, ...]:
+    """Verbs whose texts may hold placeholders, for messages to fill; problems are told at ``place``."""
+
+    def read(text: str, what: str, *, address: bool) -> Wording:
+        if "{{" not in text:
+            return text
+        found = read_verb_text(Text(text, place, quoted=True), reading, what, address=address)
+        return "" if found is None else found
+
+    return tuple(
+        Draft(
+            each.name,
+            tuple(
+                (name, read(value, f"`{name}` of `{each.name}`", address=_is_address(each.name, name)))
+                for name, value in each.attributes
+            ),
+            read(each.text, f"`{each.name}`", address=_is_address(each.name, "")),
+            worded(each.children, place, reading),
+        )
+        for each in verbs
+    )
 
 
 class _Reader:
