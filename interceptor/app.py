@@ -15,9 +15,11 @@ from typing import Any
 
 from interceptor.admin import AdminServer
 from interceptor.audit.record import Record
+from interceptor.calls.ladder import Ladder
 from interceptor.config import public
 from interceptor.gateway.master import ListenError
 from interceptor.journal import JournalError
+from interceptor.live_calls import CallsPage, Wanted, ladder_from, page_of
 from interceptor.loading import load_settings
 from interceptor.metrics import Snapshot, merge
 from interceptor.policy import Source
@@ -135,6 +137,16 @@ class Interceptor:
     async def kept(self) -> Sequence[Mapping[str, Any]]:
         """The exchanges that can be explained."""
         return self.worker.kept.summaries()
+
+    async def calls(self, most: int) -> CallsPage:
+        """The newest calls."""
+        live = self.worker.calls
+        return page_of([live.export(Wanted(newest=most))], live.bounds, most)
+
+    async def call(self, name: str) -> Ladder | None:
+        """All that is known of one call."""
+        live = self.worker.calls
+        return ladder_from([live.export(Wanted(names=[name]))], live.bounds, name)
 
     async def explain(self, exchange: str) -> Any | None:
         """Why an exchange was decided as it was."""

@@ -90,6 +90,8 @@ class Follower:
         call_id = parameters[shape.call_id] if shape.call_id else ""
         if len(call_id) > LONGEST_ID:
             call_id = ""
+        elif not call_id.isascii():
+            call_id = _readable(call_id)
         if command:
             if name in CALLING:
                 call_id = ""  # it has none yet, whatever is written there
@@ -111,16 +113,16 @@ class Follower:
             record.exchange,
             self._time(record.at),
             record.kind,
-            name,
+            name if name.isascii() else _readable(name),
             record.app,
             call_id,
-            parameters[shape.other_id] if shape.other_id else "",
+            _readable(parameters[shape.other_id][:LONGEST_ID]) if shape.other_id else "",
             record.origin,
-            caller,
-            dialled,
-            target,
+            caller if caller.isascii() else _readable(caller),
+            dialled if dialled.isascii() else _readable(dialled),
+            target if target.isascii() else _readable(target),
             self._read(parameters.get("lastdialednumber", "")) if name == "RoutingInterception" else "",
-            parameters[shape.state] if shape.state else "",
+            _readable(parameters[shape.state][:_LONGEST_VALUE]) if shape.state else "",
             record.verdict,
             record.reason,
             record.rule,
@@ -136,7 +138,7 @@ class Follower:
             record.captured,
         )
         if record.changes:
-            sighting.changes = tuple(Changed(each.name, each.before, each.after) for each in record.changes)
+            sighting.changes = _changes(record)
             if command and name in CALLING:
                 self._as_it_left(sighting)
         return sighting
@@ -153,12 +155,12 @@ class Follower:
     def _said(self, record: DecisionRecord) -> Said:
         parameters = record.parameters or _NONE
         return Said(
-            record.name,
+            _readable(record.name),
             record.verdict,
-            record.number,
-            parameters.get("callid", "")[:LONGEST_ID],
+            _readable(record.number),
+            _readable(parameters.get("callid", "")[:LONGEST_ID]),
             record.rules,
-            tuple(Changed(each.name, each.before, each.after) for each in record.changes),
+            _changes(record),
             None if record.refusal is None else record.refusal.code,
         )
 
@@ -221,12 +223,17 @@ def _read_shape(record: DecisionRecord, parameters: Mapping[str, str]) -> _Shape
         caller = next((name for short, name in plain.items() if short in _CALLERS), "")
         callee = next((name for short, name in plain.items() if short in _CALLEES), "")
     shown = {"callerid", "dialed", "dialled", "target", "destination", "originaldialednumber", state, caller, callee}
-    told = tuple(
-        name
-        for name in parameters
-        if name not in _UNTOLD
-        and name not in shown
-        and knowledge.role(kind_of, name) not in {Role.CALLBACK, Role.OZML, Role.SECRET}
+    routing = record.name == "RoutingInterception"  # what it says stands in the sighting
+    told = (
+        ()
+        if routing
+        else tuple(
+            name
+            for name in parameters
+            if name not in _UNTOLD
+            and name not in shown
+            and knowledge.role(kind_of, name) not in {Role.CALLBACK, Role.OZML, Role.SECRET}
+        )
     )
     return _Shape(call_id, other_id, state, caller, callee, told[:4])
 
@@ -234,4 +241,17 @@ def _read_shape(record: DecisionRecord, parameters: Mapping[str, str]) -> _Shape
 def _gist(parameters: Mapping[str, str], told: tuple[str, ...]) -> str:
     """What else a message says, for people, in few words."""
     words = [f"{name}={parameters[name][:_LONGEST_VALUE]}" for name in told if parameters[name]]
-    return " ".join(words)[:_LONGEST_GIST]
+    return _readable(" ".join(words)[:_LONGEST_GIST])
+
+
+def _changes(record: DecisionRecord) -> tuple[Changed, ...]:
+    return tuple(Changed(_readable(each.name), _short(each.before), _short(each.after)) for each in record.changes)
+
+
+def _short(text: str | None) -> str | None:
+    return None if text is None else _readable(text[:_LONGEST_GIST])
+
+
+def _readable(text: str) -> str:
+    """A text as the journal writes it: what was no UTF-8 is told byte by byte."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -28,8 +28,20 @@ from typing import Any
 import msgspec
 
 from interceptor.admin import AdminServer
+from interceptor.calls.ladder import Ladder
 from interceptor.config import public
 from interceptor.gateway.clusters import host_of, merged_pages
+from interceptor.live_calls import (
+    CallsPage,
+    Export,
+    Wanted,
+    bounds_of,
+    decode_export,
+    encode_export,
+    ladder_from,
+    page_of,
+    wanted_beside,
+)
 from interceptor.metrics import Gatherer, Snapshot, merge
 from interceptor.policy import Source
 from interceptor.rollout import Attempt, Beginning, By, PolicySet, Rollout, RolloutError
@@ -342,6 +354,21 @@ class Supervisor:
         found = [summary for answer in await self._gather("kept") for summary in answer or ()]
         return sorted(found, key=lambda summary: str(summary["at"]), reverse=True)
 
+    async def calls(self, most: int) -> CallsPage:
+        """The newest calls, those of which several workers have parts brought together."""
+        return page_of(await self._export(Wanted(newest=most)), bounds_of(self._settings.calls), most)
+
+    async def call(self, name: str) -> Ladder | None:
+        """All that is known of one call."""
+        parts = await self._export(Wanted(names=[name]))
+        if any(part.calls for part in parts):
+            parts = await self._export(wanted_beside(parts))
+        return ladder_from(parts, bounds_of(self._settings.calls), name)
+
+    async def _export(self, wanted: Wanted) -> list[Export]:
+        answers = await self._gather("calls", msgspec.json.encode(wanted).decode())
+        return [decode_export(answer) for answer in answers if answer is not None]
+
     async def explain(self, exchange: str) -> Any | None:
         """Why an exchange was decided as it was."""
         for answer in await self._gather("explain", exchange):
@@ -516,6 +543,8 @@ def _answer(worker: Worker, question: str, more: str) -> Any:
             return worker.activate(more)
         case "kept":
             return worker.kept.summaries()
+        case "calls":
+            return encode_export(worker.calls.export(msgspec.json.decode(more, type=Wanted)))
         case "forget":
             return worker.forget()
         case "warnings":

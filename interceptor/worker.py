@@ -13,8 +13,7 @@ import ssl
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
@@ -32,6 +31,7 @@ from interceptor.gateway.mirroring import Mirrors
 from interceptor.gateway.upstream import Pool, Site
 from interceptor.identity import Identifier
 from interceptor.journal import Journal
+from interceptor.live_calls import LiveCalls
 from interceptor.loading import policy_context
 from interceptor.metrics import Metrics, Snapshot
 from interceptor.ownership import Holdings
@@ -124,6 +124,15 @@ class Worker:
         self._near = NearMisses(self.rules)
         self._looked_at: Rehearsed | None = None
         self._look: asyncio.TimerHandle | None = None
+        self.calls = LiveCalls(
+            settings.calls,
+            settings.journal,
+            self._pipeline.numbers,
+            self.metrics,
+            self._loop,
+            index=index,
+            workers=settings.workers,
+        )
         boot = secrets.token_hex(4)
         self._carrier = Carrier(
             self._pipeline,
@@ -139,7 +148,7 @@ class Worker:
             most_connections=settings.limits.connections,
             mirrors=self.mirrors,
             whereabouts=self.whereabouts,
-            observe=observe,
+            observe=self._observed_by(observe),
             over=lambda opened: self.kept.saw(opened, self._pipeline.rules),
         )
         listeners = [each for each in settings.listeners if first or each.mode is Mode.GATEWAY]
@@ -153,8 +162,10 @@ class Worker:
         """Begin to serve; give the listeners' addresses by name."""
         settings = self._settings
         await self.journal.open()
+        await self.calls.restore()
         self._sweeper.start()
         await self.deliveries.open()
+        self.calls.start_polls(self.clusters)
         for route in self.clusters.values():
             for endpoint in route.endpoints:
                 endpoint.start_checks()
@@ -180,6 +191,7 @@ class Worker:
     async def stop(self) -> None:
         """Stop accepting, finish what is in flight up to the cap, flush the journal."""
         self._stopping = True
+        self.calls.stop()
         master = self._master
         if master is not None:
             await master.stop_listening()
@@ -207,6 +219,18 @@ class Worker:
         for table in (self._shared, self._held):
             if table is not None:
                 table.close()
+
+    def _observed_by(self, observe: Callable[[Record], None] | None) -> Callable[[Record], None] | None:
+        """Who is shown each record beside the journal."""
+        follow = self.calls.observe if self._settings.calls.open else None
+        if observe is None or follow is None:
+            return observe or follow
+
+        def both(record: Record) -> None:
+            observe(record)
+            follow(record)
+
+        return both
 
     def drain(self) -> None:
         """Say that we are about to stop."""
@@ -269,6 +293,7 @@ class Worker:
             metrics.upstream_pool(str(address), idle=idle, busy=pool.connections - idle, queued=pool.queued)
         for app, depth in self.deliveries.depths().items():
             metrics.outbox_depth(app, depth)
+        self.calls.gauge()
         metrics.journal_state(pending=self.journal.statistics.pending, healthy=self.journal.healthy)
 
     # a new policy

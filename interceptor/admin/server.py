@@ -23,6 +23,7 @@ from interceptor.settings import Address
 
 SOURCE_SECONDS = 5.0  # how long the source may take to answer; Prometheus waits ten by default
 CHANGE_SECONDS = 900.0  # how long a change of the policy may take: every case is run, every worker compiles
+SHOWN_CALLS = 100  # open ones, and as many that have ended, where nobody says how many
 REQUEST_BYTES = 4096  # nobody has anything to post here
 
 _PAGES = {
@@ -33,6 +34,7 @@ _PAGES = {
     "/policy/preview": "what loading the rules files would change",
     "/policy": "the policy in force, how it came there, what its rules have done (`?format=text` for people)",
     "/clusters": "the PBX endpoints and how they stand; POST /clusters/NAME/endpoints/N/drain, or undrain",
+    "/calls": "the calls that go on and those that ended last (`?most=N`); /calls/ID tells all that passed in one",
     "/explain": "the exchanges that were kept; /explain/ID tells why one was decided as it was",
 }
 
@@ -73,6 +75,12 @@ class AdminSource(Protocol):
     async def kept(self) -> Sequence[Mapping[str, Any]]:
         """The exchanges that can be explained, a few words of each."""
 
+    async def calls(self, most: int) -> Any:
+        """The calls that go on and those that ended last, at most so many of each, and their numbers."""
+
+    async def call(self, name: str) -> Any | None:
+        """All that is known of one call, by one of its ids or of its exchanges; ``None`` where it is not known."""
+
     async def explain(self, exchange: str) -> Any | None:
         """Why an exchange was decided as it was; ``None`` where it was not kept."""
 
@@ -100,6 +108,8 @@ class AdminServer:
         application.router.add_post("/policy/rollback", self._roll_back)
         application.router.add_get("/clusters", self._clusters)
         application.router.add_post("/clusters/{cluster}/endpoints/{endpoint}/{how:drain|undrain}", self._drain)
+        application.router.add_get("/calls", self._calls)
+        application.router.add_get("/calls/{call}", self._call)
         application.router.add_get("/explain", self._kept)
         application.router.add_get("/explain/{exchange}", self._explain)
         runner = web.AppRunner(
@@ -203,6 +213,15 @@ class AdminServer:
 
     async def _kept(self, _request: web.Request) -> web.Response:
         return _json({"kept": await self._ask(self._source.kept())})
+
+    async def _calls(self, request: web.Request) -> web.Response:
+        written = request.query.get("most", "")
+        most = int(written) if written.isascii() and written.isdigit() and len(written) < 6 else SHOWN_CALLS
+        return _json(await self._ask(self._source.calls(most)))
+
+    async def _call(self, request: web.Request) -> web.Response:
+        found = await self._ask(self._source.call(request.match_info["call"]))
+        return _text("this call is not known\n", 404) if found is None else _json(found)
 
     async def _explain(self, request: web.Request) -> web.Response:
         found = await self._ask(self._source.explain(request.match_info["exchange"]))

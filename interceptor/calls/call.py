@@ -100,6 +100,10 @@ class Call(Struct, gc=False):
         """Whether it goes on, as far as we know."""
         return self.state is not State.ENDED
 
+    def is_called(self, name: str) -> bool:
+        """Whether this is one of its ids, or the id of one of its exchanges."""
+        return name in self.ids or any(passage.sighting.exchange == name for passage in self.passages)
+
     @property
     def inferred(self) -> int:
         """How many of its messages are joined by inference, of those that are kept."""
@@ -223,7 +227,7 @@ class Call(Struct, gc=False):
         if not number:
             return
         leg = self._callee()
-        if leg is not None and leg.number == number:
+        if any(each.number == number and each.state is not State.ENDED and each.side != "caller" for each in self.legs):
             return
         if leg is not None and leg.state not in _TALKING and leg.state is not State.ENDED and side == "callee":
             leg.state, leg.since, leg.cause = State.ENDED, at, leg.cause or "went elsewhere"

@@ -9,7 +9,7 @@ Laws of this module:
 * What comes out depends on nothing but what went in.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Final
 
@@ -67,6 +67,7 @@ class Calls:
         self.bounds = bounds or Bounds()
         self.counts = Counts()
         self.now = 0.0
+        self.forgets: Callable[[Call], object] | None = None  # told of each call that is dropped
         self._serial = 0
         self._setting_up: dict[int, Call] = {}  # by serial
         self._standing: dict[int, Call] = {}  # the same, of those that were connected
@@ -380,6 +381,8 @@ class Calls:
         self._matching.forget(call)
 
     def _forget(self, call: Call) -> None:
+        if self.forgets is not None:
+            self.forgets(call)
         self._lift(call)
         for call_id in call.ids:
             if self._by_id.get(call_id) is call:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from interceptor.cli.calls import app as calls
 from interceptor.cli.check import check
 from interceptor.cli.diff import diff
 from interceptor.cli.explain import explain
@@ -70,6 +71,7 @@ def _simulate(context: typer.Context) -> None:
 
 
 app.add_typer(policy, name="policy")
+app.add_typer(calls, name="calls")
 app.command("hash-password")(hash_password)
 app.command("health")(health)
 

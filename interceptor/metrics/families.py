@@ -94,14 +94,10 @@ MIRROR_COPIES = _counter("mirror_copies", "Copies of messages for other places, 
 LIMIT_HITS = _counter("limit_hits", "Times a configured cap was reached, by the cap.", "limit")
 CALLS_SAVED = _counter("calls_saved", "Notifications answered with a fallback because the app did not answer.", "app")
 
-CALLS_OPEN = _gauge(
-    "calls_open", "Calls that go on, by state; one whose messages came to two workers counts twice.", "state"
-)
+CALLS_OPEN = _gauge("calls_open", "Calls that go on, by state; one that two workers saw counts twice.", "state")
 CALLS_BEGUN = _counter("calls_begun", "Calls seen to begin; two that turned out to be one are both counted.")
 CALL_JOINS = _counter("call_joins", "Messages joined to a call, or not, by how.", "how")
-CALLS_GIVEN_UP = _counter(
-    "calls_given_up", "Calls, or parts of them, that were not followed further, by reason.", "reason"
-)
+CALLS_GIVEN_UP = _counter("calls_given_up", "Calls, or parts of them, not followed further, by reason.", "reason")
 CALLS_UNKNOWN = _gauge("calls_unknown", "Calls that the PBX lists and we do not know.", gather=Gather.MIN)
 CALLS_LOST = _counter("calls_lost", "Calls that we held and the PBX did not list any more.")
 

@@ -178,6 +178,24 @@ class Metrics:
         """A caller heard the app's fallback because the app did not answer."""
         self._add(f.CALLS_SAVED, (app,))
 
+    def calls_followed(
+        self, states: Mapping[str, int], counts: Mapping[str, int], *, unknown: int | None, lost: int | None
+    ) -> None:
+        """How the record of calls stands: open calls by state, what was counted so far, and what the PBX's list said.
+
+        ``counts`` are by the names of ``calls.Counts``, with ``missed`` for records that were not read.
+        """
+        for state, number in states.items():
+            self._set(f.CALLS_OPEN, (state,), number)
+        self._set(f.CALLS_BEGUN, (), counts["began"])
+        for how in f.JOINS:
+            self._set(f.CALL_JOINS, (how,), counts[how])
+        for reason in f.GIVEN_UP_REASONS:
+            self._set(f.CALLS_GIVEN_UP, (reason,), counts[reason])
+        if unknown is not None and lost is not None:
+            self._set(f.CALLS_UNKNOWN, (), unknown)
+            self._set(f.CALLS_LOST, (), lost)
+
     def connection_opened(self, listener: str) -> None:
         """A client has connected."""
         self._add(f.CONNECTIONS_ACCEPTED, (listener,))

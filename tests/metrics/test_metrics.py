@@ -282,6 +282,9 @@ def everything(made):
     made.limit_hit("body")
     made.callbacks_captured(2, 130)
     made.call_saved("crm")
+    joins = {"exact": 5, "inferred": 2, "ambiguous": 1, "refuted": 0}
+    given_up = {"unseen": 1, "crowded": 0, "trimmed": 0, "missed": 0}
+    made.calls_followed({"ringing": 2}, {"began": 4, **joins, **given_up}, unknown=1, lost=0)
     made.connection_opened("commands")
     made.connection_refused("commands")
     made.endpoint_up("pbx-main", "127.0.0.1:9780", up=True)
