@@ -27,7 +27,7 @@ REUSE_SECONDS: Final = 60.0  # an id that rings again so long after its call's e
 HEAD_KEPT: Final = 20  # messages at the beginning of a call that stay when it has too many
 WAITING: Final = 10_000  # commands that name a call we do not know, until the PBX has answered them
 _OK: Final = 200
-_OF_A_CALL: Final = frozenset({"CallConnected", "DtmfEntered", "GoTo", "Error", "RecordCompleted"})
+_OF_A_CALL: Final = frozenset({"CallChanged", "CallConnected", "DtmfEntered", "GoTo", "Error", "RecordCompleted"})
 _UP: Final = frozenset({State.CONNECTED, State.HELD, State.TRANSFERRING})
 _SETTING_UP, _STANDING, _RECENT = 1, 2, 3
 

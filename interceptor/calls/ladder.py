@@ -203,7 +203,7 @@ def _verbs_answer(sighting: Sighting, closing: Closing) -> tuple[Hop | None, Hop
         "fallback": f"fallback {verbs}".rstrip(),
         "kept": "acknowledged, kept for later",
         "lost": "nothing (lost)",
-    }.get(closing.outcome, closing.outcome)
+    }.get(closing.outcome, printable(closing.outcome))
     failed = closing.outcome in {"dial_plan", "fallback", "lost", "failed"}
     left = Hop("no usable answer", mark="failed") if failed else None
     mark = {"rule": "changed", "kept": "changed", "refused": "refused"}.get(closing.outcome, "failed" if failed else "")

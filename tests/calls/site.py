@@ -129,9 +129,9 @@ class Site:
     async def knows(self, call: Call, state: str) -> None:
         """Wait until Interceptor knows of a call's state, and has answered what it was told."""
         async with asyncio.timeout(10):
-            while (found := await self.proxy.call(call.id)) is None or found.call.state != state:
-                await asyncio.sleep(0.01)
-            while self.proxy.worker._carrier.in_flight:
+            while (found := await self.proxy.call(call.id)) is None or found.call.state != state:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)  # nobody tells when a record was read into calls
+            while self.proxy.worker._carrier.in_flight:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
 

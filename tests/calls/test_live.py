@@ -20,7 +20,7 @@ from tests.calls.site import Site, answers, play
 async def eventually[T](what: Callable[[], Awaitable[T | None]], seconds: float = 10.0) -> T:
     """What is there sooner or later."""
     async with asyncio.timeout(seconds):
-        while (found := await what()) is None:
+        while (found := await what()) is None:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.01)
     return found
 
