@@ -73,6 +73,7 @@ class Fault(Enum):
     STORM = "storm"  # the same call asks again and again, and nobody presses a key
     UNROUTABLE = "unroutable"  # there is no app, or no address, to send it to
     ENGINE = "fault"  # our own exception
+    BREAKER_OPEN = "breaker_open"  # an app that failed too often is left alone: nothing was sent
 
     __hash__ = object.__hash__  # members are single; Enum's own is made in Python and costs ten times as much
 
@@ -113,6 +114,7 @@ _FAULT_CODES = {
     Fault.UNROUTABLE: Code.PBX_UNREACHABLE,
     Fault.STORM: Code.OVERLOADED,
     Fault.ENGINE: Code.INTERNAL_FAULT,
+    Fault.BREAKER_OPEN: Code.PBX_UNREACHABLE,
 }
 
 
@@ -377,6 +379,20 @@ class Pipeline:
         parameters = parameters.changed((*changes, *self._clusters[cluster]))
         target = join_target(path, parameters.query, question_mark)
         return Forward(ToCluster(cluster), target, parameters.body if opened.arrival.body else None)
+
+    def backup_plan(self, opened: Opened) -> Forward | None:
+        """The plan of a notification for its app's second address; ``None`` where it has none or was not asked itself.
+
+        What goes to a callback, or where a rule sends it, has no second address.
+        """
+        plan, app = opened.plan, self._settings.apps.get(opened.app)
+        if app is None or app.backup is None or not isinstance(plan, Forward) or not isinstance(plan.target, ToUrl):
+            return None
+        url, backup = plan.target.url, str(app.backup)
+        if plan.guarded or url != _notification_url(app, opened.name):
+            return None
+        query = plan.path[len(_path_with_query(url, b"")) :].lstrip(b"?&")
+        return Forward(ToUrl(backup), _path_with_query(backup, query), plan.body)
 
     def copies(self, opened: Opened) -> tuple[Copy, ...]:
         """The copies that the decision wants, of the message as it leaves."""

@@ -125,6 +125,21 @@ class PasswordCheck(Struct, frozen=True):
     scrypt: str | None = None
 
 
+class Retry(Struct, frozen=True):
+    """How an app is asked, in the words of Twilio and jambonz; durations in seconds, ``None`` is what `timeouts` says.
+
+    ``ct`` is the longest wait for a connection, ``rt`` for the first byte of the answer, ``tt`` for all attempts
+    together. ``rc`` more attempts follow on what ``rp`` names: ``ct`` (no connection, nothing was sent), ``rt`` (no
+    answer), ``4xx``, ``5xx``, ``all``.
+    """
+
+    ct: float | None = None
+    rt: float | None = None
+    tt: float | None = None
+    rc: int = 1
+    rp: tuple[str, ...] = ("ct",)
+
+
 class App(Struct, frozen=True):
     """A business application, how we know it, and where it wants its notifications.
 
@@ -133,7 +148,8 @@ class App(Struct, frozen=True):
     same for some notifications, by name; their texts may have the placeholders of rules. ``callbacks`` are the hosts
     and networks where it may send the PBX; ``None`` means those of its own addresses. Answers of a ``legacy`` app that
     cannot be read as OzML pass on as they are. ``extensions`` are those that it sees where calls have owners: ids,
-    ``x`` for one digit; ``None`` means all.
+    ``x`` for one digit; ``None`` means all. ``backup`` is asked where ``url`` or one of ``urls`` fails and that is safe.
+    An address that has failed ``failures_to_open`` times in a row is left alone for ``retry_after`` seconds; 0: never.
     """
 
     name: str
@@ -148,6 +164,10 @@ class App(Struct, frozen=True):
     callbacks: tuple[str, ...] | None = None
     legacy: bool = False
     extensions: tuple[str, ...] | None = None
+    backup: Url | None = None
+    retry: Retry | None = None
+    failures_to_open: int = 5
+    retry_after: float = 5.0
 
 
 class Subscription(Struct, frozen=True):

@@ -21,6 +21,7 @@ from interceptor.audit.record import Record, Recorder
 from interceptor.callbacks import Targets
 from interceptor.explanation import Explanation, Kept
 from interceptor.gateway.affinity import Whereabouts
+from interceptor.gateway.asking import Breakers
 from interceptor.gateway.clusters import ClusterRoute, Endpoint
 from interceptor.gateway.connection import Door
 from interceptor.gateway.deadlines import Sweeper
@@ -112,6 +113,7 @@ class Worker:
             self._patiences[Patience.REPORT],
             self.metrics,
         )
+        self.breakers = Breakers(settings.apps, self._loop.time)
         self.mirrors = Mirrors(
             self.clusters,
             connect_seconds=settings.timeouts.connect,
@@ -148,6 +150,8 @@ class Worker:
             most_connections=settings.limits.connections,
             mirrors=self.mirrors,
             whereabouts=self.whereabouts,
+            apps=settings.apps,
+            breakers=self.breakers,
             observe=self._observed_by(observe),
             over=lambda opened: self.kept.saw(opened, self._pipeline.rules),
         )
@@ -257,7 +261,12 @@ class Worker:
 
     def warnings(self) -> list[str]:
         """What an operator should know although messages are served."""
-        return [told for route in self.clusters.values() for told in route.warnings()]
+        told = [told for route in self.clusters.values() for told in route.warnings()]
+        return told + [
+            f"app {app} is not asked at {url}: it failed too often"
+            for app, urls in self.breakers.left_alone().items()
+            for url in urls
+        ]
 
     def cluster_pages(self) -> list[dict[str, Any]]:
         """How the clusters stand, for ``/clusters``."""
@@ -284,6 +293,8 @@ class Worker:
             for endpoint in route.endpoints:
                 metrics.endpoint_up(name, endpoint.host, up=endpoint.up)
                 metrics.endpoint_draining(name, endpoint.host, draining=endpoint.draining)
+        for app, urls in self.breakers.left_alone().items():
+            metrics.app_asked(app, asked=not urls)
         metrics.calls_located(sum(self.whereabouts.counts().values()))
         for site, pool in self._pools.items():
             if site.guarded_for:
@@ -383,7 +394,7 @@ class Worker:
             pool = Pool(
                 site.address,
                 settings.limits,
-                connect_seconds=settings.timeouts.connect,
+                connect_seconds=site.connect or settings.timeouts.connect,
                 idle_seconds=settings.timeouts.upstream_idle,
                 sweeper=self._sweeper,
                 loop=self._loop,

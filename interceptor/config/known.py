@@ -121,6 +121,16 @@ def callback_path(node: Node, read: Reading, path: str) -> str | None:
     return None
 
 
+_FAILURES = ("ct", "rt", "4xx", "5xx", "all")
+
+
+def retry_policy(node: Node, read: Reading, path: str) -> tuple[str, ...]:
+    """The failures after which an app is asked again: one, or a list."""
+    entries = node.nodes if isinstance(node, document.Items) else (node,)
+    found = (document.one_of(entry, _FAILURES, read.problems, f"`{path}`") for entry in entries)
+    return tuple(dict.fromkeys(word for word in found if word is not None))
+
+
 _SHARE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*%")
 
 

@@ -50,6 +50,7 @@ from interceptor.settings import (
     Ownership,
     Partial,
     PolicySettings,
+    Retry,
     Settings,
     Subscription,
     Timeouts,
@@ -199,6 +200,9 @@ def _app(node: Node, read: Reading, path: str, name: str) -> App | None:
         if not any(node.get(key) for key in ("username", "sources", "url", "notifications")):
             message = f"`{path}` can never ask (no `sources`, no `username`) nor be told (no `url`, no `notifications`)"
             read.problems.add(node.place, message, "missing_key")
+    if isinstance(node, Fields) and node.get("backup") and not node.get("url") and not node.get("notifications"):
+        message = f"`{path}` has a `backup` but neither `url` nor `notifications`"
+        read.problems.add(node.place, message, "missing_key")
     fallback, named_fallbacks = fallbacks.parts(values.get("fallback"))
     return App(
         name,
@@ -210,6 +214,7 @@ def _app(node: Node, read: Reading, path: str, name: str) -> App | None:
         cluster=values.get("cluster"),
         fallback=fallback,
         fallbacks=named_fallbacks,
+        **{key: values[key] for key in ("backup", "retry", "failures_to_open", "retry_after") if key in values},
         callbacks=values.get("callbacks"),
         legacy=values.get("legacy", False),
         extensions=values.get("extensions"),
@@ -287,6 +292,7 @@ CLUSTER: Table = {
     "beside": text,
     "partial": choice(*(way.value for way in Partial)),
 }
+RETRY: Table = {"ct": duration, "rt": duration, "tt": duration, "rc": whole(0, 5), "rp": known.retry_policy}
 APP: Table = {
     "sources": networks,
     "username": text,
@@ -295,6 +301,10 @@ APP: Table = {
     "notifications": _notification_urls,
     "cluster": text,
     "fallback": fallbacks.fallback,
+    "backup": url,
+    "retry": _struct(Retry, RETRY),
+    "failures_to_open": whole(0, 1000),
+    "retry_after": duration,
     "callbacks": known.callback_targets,
     "legacy": truth,
     "extensions": known.extensions,
@@ -404,6 +414,7 @@ def _keys() -> Iterator[str]:
         "calls": CALLS,
         "apps.NAME.callbacks": known.TARGETS,
         "apps.NAME.fallback": fallbacks.FALLBACK,
+        "apps.NAME.retry": RETRY,
         "journal": JOURNAL,
         "journal.masking": MASKING,
     }

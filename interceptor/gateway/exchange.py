@@ -7,13 +7,14 @@ back once.
 
 import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import perf_counter, time
 from typing import Protocol
 
 from interceptor.audit.record import Record, Recorder
 from interceptor.firewall import Judged
 from interceptor.gateway.affinity import Family, Whereabouts
+from interceptor.gateway.asking import Breaker, Breakers, Failure, covers, hurried
 from interceptor.gateway.clusters import REFUSES_US, ClusterRoute, Endpoint, Place
 from interceptor.gateway.connection import Asker, Door, Response
 from interceptor.gateway.gathering import HEALTH_REASONS, Gathered, Leg, page_of, pages_up_to
@@ -22,7 +23,7 @@ from interceptor.gateway.mirroring import Mirrors
 from interceptor.gateway.upstream import Errand, Pool, Site
 from interceptor.metrics import Metrics
 from interceptor.pipeline import NO_OPINION, Answer, Arrival, Fault, Forward, Opened, Patience, Pipeline, Settlement
-from interceptor.settings import Address, Deadlines, ForwardHeaders, Partial
+from interceptor.settings import Address, App, Deadlines, ForwardHeaders, Partial
 from interceptor.values import Kind, ToApp, ToCluster, ToUrl, Verdict
 from interceptor.wire.answers import encode_answer
 from interceptor.wire.codes import Code, sentence
@@ -76,6 +77,8 @@ class Carrier:
         most_connections: int,
         mirrors: Mirrors | None = None,
         whereabouts: Whereabouts | None = None,
+        apps: Mapping[str, App],
+        breakers: Breakers,
         observe: Callable[[Record], None] | None = None,
         over: Callable[[Opened], None] | None = None,
     ) -> None:
@@ -91,6 +94,8 @@ class Carrier:
         self.observe = observe
         self.mirrors = mirrors
         self.whereabouts = whereabouts if whereabouts is not None and whereabouts.several else None
+        self.apps = apps
+        self.breakers = breakers
         self.over = over  # told when the answer has left
         self.in_flight = 0
         self._connections = 0
@@ -184,8 +189,10 @@ class Exchange:
 
     __slots__ = (
         "_arrival",
+        "_asked",
         "_asker",
         "_attempts",
+        "_breaker",
         "_carrier",
         "_ended",
         "_endpoint",
@@ -216,6 +223,8 @@ class Exchange:
         self._patience: Deadlines
         self._ended = False
         self._attempts = 0
+        self._asked: Forward | None = None  # the address of an app that is being asked
+        self._breaker: Breaker | None = None  # that address's
         self._upstream = ""
         self._endpoint: Endpoint | None = None
         self._family: Family | None = None  # the PBXs that may have the call it names
@@ -421,15 +430,59 @@ class Exchange:
                 self._carrier.whereabouts.sent(self._arrival.exchange, route.place_of(endpoint))
             self._send(endpoint.pool, plan, endpoint.host, endpoint.path, keep_host=True)
         elif isinstance(target, ToUrl):
-            place = take_apart(target.url)
-            if place is None:
-                self._settle(self._carrier.pipeline.fail(self._opened, Fault.UNROUTABLE))
-                return
-            site = Site(Address(place.host, place.port), place.tls, self._opened.app if plan.guarded else "")
-            self._send(self._carrier.pool_for(site), plan, place.authority, b"", keep_host=False)
+            self._ask_app(plan, target)
         else:
             assert isinstance(target, ToApp)  # an app without an address
             self._settle(self._carrier.pipeline.fail(self._opened, Fault.UNROUTABLE))
+
+    def _ask_app(self, plan: Forward, target: ToUrl) -> None:
+        carrier, opened = self._carrier, self._opened
+        place = take_apart(target.url)
+        if place is None:
+            self._settle(carrier.pipeline.fail(opened, Fault.UNROUTABLE))
+            return
+        app = carrier.apps.get(opened.app)
+        retry = None if app is None else app.retry
+        if opened.patience is not Patience.COMMAND:
+            if self._asked is None:
+                self._patience = hurried(self._patience, retry)
+            self._asked = plan
+            breaker = self._breaker = carrier.breakers.of(opened.app, target.url, guarded=plan.guarded)
+            if breaker is not None and not breaker.allows(carrier.breakers.clock()):
+                failure = Failure(Fault.BREAKER_OPEN, sent=False)
+                if not self._ask_again(failure):
+                    self._settle(carrier.pipeline.fail(opened, failure.fault))
+                return
+        connect = 0.0 if retry is None else retry.ct or 0.0
+        site = Site(Address(place.host, place.port), place.tls, opened.app if plan.guarded else "", connect)
+        self._send(carrier.pool_for(site), plan, place.authority, b"", keep_host=False)
+
+    def _ask_again(self, failure: Failure) -> bool:
+        """Ask the app once more, or at its second address, where that is safe and in time; whether that is done."""
+        carrier, opened, plan = self._carrier, self._opened, self._asked
+        if self._breaker is not None and failure.told:
+            self._breaker.failed(carrier.breakers.clock())
+        if plan is None or opened.patience not in _MAY_ASK_AGAIN:
+            return False
+        if perf_counter() - self._started >= self._patience.total:
+            return False
+        app = carrier.apps.get(opened.app)
+        retry = None if app is None else app.retry
+        first = plan is opened.plan
+        again = covers(retry, failure)
+        if first and retry is not None and again and failure.told and self._attempts <= retry.rc:
+            carrier.metrics.retried("app_retry")
+        elif first and (not failure.sent or again or opened.safe_to_repeat):
+            backup = carrier.pipeline.backup_plan(opened)
+            if backup is None:
+                return False
+            carrier.metrics.retried("app_backup")
+            plan = backup
+        else:
+            return False
+        assert isinstance(plan.target, ToUrl)
+        self._ask_app(plan, plan.target)
+        return True
 
     def _send(
         self, pool: Pool, plan: Forward, host: str, base: bytes, *, keep_host: bool, errand: Errand | None = None
@@ -493,7 +546,16 @@ class Exchange:
                 endpoint.succeeded()
             self._learn(settlement.code, reply.body)
         elif settlement.outcome == "answered":
+            if self._breaker is not None:
+                self._breaker.succeeded()
             carrier.outbox.wake(opened.app)
+        elif (
+            settlement.fault is Fault.UNREADABLE
+            and settlement.well_formed
+            and settlement.judged is None
+            and self._ask_again(Failure(Fault.UNREADABLE, sent=True, status=reply.status))
+        ):
+            return
         self._settle(settlement, reply)
 
     def failed(self, fault: Fault, *, sent: bool, stale: bool = False) -> None:
@@ -518,6 +580,8 @@ class Exchange:
                 endpoint.failed(HEALTH_REASONS[fault], fault.value)
             if (not sent or opened.safe_to_repeat) and self._try_next(endpoint, plan):
                 return
+        elif self._ask_again(Failure(fault, sent=sent)):
+            return
         self._settle(self._carrier.pipeline.fail(opened, fault))
 
     def _try_next(self, endpoint: Endpoint, plan: Forward) -> bool:
@@ -654,6 +718,7 @@ def _plain_answer(body: bytes) -> Response:
     return Response(_ANSWERED_HERE, _XML % (len(body), b""), body)
 
 
+_MAY_ASK_AGAIN = frozenset((Patience.ROUTING, Patience.INTERACTIVE))  # reports are kept: the outbox asks again
 _ACKNOWLEDGED = Answer(NO_OPINION)
 _NO_OPINION = _plain_answer(NO_OPINION)
 # The last answer left to a command: whether it was sent is not known any more, so the sentence claims nothing.

@@ -171,11 +171,15 @@ class UpstreamConnection(asyncio.Protocol):
 
 
 class Site(Struct, frozen=True):
-    """What a pool is for: an address, whether over TLS, and the app that chose it, ``""`` where config did."""
+    """What a pool is for: an address, whether over TLS, and the app that chose it, ``""`` where config did.
+
+    ``connect`` is how long a connection may take, in seconds; 0: as long as everywhere.
+    """
 
     address: Address
     tls: bool = False
     guarded_for: str = ""
+    connect: float = 0.0
 
 
 class Pool:

@@ -116,6 +116,12 @@ ENDPOINT_FAILURES = _counter(
 ENDPOINT_DRAINING = _gauge(
     "endpoint_draining", "1 while the endpoint gets nothing new.", "cluster", "endpoint", gather=Gather.MIN
 )
+APP_ASKED = _gauge(
+    "app_asked",
+    "1 while all addresses of the app are asked, 0 while one is left alone because it failed.",
+    "app",
+    gather=Gather.MIN,
+)
 ENDPOINT_CHECKS = _counter(
     "endpoint_checks", "Harmless commands that asked how an endpoint is.", "cluster", "endpoint", "outcome"
 )
@@ -202,6 +208,7 @@ FAMILIES: tuple[Family, ...] = (
     ENDPOINT_UP,
     ENDPOINT_FAILURES,
     ENDPOINT_DRAINING,
+    APP_ASKED,
     ENDPOINT_CHECKS,
     CALL_LOOKUPS,
     CALLS_LOCATED,
@@ -290,6 +297,7 @@ REFUSAL_REASONS = (
     "upstream_timeout",
     "upstream_broken",
     "upstream_unreadable",
+    "breaker_open",
     "shutting_down",
     "fault",
     "limit",
@@ -315,7 +323,7 @@ ENDPOINT_FAILURE_REASONS = ("connect", "timeout", "reset", "unreadable", "status
 CHECK_OUTCOMES = ("answered", "failed")
 LOOKUP_OUTCOMES = ("known", "asked", "unknown")
 LIST_OUTCOMES = ("whole", "partial", "none")
-RETRY_REASONS = ("stale_connection", "next_endpoint")
+RETRY_REASONS = ("stale_connection", "next_endpoint", "app_retry", "app_backup")
 JOURNAL_REASONS = ("enospc", "edquot", "efbig", "eio", "enoent", "eacces", "erofs", "ebadf", "estale", "fault")
 MIRROR_OUTCOMES = ("answered", "full", "unreachable", "timeout", "broken", "unreadable", "loop")
 METER_LOSSES = ("forgotten", "full", "expired")

@@ -222,6 +222,10 @@ class Metrics:
         """The endpoint gets nothing new, or does again."""
         self._set(f.ENDPOINT_DRAINING, (cluster, endpoint), draining)
 
+    def app_asked(self, app: str, *, asked: bool) -> None:
+        """All addresses of an app are asked, or one is left alone."""
+        self._set(f.APP_ASKED, (app,), asked)
+
     def endpoint_checked(self, cluster: str, endpoint: str, outcome: str) -> None:
         """A check of an endpoint has ended; ``outcome`` is one of ``CHECK_OUTCOMES``."""
         self._add(f.ENDPOINT_CHECKS, (cluster, endpoint, outcome if outcome in f.CHECK_OUTCOMES else OTHER))

@@ -326,6 +326,7 @@ CODES = {
     Fault.UNREADABLE: 906,
     Fault.UNROUTABLE: 901,
     Fault.ENGINE: 905,
+    Fault.BREAKER_OPEN: 901,
 }
 
 
