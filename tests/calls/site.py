@@ -100,6 +100,7 @@ class Site:
             switchboard=self.switchboard.port,
             masking="" if self._numbers is None else f", masking: {{numbers: {self._numbers}}}",
         )
+        (self._folder / "config.yaml").write_text(config)  # for the command line
         settings = read_config(config.encode(), "config.yaml", base=self._folder, environment={"P": "p"})
         self.settings = replace(settings, calls=self._calls)
         await self.start()
