@@ -103,7 +103,7 @@ class Gathered:
         for leg in legs:
             reply = leg.reply
             listing = None if reply is None else read_listing(reply.body)
-            code = None if reply is None else read_answer(reply.body).code
+            code = read_answer(reply.body).code if reply is not None and 200 <= reply.status < 300 else None
             if reply is None or code != Code.OK or (listing is None and _PAYLOAD.search(reply.body)):
                 self.missing.append(leg.place.name)
                 refused = refused or reply

@@ -369,6 +369,31 @@ def test_a_pbx_that_refuses_our_own_credentials_is_missing(proxy: Start, backend
     assert counted(running, "interceptor_endpoint_failures_total", reason="code") == 1
 
 
+def test_a_pbx_with_two_ways_is_asked_by_the_second_where_the_first_fails(proxy: Start, backend: StartBackend) -> None:
+    old, new = Pbx(backend, "aaa"), Pbx(backend, "bbb")
+    ways = (Url(LOCAL, free_port(), "/"), Url(LOCAL, old.port, "/"))
+    beside = Cluster("new", (Url(LOCAL, new.port, "/"),), beside="pbx")
+    running = proxy(9, clusters={"pbx": Cluster("pbx", ways, failures_to_open=100), "new": beside})
+    answer = running.get("/?command=ListActiveCalls")
+    assert (answer.code, answer.body) == (200, active("aaa", "bbb"))
+    assert said(running.get("/?command=Hangup&CallId=aaa")) == (200, 200)
+    assert old.commands == ["ListActiveCalls", "Hangup"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "reason"), [(OK_XML, b"503 Busy", "status"), (b"<R><Code>306</Code></R>", b"200 OK", "code")]
+)
+def test_a_pbx_that_answers_otherwise_is_missing_in_a_list(
+    proxy: Start, backend: StartBackend, body: bytes, status: bytes, reason: str
+) -> None:
+    first, second = backend(answering(body, status=status)), Pbx(backend, "bbb")
+    running = proxy(9, **several(first, second, credentials=Credentials("u", Secret("p"))))
+    answer = running.get("/?command=ListActiveCalls")
+    assert re.findall(rb"<CallId>(\w+)</CallId>", answer.body) == [b"bbb"]
+    assert answer.code == 907
+    assert counted(running, "interceptor_endpoint_failures_total", reason=reason) == (reason == "status")
+
+
 # draining
 
 
