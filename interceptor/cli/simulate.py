@@ -189,6 +189,61 @@ def play(
     raise typer.Exit(0 if good else 1)
 
 
+@app.command()
+def load(
+    calls_per_second: Annotated[
+        float, typer.Option("--calls-per-second", "-n", min=0.1, max=1000, help="How many calls begin in a second.")
+    ] = 10.0,
+    lasting: Annotated[str, typer.Option("--for", help="How long, such as `60s` or `5m`; an hour at most.")] = "60s",
+    compare: Annotated[
+        str, typer.Option(help="Play so long without Interceptor first, such as `20s`, to compare.")
+    ] = "0s",
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="A configuration of yours in place of the example.")
+    ] = None,
+    rules: Annotated[Path | None, typer.Option(help="Rules in place of the configured.")] = None,
+    running: Annotated[
+        bool, typer.Option("--running", help="Load the Interceptor that runs with --config on this machine.")
+    ] = False,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Its workers, where it is started here.")] = 1,
+    seed: Annotated[int, typer.Option(help="Another number plays other calls.")] = 1,
+    json: Annotated[Path | None, typer.Option(help="Write the figures to this file as well.")] = None,
+) -> None:
+    """Play many calls at once through Interceptor, and tell how long everybody waited and whether anything was lost.
+
+    Calls to and from customers with menus, transfers, engaged and unanswered lines, text messages and reports. It stays
+    on this machine and stops by itself. Exits with 0 when nothing was lost and nothing failed, 1 when something was.
+    """
+    from interceptor.cli import load as loading
+    from interceptor.cli.stage import StageError
+    from interceptor.worker import new_event_loop
+
+    if running and config is None:
+        raise typer.BadParameter("it needs --config, which says where everybody is", param_hint="--running")
+    plan = loading.Plan(
+        calls_per_second=calls_per_second,
+        seconds=_seconds(lasting, "--for"),
+        compare=_seconds(compare, "--compare"),
+        workers=workers,
+        seed=seed,
+    )
+    own = config is not None or rules is not None
+    with told():
+        try:
+            with asyncio.Runner(loop_factory=new_event_loop) as runner:
+                where = config or shipped() / "config.example.yaml"
+                report = runner.run(loading.run(where, rules, plan, own=own, running=running))
+        except (StageError, OSError) as error:
+            typer.echo(f"cannot start: {error}", err=True)
+            raise typer.Exit(2) from None
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            raise typer.Exit(130) from None
+    loading.show(report)
+    if json is not None:
+        loading.write(report, json)
+    raise typer.Exit(0 if report.good else 1)
+
+
 async def _play(scenarios: "list[Scenario]", speed: float) -> bool:
     from interceptor.cli.screen import Screen
     from interceptor.simulator.clock import RealClock, VirtualClock
@@ -283,6 +338,7 @@ def _serve(part: "SimulatedPbx | SimulatedApp", begin: Callable[[], None]) -> No
         raise typer.Exit(2) from None
 
 
+_LONGEST_LOAD_SECONDS = 3600.0
 _HIDDEN = frozenset({"password", "configxml"})
 
 
@@ -301,6 +357,15 @@ def _print_event(event: "Event") -> None:
         if value not in ("", None, ()):
             shown.append(f"{field}: {value}")
     typer.echo(f"{type(event).__name__:<22} {', '.join(shown)}")
+
+
+def _seconds(written: str, option: str) -> float:
+    """A duration as configurations write it, an hour at most."""
+    number = written.rstrip("hms")
+    unit = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}.get(written.removeprefix(number))
+    if unit is None or not number.replace(".", "", 1).isdigit() or float(number) * unit > _LONGEST_LOAD_SECONDS:
+        raise typer.BadParameter("write a duration such as 60s, an hour at most", param_hint=option)
+    return float(number) * unit
 
 
 def _address(written: str) -> tuple[str, int]:

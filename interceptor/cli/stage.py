@@ -102,15 +102,19 @@ class Stage:
             timeouts=replace(self._written.timeouts, shutdown=SHUTDOWN_SECONDS),
             explain=self._explain,
         )
-        proxy = Interceptor(self.settings, self._sources, observe=self._observed)
-        self._kept = proxy.worker.kept
-        await proxy.start()
-        self._stack.push_async_callback(proxy.stop)
-        self.addresses = dict(proxy.addresses)
+        self.addresses = await self._serve()
         between = Between(self._url_of(Kind.COMMAND), self._url_of(Kind.NOTIFICATION))
         for app in self.apps.values():
             app.pbx_url = between.commands
         self.world = World(clock=self._clock, pbxs=self.pbxs, apps=self.apps, between=between)
+
+    async def _serve(self) -> dict[str, Address]:
+        """Start Interceptor with ``settings``; give its listeners' addresses by name."""
+        proxy = Interceptor(self.settings, self._sources, observe=self._observed)
+        self._kept = proxy.worker.kept
+        await proxy.start()
+        self._stack.push_async_callback(proxy.stop)
+        return dict(proxy.addresses)
 
     def _observed(self, record: Record) -> None:
         self.observe(record)

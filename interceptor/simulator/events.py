@@ -220,6 +220,10 @@ class EventLog:
         """Have ``observer`` called with every event from now on."""
         self._observers.append(observer)
 
+    def leave(self, observer: Callable[[Event], None]) -> None:
+        """Have it called no more."""
+        self._observers.remove(observer)
+
     def append(self, event: Event) -> None:
         """Keep an event and wake whoever waits for it."""
         self._events.append(event)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
@@ -118,3 +119,38 @@ def test_what_is_written_wrongly_is_told_and_nothing_starts(arguments: tuple[str
 
 def test_nobody_there_is_exit_code_2() -> None:
     assert told("send", "ListExtensions", "--to", "http://127.0.0.1:1").exit_code == 2
+
+
+def test_a_load_loses_nothing_and_says_how_long_everybody_waited(tmp_path: Path) -> None:
+    file = tmp_path / "load.json"
+    done = ran("load", "-n", "8", "--for", "2s", "--compare", "500ms", "--json", str(file))
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = msgspec.json.decode(file.read_bytes())
+    results = report["results"]
+    assert (results["lost"], results["doubled"], results["failures"], report["refused"]) == (0, 0, {}, {})
+    assert results["commands_sent"] == results["commands_seen"] > 0
+    assert results["notifications_sent"] == results["notifications_seen"] > 0
+    assert {"CallConnected", "DtmfEntered", "RoutingInterception"} <= results["silence"].keys()
+    assert report["own"]["Interceptor's own time, command"]["count"] == results["commands_sent"]
+    assert report["direct"]["notifications_seen"] > 0
+    assert report["memory_after"] > 0
+    assert "0 lost, 0 doubled" in done.stdout
+
+
+def test_ctrl_c_ends_a_load_and_what_it_started() -> None:
+    process = subprocess.Popen(
+        command("load", "-n", "2", "--for", "10m"), stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        assert process.stderr is not None
+        assert "with Interceptor" in process.stderr.readline()
+        os.killpg(process.pid, signal.SIGINT)
+        process.communicate(timeout=WAIT)  # up to the end of the pipe, which everybody whom it started holds as well
+    finally:
+        process.kill()
+    assert process.returncode == 130
+
+
+@pytest.mark.parametrize("written", ["60", "soon", "2h", "-1s"])
+def test_a_load_lasts_an_hour_at_most(written: str) -> None:
+    assert told("load", f"--for={written}").exit_code == 2
