@@ -23,7 +23,7 @@ from interceptor.live_calls import CallsPage, Wanted, ladder_from, page_of
 from interceptor.loading import load_settings
 from interceptor.metrics import Snapshot, merge
 from interceptor.policy import Source
-from interceptor.rollout import Attempt, Beginning, By, PolicySet, Rollout, RolloutError, begin, begin_with
+from interceptor.rollout import Attempt, Beginning, By, Package, PolicySet, Rollout, RolloutError, begin, begin_with
 from interceptor.rollout.page import attempt_page, policy_page, preview_page
 from interceptor.settings import Address, Settings
 from interceptor.state import keep_draining
@@ -82,9 +82,9 @@ class Interceptor:
 
     # rollout.Fleet
 
-    async def prepare(self, sources: tuple[Source, ...], revision: str) -> None:
+    async def prepare(self, package: Package) -> None:
         """Have the worker compile the policy and keep it ready."""
-        why = await self.worker.prepare(lambda: sources, revision)
+        why = await self.worker.prepare(lambda: package, package.revision)
         if why:
             raise RolloutError(why)
 

@@ -44,7 +44,7 @@ from interceptor.live_calls import (
 )
 from interceptor.metrics import Gatherer, Snapshot, merge
 from interceptor.policy import Source
-from interceptor.rollout import Attempt, Beginning, By, PolicySet, Rollout, RolloutError
+from interceptor.rollout import Attempt, Beginning, By, Package, PolicySet, Rollout, RolloutError
 from interceptor.rollout.page import attempt_page, policy_page, preview_page
 from interceptor.settings import Address, Listener, Mode, Settings
 from interceptor.state import SharedTable, keep_draining, make_tables
@@ -252,15 +252,15 @@ class Supervisor:
 
     # rollout.Fleet
 
-    async def prepare(self, sources: tuple[Source, ...], revision: str) -> None:
+    async def prepare(self, package: Package) -> None:
         """Have every worker compile the policy and keep it ready."""
-        await self._prepare(self._children, sources, revision)
+        await self._prepare(self._children, package)
 
     async def activate(self, chosen: PolicySet) -> None:
         """Have every worker decide by the policy; those that start from now on begin with it."""
         async with self._changing:
             late = [child for child in self._children if child.alive and child.ready_for != chosen.revision]
-            await self._prepare(late, chosen.sources, chosen.revision)
+            await self._prepare(late, Package(chosen.sources, chosen.revision))
             self._chosen = chosen
             alive = [child for child in self._children if child.alive]
             answers = await asyncio.gather(
@@ -279,10 +279,11 @@ class Supervisor:
             child.ready_for = ""
         await self._gather("forget")
 
-    async def _prepare(self, children: Sequence[_Child], sources: tuple[Source, ...], revision: str) -> None:
+    async def _prepare(self, children: Sequence[_Child], package: Package) -> None:
         if not children:
             return
-        bulk = await asyncio.to_thread(_spool, sources)
+        revision = package.revision
+        bulk = await asyncio.to_thread(_spool, package)
         try:
             answers = await asyncio.gather(
                 *(child.ask("prepare", revision, seconds=PREPARE_SECONDS, bulk=bulk) for child in children),
@@ -389,14 +390,14 @@ class Supervisor:
         return attempt_page(await self.rollout.rollback(revision), self.rollout)
 
 
-def _spool(sources: Sequence[Source]) -> int:
-    """The texts of a policy in a file without a name, which every worker reads by itself; its descriptor.
+def _spool(package: Package) -> int:
+    """The makings of a policy in a file without a name, which every worker reads by itself; its descriptor.
 
     Through the workers' lines they would hold up whatever else a worker has to do.
     """
     descriptor = os.memfd_create("policy") if hasattr(os, "memfd_create") else _unnamed()
     with open(descriptor, "wb", closefd=False) as opened:
-        opened.write(msgspec.msgpack.encode(sources))
+        opened.write(msgspec.msgpack.encode(package))
     return descriptor
 
 
@@ -405,14 +406,14 @@ def _unnamed() -> int:  # pragma: no cover - systems without memory files
         return os.dup(opened.fileno())
 
 
-def _unspool(descriptor: int) -> tuple[Source, ...]:
+def _unspool(descriptor: int) -> Package:
     """What :func:`_spool` wrote; the descriptor is closed. Several processes share its place, so none is kept there."""
     try:
         size = os.fstat(descriptor).st_size
         data = bytearray()
         while len(data) < size:
             data += os.pread(descriptor, size - len(data), len(data))
-        return msgspec.msgpack.decode(data, type=tuple[Source, ...])
+        return msgspec.msgpack.decode(data, type=Package)
     finally:
         os.close(descriptor)
 

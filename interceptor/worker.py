@@ -39,7 +39,10 @@ from interceptor.ownership import Holdings
 from interceptor.pipeline import Patience, Pipeline, patience_of
 from interceptor.policy import Meters, RuleSet, Source, compile_policy
 from interceptor.policy.near import NearMisses
+from interceptor.policy.tables import Table, TableKey, is_table, table_key, table_name
 from interceptor.rehearsal import Rehearsed
+from interceptor.rollout import Package
+from interceptor.rollout.examining import unpack_tables
 from interceptor.rollout.pace import Pace
 from interceptor.settings import Address, Cluster, Mode, Ownership, Settings
 from interceptor.state import HOLDINGS, SharedTable, callback_keys, draining
@@ -124,6 +127,7 @@ class Worker:
         )
         self.kept = Kept(settings.explain, random.random)
         self._near = NearMisses(self.rules)
+        self._tables = _tables(sources, self.rules)
         self._looked_at: Rehearsed | None = None
         self._look: asyncio.TimerHandle | None = None
         self.calls = LiveCalls(
@@ -309,10 +313,10 @@ class Worker:
 
     # a new policy
 
-    async def prepare(self, read: Callable[[], Sequence[Source]], revision: str) -> str:
+    async def prepare(self, read: Callable[[], Package], revision: str) -> str:
         """Compile a policy beside the traffic and keep it ready; ``""``, or why that cannot be done.
 
-        ``read`` gives its texts; it is called in a thread.
+        ``read`` gives what it is made of; it is called in a thread.
         """
         self._ready = None
         gc.disable()  # compiling makes many objects and no cycles; the collector would look at all of them, often
@@ -340,7 +344,7 @@ class Worker:
         self._ready = None
         before, self.rules = self.rules.revision, ready.rules
         self._pipeline.rules = ready.rules
-        self._near = ready.near
+        self._near, self._tables = ready.near, ready.tables
         self.metrics.policy_loaded(revision, ready.names, time.time())
         log.info("revision %s decides, before it %s", revision, before)
         return True
@@ -349,10 +353,12 @@ class Worker:
         """Drop the policy that is ready."""
         self._ready = None
 
-    def _compile(self, read: Callable[[], Sequence[Source]]) -> "_Compiled":
-        pace = Pace(lambda: self._carrier.in_flight > 0)
-        rules = compile_policy(read(), replace(policy_context(self._settings), pace=pace))
-        return _Compiled(rules, _names(rules), NearMisses(rules))
+    def _compile(self, read: Callable[[], Package]) -> "_Compiled":
+        package = read()
+        context = replace(policy_context(self._settings), pace=Pace(lambda: self._carrier.in_flight > 0))
+        made = self._tables | unpack_tables(table for table in package.tables if table.key not in self._tables)
+        rules = compile_policy(package.sources, context, made)
+        return _Compiled(rules, _tables(package.sources, rules), _names(rules), NearMisses(rules))
 
     def _look_for_near_misses(self) -> None:
         """Hold the newest of the messages that were kept against the rules, now and then: it costs next to nothing."""
@@ -445,8 +451,14 @@ class _Compiled(NamedTuple):
     """A policy that may come into force, with what goes with it."""
 
     rules: RuleSet
+    tables: dict[TableKey, Table]
     names: dict[str, str]
     near: NearMisses
+
+
+def _tables(sources: Sequence[Source], rules: RuleSet) -> dict[TableKey, Table]:
+    """The tables of a set, so that the next one need not make those anew whose texts are the same."""
+    return {table_key(source): rules.tables[table_name(source.file)] for source in sources if is_table(source.file)}
 
 
 def _names(rules: RuleSet) -> dict[str, str]:

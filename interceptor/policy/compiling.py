@@ -1,8 +1,9 @@
 """From the bytes of all rules files to the set that runs, or to every problem in them."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
+from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
@@ -16,13 +17,13 @@ from interceptor.policy.grammar import Reading
 from interceptor.policy.invariants import Invariant, InvariantReader
 from interceptor.policy.rules import Rule, RuleReader
 from interceptor.policy.ruleset import RuleSet
-from interceptor.policy.tables import Table, is_table, read_tables
+from interceptor.policy.tables import Table, TableKey, is_table, read_tables
 from interceptor.values import Kind, Problem, ProblemsError, Severity
 
 
 def read_policy(sources: Sequence[Source], context: Context) -> tuple[tuple[Rule, ...], tuple[Problem, ...]]:
     """Every rule of every file in order, and every problem: those of the tables, then by file in order, by place."""
-    read, problems = _read(sources, context)
+    read, problems = _read(sources, context, {})
     return read.rules, problems
 
 
@@ -33,8 +34,10 @@ class _Read(NamedTuple):
     classes: Declared
 
 
-def _read(sources: Sequence[Source], context: Context) -> tuple[_Read, tuple[Problem, ...]]:
-    tables, found = read_tables([source for source in sources if is_table(source.file)], context)
+def _read(
+    sources: Sequence[Source], context: Context, made: Mapping[TableKey, Table]
+) -> tuple[_Read, tuple[Problem, ...]]:
+    tables, found = read_tables([source for source in sources if is_table(source.file)], context, made)
     reader, holidays, invariants = RuleReader(context.mode), HolidayReader(tables), InvariantReader()
     classes = ClassReader()
     files: deque[tuple[Node | None, Problems]] = deque()
@@ -56,13 +59,15 @@ def _read(sources: Sequence[Source], context: Context) -> tuple[_Read, tuple[Pro
     return _Read(tuple(reader.rules), tables, tuple(invariants.invariants), tuple(classes.declared)), tuple(found)
 
 
-def compile_policy(sources: Sequence[Source], context: Context) -> RuleSet:
+def compile_policy(
+    sources: Sequence[Source], context: Context, made: Mapping[TableKey, Table] = MappingProxyType({})
+) -> RuleSet:
     """The tables and rules of all ``sources``, in their order, as one set.
 
     Where one of them has an error, :class:`ProblemsError` tells every problem there is; else what is left (warnings and
-    notes) is in the set's ``warnings``.
+    notes) is in the set's ``warnings``. Tables that were ``made`` of the same texts are used as they are.
     """
-    read, problems = _read(sources, context)
+    read, problems = _read(sources, context, made)
     if any(problem.severity is Severity.ERROR for problem in problems):
         raise ProblemsError(problems)
     names = {kind: context.names(kind) for kind in Kind}

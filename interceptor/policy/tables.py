@@ -28,9 +28,11 @@ import operator
 import re
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from hashlib import sha256
 from io import BytesIO, TextIOWrapper
 from itertools import islice
+from types import MappingProxyType
 from typing import Final
 
 from interceptor import document
@@ -250,8 +252,22 @@ class _Column:
         return len(self._text) + sum(len(each) * each.itemsize for each in (self._begins, self._codes))
 
 
-def read_tables(sources: Iterable[Source], context: Context) -> tuple[dict[str, Table], list[Problem]]:
-    """The tables in files, by name; those with problems are left out, and their problems told."""
+TableKey = tuple[str, str]
+"""What stands for one text of one table: the file's name and the text's digest."""
+
+
+def table_key(source: Source) -> TableKey:
+    """See :data:`TableKey`."""
+    return source.file, sha256(source.data).hexdigest()
+
+
+def read_tables(
+    sources: Iterable[Source], context: Context, made: Mapping[TableKey, Table] = MappingProxyType({})
+) -> tuple[dict[str, Table], list[Problem]]:
+    """The tables in files, by name; those with problems are left out, and their problems told.
+
+    What was ``made`` already of the same text, with the same configuration, is not made again.
+    """
     tables: dict[str, Table] = {}
     files: dict[str, str] = {}
     problems: list[Problem] = []
@@ -262,7 +278,8 @@ def read_tables(sources: Iterable[Source], context: Context) -> tuple[dict[str, 
             problems.append(Problem(Place(source.file, 1, 1), message, "duplicate_table"))
             continue
         files[name] = source.file
-        table, found = read_table(source, context)
+        known = made.get(table_key(source)) if made else None
+        table, found = (known, ()) if known is not None else read_table(source, context)
         problems += found
         if table is not None:
             tables[name] = table

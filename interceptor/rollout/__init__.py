@@ -1,7 +1,7 @@
 """A policy's way into force: found changed, examined, brought to all workers at once, kept on disk, rolled back."""
 
 from interceptor.rollout.beginning import Beginning, By, PolicySet, begin, begin_with
-from interceptor.rollout.rollout import Attempt, Fleet, Outcome, Rollout, RolloutError
+from interceptor.rollout.rollout import Attempt, Fleet, Outcome, Package, Rollout, RolloutError
 
 __all__ = [
     "Attempt",
@@ -9,6 +9,7 @@ __all__ = [
     "By",
     "Fleet",
     "Outcome",
+    "Package",
     "PolicySet",
     "Rollout",
     "RolloutError",

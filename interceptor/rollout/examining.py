@@ -9,11 +9,12 @@ in force: who must stop calls now does not wait for it.
 import contextlib
 import multiprocessing
 import os
+import pickle
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from multiprocessing.connection import Connection
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec import Struct
@@ -23,11 +24,13 @@ from interceptor import cases as running
 from interceptor.loading import analyse_policy, as_enforced, load_policy, policy_context
 from interceptor.policy import Rule, RuleSet, Source, compile_policy
 from interceptor.policy.analysis import Difference, difference
+from interceptor.policy.tables import Table, TableKey, is_table, table_key, table_name
 from interceptor.settings import CasesRule, Settings
 from interceptor.values import Problem, ProblemsError, Severity
 
 EXAMINE_SECONDS: Final = 600.0
 _NICENESS: Final = 10
+_LARGE_TABLE: Final = 1 << 16  # bytes of its text
 _KILLED_SECONDS: Final = 5.0
 
 
@@ -44,12 +47,23 @@ class RuleSummary(Struct, frozen=True):
     digest: str
 
 
+class PackedTable(Struct, frozen=True):
+    """A table as it was made of one text, for other processes of ours: making a large one takes seconds."""
+
+    key: TableKey
+    data: bytes
+
+
 class Examined(Struct, frozen=True):
-    """What an examination found. ``revision`` is ``""`` and there are no rules where the policy cannot be used."""
+    """What an examination found. ``revision`` is ``""`` and there are no rules where the policy cannot be used.
+
+    ``tables`` are the large ones, ready to be used, where another process made them.
+    """
 
     revision: str = ""
     rules: tuple[RuleSummary, ...] = ()
     problems: tuple[Problem, ...] = ()
+    tables: tuple[PackedTable, ...] = ()
 
     @property
     def good(self) -> bool:
@@ -70,6 +84,20 @@ def examine(sources: Sequence[Source], cases: Sequence[Source], settings: Settin
     told = summaries(sources, rules.rules)
     examined = Examined(rules.revision, told, (*rules.warnings, *_run_cases(cases, sources, rules, settings)))
     return examined, rules if examined.good else None
+
+
+def pack_tables(sources: Sequence[Source], rules: RuleSet) -> tuple[PackedTable, ...]:
+    """The tables of a set that are large enough to be worth it."""
+    large = [source for source in sources if is_table(source.file) and len(source.data) >= _LARGE_TABLE]
+    return tuple(
+        PackedTable(table_key(source), pickle.dumps(rules.tables[table_name(source.file)], protocol=5))
+        for source in large
+    )
+
+
+def unpack_tables(packed: Iterable[PackedTable]) -> dict[TableKey, Table]:
+    """What :func:`pack_tables` packed, in a process of ours."""
+    return {table.key: pickle.loads(table.data) for table in packed}  # noqa: S301 - we wrote it
 
 
 def summaries(sources: Sequence[Source], rules: Sequence[Rule]) -> tuple[RuleSummary, ...]:
@@ -241,8 +269,9 @@ _DONE: Final = b"+"
 _FAULT: Final = b"-"
 
 
-def _examine(*arguments: Any) -> Examined:
-    return examine(*arguments)[0]
+def _examine(sources: tuple[Source, ...], cases: tuple[Source, ...], settings: Settings) -> Examined:
+    examined, rules = examine(sources, cases, settings)
+    return examined if rules is None else replace(examined, tables=pack_tables(sources, rules))
 
 
 def _work(

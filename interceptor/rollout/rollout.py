@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from interceptor.metrics import Snapshot, families, policy_snapshot
 from interceptor.policy import Source
 from interceptor.rollout.beginning import Beginning, By, PolicySet, refuse_nothing
-from interceptor.rollout.examining import ExaminationError, Examined, Examiner, Preview
+from interceptor.rollout.examining import ExaminationError, Examined, Examiner, PackedTable, Preview
 from interceptor.rollout.files import ChangingError, Files, Fingerprint, digest_of, fingerprint, read_files
 from interceptor.rollout.kept import DamagedError, InForce, KeptPolicies, KeptSet
 from interceptor.settings import Settings
@@ -47,10 +47,18 @@ class RolloutError(Exception):
     """A worker could not take the new policy; the text says which and why."""
 
 
+class Package(Struct, frozen=True):
+    """What a worker compiles a policy of: its texts, and the tables of them that were made already."""
+
+    sources: tuple[Source, ...]
+    revision: str
+    tables: tuple[PackedTable, ...] = ()
+
+
 class Fleet(Protocol):
     """The workers."""
 
-    async def prepare(self, sources: tuple[Source, ...], revision: str) -> None:
+    async def prepare(self, package: Package) -> None:
         """Have every worker compile the set and keep it ready. Raises :class:`RolloutError`."""
 
     async def activate(self, chosen: PolicySet) -> None:
@@ -220,6 +228,10 @@ class Rollout:
             attempt = Attempt(began, by, Outcome.FAILED, _told(fault))
         attempt = replace(attempt, at=began, seconds=round(max(0.0, self._clock() - began), 3))
         self.last = attempt
+        if by is not By.ROLLBACK:
+            self.matches_files = attempt.good
+        elif attempt.outcome is Outcome.LOADED:
+            self.matches_files = False
         if attempt.outcome is Outcome.FAILED and by is not By.ROLLBACK:
             self._again_at = time.monotonic() + self._again_seconds
             self._again_seconds = min(self._again_seconds * 2, _AGAIN_MOST_SECONDS)
@@ -247,7 +259,6 @@ class Rollout:
 
     async def _reload(self, by: By) -> Attempt:
         self._tried = None
-        self.matches_files = False
         files = await self._read()
         self._looked_at = files.fingerprint
         refuse_nothing(files, self._settings)
@@ -258,10 +269,7 @@ class Rollout:
         chosen = await asyncio.to_thread(self._before, revision)
         sources = await asyncio.to_thread(self._kept.sources, chosen)
         against = self.held_against or self.current.digest
-        attempt = await self._bring(sources, (), By.ROLLBACK, against, number=chosen.number)
-        if attempt.outcome is Outcome.LOADED:
-            self.matches_files = False
-        return attempt
+        return await self._bring(sources, (), By.ROLLBACK, against, number=chosen.number)
 
     def _before(self, revision: str) -> KeptSet:
         """The set that a rollback returns to."""
@@ -299,12 +307,12 @@ class Rollout:
             return attempt
         digest = digest_of(sources)
         if digest == self.current.digest and not number:
-            self._settled(held_against)
+            self.held_against = held_against
             if self.current.number:
                 await self._put_in_force(self.current.number, held_against)
             return replace(attempt, outcome=Outcome.UNCHANGED, message="the files say what is in force")
         try:
-            await self._fleet.prepare(sources, examined.revision)
+            await self._fleet.prepare(Package(sources, examined.revision, examined.tables))
             chosen = _set_of(sources, examined, by, self._clock(), self.current.number, number)
             kept = await self._kept_set(chosen)
             await self._fleet.activate(kept)
@@ -312,15 +320,11 @@ class Rollout:
             await self._fleet.forget()
             raise
         before, self.current = self.current, kept
-        self._settled(held_against)
+        self.held_against = held_against
         self._since = await self._count_anew(before, kept)
         await self._put_in_force(kept.number, held_against)
         message = f"revision {kept.revision} is in force, {before.revision} was"
         return replace(attempt, outcome=Outcome.LOADED, message=message)
-
-    def _settled(self, held_against: str) -> None:
-        self.held_against = held_against
-        self.matches_files = not held_against
 
     async def _read(self) -> Files:
         """The files at one moment; a request waits a little for them to stand still."""

@@ -148,7 +148,7 @@ def test_a_worker_that_cannot_compile_the_policy_leaves_the_old_one_in_force_and
         assert (site.revision, site.code()) == (before, 200)
     assert soon(lambda: site.revision != before)
     assert site.code() == 306
-    assert site.page()["last_attempt"]["by"] == "file"
+    assert soon(lambda: site.page()["last_attempt"]["by"] == "file")
 
 
 def test_an_examination_that_fails_leaves_the_old_policy_in_force(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,6 +214,23 @@ def test_what_is_counted_of_a_rule_begins_anew_with_its_text_and_only_then(site:
     assert page["rules"][0]["since"] >= page["rules"][1]["since"]
     assert page["rules"][1]["place"] == "rules/test.yaml:4"
     assert page["rules"][1]["last_hit"]
+
+
+def test_a_large_table_that_did_not_change_is_taken_over_and_one_that_did_counts_at_once(site: Site) -> None:
+    (site.rules / "tables").mkdir()
+    numbers = "".join(f"+3620{row:07d}\n" for row in range(8000))
+    site.write(numbers, "tables/blocked.txt")
+    rules = "rules:\n  - {name: blocked, on: Call, when: {number: {table: blocked}}, deny: true}\n" + ALLOW_ALL[7:]
+    site.write(rules)
+    assert site.reload().outcome is Outcome.LOADED
+    table = site.proxy.running.worker.rules.tables["blocked"]
+    assert site.code() == 200
+    site.write("# another revision\n" + rules)
+    assert site.reload().outcome is Outcome.LOADED
+    assert site.proxy.running.worker.rules.tables["blocked"] is table
+    site.write(numbers + "1001\n", "tables/blocked.txt")
+    assert site.reload().outcome is Outcome.LOADED
+    assert site.code() == 306
 
 
 def test_near_misses_of_what_was_denied_are_counted(
