@@ -100,7 +100,7 @@ class Family:
         self.answered(None, None)
 
     def answered(self, place: Place | None, body: bytes | None) -> None:
-        """One of the answers is here; without a body it is none."""
+        """One of the answers is here; without a body it is none. Who is found by it need not wait for the others."""
         if place is not None:
             if body is None:
                 self._sure = False
@@ -108,24 +108,30 @@ class Family:
                 for call in call_ids(body):
                     self.put(call, place)
         self._asking -= 1
-        if self._asking:
-            return
-        waiting, self._waiting = self._waiting, []
-        late, self._late = self._late, []
-        told = [(found, self.place_of(call)) for call, found in waiting]
-        for (call, _), (_, where) in zip(waiting, told, strict=True):
-            if where is None and self._sure:
-                self._note_absent(call)
-        for call, found in late:
-            where = self.place_of(call)
-            if where is None:
-                self._waiting.append((call, found))
-            else:
-                told.append((found, where))
-        if self._waiting:
-            self._ask()
+        told: list[tuple[Found, Place | None]] = []
+        self._waiting = self._left(self._waiting, told)
+        self._late = self._left(self._late, told)
+        if not self._asking:
+            lost, self._waiting, self._late = self._waiting, self._late, []
+            for call, found in lost:
+                if self._sure:
+                    self._note_absent(call)
+                told.append((found, None))
+            if self._waiting:
+                self._ask()
         for found, where in told:
             found(where)
+
+    def _left(self, asking: list[tuple[str, Found]], told: list[tuple[Found, Place | None]]) -> list[tuple[str, Found]]:
+        """Those whose calls are not found yet; the others are put to those who are told."""
+        left: list[tuple[str, Found]] = []
+        for call, found in asking:
+            where = self.place_of(call)
+            if where is None:
+                left.append((call, found))
+            else:
+                told.append((found, where))
+        return left
 
     def _note_absent(self, call: str) -> None:
         if len(self._absent) >= ABSENT_MOST:

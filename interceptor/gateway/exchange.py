@@ -249,14 +249,30 @@ class Exchange:
             carrier.observe(opened.record)
         if opened.judged is not None:
             self._account_verbs(opened.judged)
-        if carrier.whereabouts is not None and self._arrival.kind is Kind.NOTIFICATION:
-            calls = carrier.pipeline.calls_of(opened)
-            carrier.whereabouts.notified(self._arrival.exchange, calls, self._arrival.source, opened.record.origin)
+        if carrier.whereabouts is not None:
+            self._look_up(carrier.whereabouts)
         if self._arrival.kind is Kind.COMMAND:
             carrier.journal.append(opened.record, self._recorded)
         else:  # a caller waits: the record is written with the next batch (failure table, "journal cannot write")
             carrier.journal.append(opened.record)
             self._carry_out()
+
+    def _look_up(self, whereabouts: Whereabouts) -> None:
+        """What is known about the calls of this message, before it is recorded."""
+        opened, pipeline = self._opened, self._carrier.pipeline
+        if self._arrival.kind is Kind.NOTIFICATION:
+            calls = pipeline.calls_of(opened)
+            whereabouts.notified(self._arrival.exchange, calls, self._arrival.source, opened.record.origin)
+            return
+        plan = opened.plan
+        if not isinstance(plan, Forward) or not isinstance(plan.target, ToCluster) or opened.name in COMMANDS:
+            return
+        family = whereabouts.family(plan.target.cluster)
+        if family is not None:
+            places = (family.place_of(call) for call in pipeline.calls_of(opened))
+            self._place = next((place for place in places if place is not None), None)
+        if self._place is not None and self._place.route.name != plan.target.cluster:
+            opened.record.target = self._place.route.name
 
     def _recorded(self, safe: bool) -> None:
         try:
@@ -305,12 +321,12 @@ class Exchange:
         if opened.name in COMMANDS:
             self._ask_all(family)
             return
-        calls = self._carrier.pipeline.calls_of(opened)
-        known = next((place for call in calls if (place := family.place_of(call)) is not None), None)
-        if known is not None:
+        if self._place is not None:
             metrics.call_looked_up("known")
-            self._forward_to(known)
-        elif calls and not family.is_absent(calls[0]):
+            self._forward_to(self._place)
+            return
+        calls = self._carrier.pipeline.calls_of(opened)
+        if calls and not family.is_absent(calls[0]):
             family.locate(calls[0], self._located)
         else:
             if calls:
