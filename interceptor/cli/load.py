@@ -5,9 +5,9 @@ says where everybody is, or none at all for comparison.
 """
 
 import asyncio
+import gc
 import os
 import signal
-import socket
 import sys
 import time
 from contextlib import AsyncExitStack
@@ -26,13 +26,14 @@ from interceptor.cli.proxy_process import ProxyProcess, Usage
 from interceptor.cli.stage import LOOPBACK, Stage, StageError
 from interceptor.loading import load_settings
 from interceptor.metrics.families import CALLS_SAVED, DECISIONS, JOURNAL_WRITE, OWN
-from interceptor.settings import Address, Durability, Mode, Settings, Url
+from interceptor.settings import Address, Durability, Mode, Settings
 from interceptor.simulator import RealClock, SimulatedApp, SimulatedPbx
 from interceptor.simulator.load import Player, Results, Spread
 from interceptor.simulator.scenario import Between
 from interceptor.values import Kind, Verdict
 
 TELL_SECONDS = 5.0
+_GC_THRESHOLD = 50_000  # the logs of the simulator are long, and looking through them often is time that callers wait
 LIMITS = "40-limits.yaml"
 """The part of the shipped policy that is left out of a load: ten calls a second are enough for it."""
 
@@ -73,27 +74,18 @@ class LoadStage(Stage):
     """A stage with Interceptor in a process beside it, callbacks captured, the journal strict."""
 
     def __init__(self, config: Path, rules: Path | None, *, workers: int, own: bool) -> None:
-        super().__init__(config, rules, clock=RealClock())
+        super().__init__(config, rules, clock=RealClock(), capture=True)
         self._workers = workers
         if not own:
             self._sources = tuple(each for each in self._sources if not each.file.endswith(LIMITS))
         self.proxy: ProxyProcess | None = None
 
     async def _serve(self) -> dict[str, Address]:
-        settings = self.settings
-        notify = next(each for each in settings.listeners if each.kind is Kind.NOTIFICATION)
-        port = _free_port()
         settings = self.settings = replace(
-            settings,
+            self.settings,
             workers=self._workers,
-            listeners=tuple(
-                replace(each, address=Address(LOOPBACK, port)) if each.name == notify.name else each
-                for each in settings.listeners
-            ),
-            callbacks=replace(settings.callbacks, public_url=Url(LOOPBACK, port, "/")),
-            apps={name: replace(app, callbacks=("127.0.0.0/8",)) for name, app in settings.apps.items()},
-            journal=replace(settings.journal, durability=Durability.STRICT),
-            policy=replace(settings.policy, watch=False),
+            journal=replace(self.settings.journal, durability=Durability.STRICT),
+            policy=replace(self.settings.policy, watch=False),
         )
         self.proxy = ProxyProcess(settings, self._sources)
         addresses = await self.proxy.start()
@@ -106,6 +98,7 @@ async def run(config: Path, rules: Path | None, plan: Plan, *, own: bool, runnin
     main = asyncio.current_task()
     assert main is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, main.cancel)
+    gc.set_threshold(_GC_THRESHOLD)
     async with AsyncExitStack() as stack:
         if running:
             place: Place = await stack.enter_async_context(RunningPlace(config))
@@ -330,13 +323,6 @@ def _loopback(host: str) -> str:
     except ValueError:
         pass
     raise StageError(f"`{host}` is not this machine, and a load is played on this machine only")
-
-
-def _free_port() -> int:
-    with socket.socket() as opened:
-        opened.bind((LOOPBACK, 0))
-        port: int = opened.getsockname()[1]
-        return port
 
 
 # what is printed

@@ -163,6 +163,9 @@ def play(
         Path | None, typer.Option("--config", "-c", help="Its configuration; without it, the example.")
     ] = None,
     rules: Annotated[Path | None, typer.Option(help="Rules in place of the configured.")] = None,
+    capture: Annotated[
+        bool, typer.Option("--capture", help="Have the callbacks of the apps come back through Interceptor.")
+    ] = False,
     speed: Annotated[
         float, typer.Option(min=0.0, max=10_000, help="How much faster than life; 0 takes no time at all.")
     ] = 0.0,
@@ -175,10 +178,11 @@ def play(
         if not scenarios:
             typer.echo("there is no *.yaml file to play", err=True)
             raise typer.Exit(2)
-        between = through or config is not None or rules is not None
+        between = through or capture or config is not None or rules is not None
+        where = config or shipped() / "config.example.yaml"
         try:
             if between:
-                good = asyncio.run(_play_through(scenarios, config or shipped() / "config.example.yaml", rules, speed))
+                good = asyncio.run(_play_through(scenarios, where, rules, speed, capture=capture))
             else:
                 good = asyncio.run(_play(scenarios, speed))
         except StageError as error:
@@ -259,7 +263,9 @@ async def _play(scenarios: "list[Scenario]", speed: float) -> bool:
     return _count(good, len(scenarios))
 
 
-async def _play_through(scenarios: "list[Scenario]", config: Path, rules: Path | None, speed: float) -> bool:
+async def _play_through(
+    scenarios: "list[Scenario]", config: Path, rules: Path | None, speed: float, *, capture: bool
+) -> bool:
     from interceptor.cli.screen import Screen
     from interceptor.cli.stage import Stage, settle
     from interceptor.cli.story import Story
@@ -269,7 +275,7 @@ async def _play_through(scenarios: "list[Scenario]", config: Path, rules: Path |
     screen = Screen(live=False)
     clock = RealClock(speed) if speed else VirtualClock()
     good = 0
-    async with Stage(config, rules, clock=clock) as stage:
+    async with Stage(config, rules, clock=clock, capture=capture) as stage:
         stage.observe = Story(stage.settings, screen.line).observe
         for scenario in scenarios:
             if missing := stage.missing(scenario):

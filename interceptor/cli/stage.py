@@ -7,6 +7,7 @@ passwords made up where the configuration takes them from the environment. Nothi
 
 import asyncio
 import logging
+import socket
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
@@ -20,7 +21,7 @@ from interceptor.app import Interceptor
 from interceptor.audit.record import Record
 from interceptor.loading import load_settings, rule_sources
 from interceptor.rehearsal import Rehearsed
-from interceptor.settings import Address, App, Cluster, ExplainSettings, Listener, Mode, Url
+from interceptor.settings import Address, App, Cluster, ExplainSettings, Listener, Mode, Settings, Url
 from interceptor.simulator import SimulatedApp, SimulatedPbx
 from interceptor.simulator.clock import Clock
 from interceptor.simulator.scenario import Between, Scenario, World
@@ -54,15 +55,23 @@ def _look_away(record: Record) -> None:
 class Stage:
     """``async with Stage(config, rules, clock=…) as stage``: everything runs, on free ports.
 
+    With ``capture`` the callbacks of the apps come back through Interceptor, whatever the configuration says of them.
     ``observe`` is called with every record that Interceptor makes; it may be set at any time.
     """
 
     def __init__(
-        self, config: Path, rules: Path | None, *, clock: Clock, explain: ExplainSettings | None = None
+        self,
+        config: Path,
+        rules: Path | None,
+        *,
+        clock: Clock,
+        explain: ExplainSettings | None = None,
+        capture: bool = False,
     ) -> None:
         self._written = load_settings(config, MadeUp())
         self._sources = rule_sources(rules or self._written.rules)
         self._clock = clock
+        self._capture = capture
         self._explain = explain or self._written.explain
         self.observe: Callable[[Record], None] = _look_away
         self._stack = AsyncExitStack()
@@ -102,6 +111,8 @@ class Stage:
             timeouts=replace(self._written.timeouts, shutdown=SHUTDOWN_SECONDS),
             explain=self._explain,
         )
+        if self._capture:
+            self.settings = _capturing(self.settings)
         self.addresses = await self._serve()
         between = Between(self._url_of(Kind.COMMAND), self._url_of(Kind.NOTIFICATION))
         for app in self.apps.values():
@@ -168,6 +179,20 @@ class Stage:
         """Where an app's commands go when no rule says otherwise."""
         known = self.settings.apps.get(app)
         return (known.cluster if known is not None else None) or self.settings.default_cluster
+
+
+def _capturing(settings: Settings) -> Settings:
+    """With callbacks captured: that needs a port which is known before anybody listens on it."""
+    with socket.socket() as opened:
+        opened.bind((LOOPBACK, 0))
+        address = Address(LOOPBACK, opened.getsockname()[1])
+    first = next(each.name for each in settings.listeners if each.kind is Kind.NOTIFICATION)
+    return replace(
+        settings,
+        listeners=tuple(replace(each, address=address) if each.name == first else each for each in settings.listeners),
+        callbacks=replace(settings.callbacks, public_url=Url(address.host, address.port, "/")),
+        apps={name: replace(app, callbacks=("127.0.0.0/8",)) for name, app in settings.apps.items()},
+    )
 
 
 async def settle(turns: int = 50) -> None:

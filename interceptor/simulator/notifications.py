@@ -4,10 +4,9 @@ And how it reads the answer: by its length, or up to the end of the connection.
 """
 
 import asyncio
-import http.client
-import io
 import re
 from contextlib import suppress
+from functools import lru_cache
 from urllib.parse import quote_plus, urlsplit
 
 from msgspec import Struct
@@ -101,6 +100,7 @@ def encode_form(pairs: Pairs) -> bytes:
     return "&".join(f"{_escape(name)}={_escape(value)}" for name, value in pairs).encode()
 
 
+@lru_cache(maxsize=1024)
 def _escape(text: str) -> str:
     quoted = quote_plus(text, safe="-_.!*()", errors="surrogateescape")
     pieces = quoted.split("%")
@@ -146,13 +146,22 @@ async def _read_answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     status = _STATUS_LINE.fullmatch(first)
     if status is None:
         raise AnswerError("not_http", repr(first[:80]))
-    try:
-        headers = http.client.parse_headers(io.BytesIO(rest))
-    except http.client.HTTPException as error:
-        raise AnswerError("not_http", str(error)) from None
-    if headers.get("Transfer-Encoding") is not None:
+    headers = _read_headers(rest)
+    if "transfer-encoding" in headers:
         raise AnswerError("chunked", "an HTTP/1.0 request got an answer in chunks")
-    return int(status[1]), await _read_body(reader, headers.get("Content-Length"))
+    return int(status[1]), await _read_body(reader, headers.get("content-length"))
+
+
+def _read_headers(block: bytes) -> dict[str, str]:
+    """Names in lower case; of a name that stands twice, the first."""
+    headers: dict[str, str] = {}
+    for line in block.split(b"\r\n"):
+        name, colon, value = line.partition(b":")
+        if colon:
+            headers.setdefault(name.decode("latin-1").lower(), value.strip().decode("latin-1"))
+        elif line:
+            raise AnswerError("not_http", repr(line[:80]))
+    return headers
 
 
 async def _read_body(reader: asyncio.StreamReader, length: str | None) -> bytes:

@@ -285,7 +285,7 @@ class Player:
                 self._is_set_up(call_id)
             case Heard(call_id=call_id, what=what, party=party) if what.startswith(MENU):
                 self._listener(call_id, party)
-            case VerbFailed(name=name, code=code):
+            case VerbFailed(name=name, code=code, call_id=call_id) if self._goes_on(call_id):
                 self._failures[f"verb {name}: code {code}"] += 1
             case CallChanged(call_id=call_id, state=state) if CallState(state).is_final:
                 self._ended[state] += 1
@@ -335,6 +335,10 @@ class Player:
             call = pbx.core.calls.active.get(call_id)
             if call is not None:
                 pbx.hang_up(call, Party.CALLER if call.caller == party else Party.CALLEE)
+
+    def _goes_on(self, call_id: str) -> bool:
+        """Whether it is more than the rest of a document whose caller has hung up."""
+        return any(call_id in pbx.core.calls.active for pbx in self._pbxs.values())
 
     def _keep[K](self, times: dict[K, float], key: K) -> None:
         if len(times) < _MOST_STARTS:

@@ -73,6 +73,12 @@ class Rings(Step, frozen=True, kw_only=True):
     number: str
 
 
+class Ran(Step, frozen=True, kw_only=True):
+    """The PBX carries out, or tries to carry out, a verb of that name, after what it ran before."""
+
+    verb: str
+
+
 class Reaches(Step, frozen=True, kw_only=True):
     """The current call, or the one that goes on from it, reaches a state."""
 

@@ -17,6 +17,7 @@ from interceptor.simulator.events import (
     MessageEvent,
     NotificationReceived,
     Rang,
+    VerbRan,
 )
 from interceptor.simulator.pbx import SimulatedPbx
 from interceptor.simulator.scenario import form
@@ -136,6 +137,10 @@ class _Player:
     @take.register
     async def _(self, step: form.Rings) -> None:
         await self._next(Rang, lambda event: event.number == step.number)
+
+    @take.register
+    async def _(self, step: form.Ran) -> None:
+        await self._next(VerbRan, lambda event: event.name.lower() == step.verb.lower())
 
     @take.register
     async def _(self, step: form.Reaches) -> None:

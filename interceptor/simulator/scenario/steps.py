@@ -34,10 +34,16 @@ def _dial(key: Text, node: Node, problems: Problems) -> form.Step:
 
 
 def _press(key: Text, node: Node, problems: Problems) -> form.Step:
+    party = "caller"
+    if isinstance(node, Fields):
+        given = fields(node, ("keys", "party"), problems, "`press`")
+        if (by := given.get("party")) is not None:
+            party = one_of(by, ("caller", "callee"), problems, "party") or party
+        node = given.get("keys") or node
     keys = text(node, problems, "`press`") or ""
     if not set(keys) <= set("0123456789*#"):
         problems.add(node.place, f"`{keys}` holds more than the keys 0-9, * and #", "not_keys")
-    return form.PressKeys(place=key.place, told=f"the caller presses {keys}", keys=keys)
+    return form.PressKeys(place=key.place, told=f"the {party} presses {keys}", keys=keys, party=party)
 
 
 def _hang_up(key: Text, node: Node, problems: Problems) -> form.Step:
@@ -53,6 +59,11 @@ def _hear(key: Text, node: Node, problems: Problems) -> form.Step:
 def _rings(key: Text, node: Node, problems: Problems) -> form.Step:
     number = text(node, problems, "`rings`") or ""
     return form.Rings(place=key.place, told=f"{number} rings", number=number)
+
+
+def _ran(key: Text, node: Node, problems: Problems) -> form.Step:
+    verb = text(node, problems, "`ran`") or ""
+    return form.Ran(place=key.place, told=f"the PBX runs {verb}", verb=verb)
 
 
 def _reaches(key: Text, node: Node, problems: Problems) -> form.Step:
@@ -167,6 +178,7 @@ STEPS: dict[str, Callable[[Text, Node, Problems], form.Step]] = {
     "hang_up": _hang_up,
     "hear": _hear,
     "rings": _rings,
+    "ran": _ran,
     "call_is": _reaches,
     "wait": _wait,
     "send": _send,

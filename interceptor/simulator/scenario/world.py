@@ -110,8 +110,9 @@ class World:
         return self.between.notifications if self.between is not None else self.apps[app].url
 
     def filled(self, text: str) -> str:
-        """The text with ``{name}`` of an app replaced by where its callbacks go."""
+        """The text with ``{name}`` of an app replaced by where its callbacks go, ``{name.own}`` by its own address."""
         for name in self.apps:
+            text = text.replace("{" + name + ".own}", self.apps[name].url)
             if "{" + name + "}" in text:
                 text = text.replace("{" + name + "}", self.callback_base(name))
         return text
