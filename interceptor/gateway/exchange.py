@@ -381,9 +381,11 @@ class Exchange:
         for leg in self._legs:
             leg.ask()
 
-    def _send_leg(self, leg: Leg, endpoint: Endpoint) -> bool:
+    def _send_leg(self, leg: Leg, endpoint: Endpoint, again: str) -> bool:
         if self._ended or (self._attempts and perf_counter() - self._started >= self._patience.total):
             return False
+        if again:
+            self._carrier.metrics.retried(again)
         self._send(endpoint.pool, leg.plan, endpoint.host, endpoint.path, keep_host=True, errand=leg)
         return True
 

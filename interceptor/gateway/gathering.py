@@ -29,12 +29,15 @@ _DIGITS: Final = re.compile(r"[0-9]{1,9}")
 
 
 class Leg:
-    """The question to one PBX. ``send`` carries it to an endpoint, ``done`` is told once that it has ended."""
+    """The question to one PBX. ``send`` carries it to an endpoint, and is told why if it is not the first.
+
+    ``done`` is told once that it has ended.
+    """
 
     __slots__ = ("_done", "_endpoint", "_send", "_tried", "fault", "place", "plan", "reply")
 
     def __init__(
-        self, place: Place, plan: Forward, send: Callable[["Leg", Endpoint], bool], done: Callable[["Leg"], None]
+        self, place: Place, plan: Forward, send: Callable[["Leg", Endpoint, str], bool], done: Callable[["Leg"], None]
     ) -> None:
         self.place = place
         self.plan = plan
@@ -52,7 +55,7 @@ class Leg:
             self._done(self)
             return
         self._endpoint = endpoint
-        if not self._send(self, endpoint):
+        if not self._send(self, endpoint, "next_endpoint" if self._tried else ""):
             self._done(self)
 
     # upstream.Errand
@@ -79,7 +82,7 @@ class Leg:
         self.fault = fault
         if stale and not self._tried:
             self._tried = (self._endpoint,)  # counted as tried, so that this happens once
-            if self._send(self, self._endpoint):
+            if self._send(self, self._endpoint, "stale_connection"):
                 return
         if fault is not Fault.OVERLOADED:
             self._endpoint.failed(HEALTH_REASONS[fault], fault.value)

@@ -35,9 +35,8 @@ from tests.gateway.harness import (
     free_port,
     hanging,
     read_request,
-    saying,
 )
-from tests.gateway.misbehaving import HTML, await_until, counted, said, side_by_side
+from tests.gateway.misbehaving import HTML, await_until, counted, kept_then_cut, said, side_by_side
 
 Start = Callable[..., Proxy]
 StartBackend = Callable[[Script], Backend]
@@ -333,11 +332,12 @@ def test_a_page_of_the_history_is_cut_out_of_that_of_all(proxy: Start, backend: 
 
 
 def test_a_list_passes_over_a_connection_that_went_stale(proxy: Start, backend: StartBackend) -> None:
-    once = saying(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(active("aaa")), active("aaa")))
-    first, second = backend(once), Pbx(backend, "bbb")
+    first, second = backend(kept_then_cut(1, active("aaa"))), Pbx(backend, "bbb")
     running = proxy(9, **several(first, second))
-    for _ in range(5):
+    for _ in range(3):
         assert running.get("/?command=ListActiveCalls").body == active("aaa", "bbb")
+    assert len(first.requests) >= 4
+    assert counted(running, "interceptor_upstream_retries_total", reason="stale_connection") == 2
 
 
 def test_each_pbx_is_asked_with_the_credentials_of_its_cluster(proxy: Start, backend: StartBackend) -> None:
