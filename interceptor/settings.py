@@ -148,8 +148,10 @@ class App(Struct, frozen=True):
     same for some notifications, by name; their texts may have the placeholders of rules. ``callbacks`` are the hosts
     and networks where it may send the PBX; ``None`` means those of its own addresses. Answers of a ``legacy`` app that
     cannot be read as OzML pass on as they are. ``extensions`` are those that it sees where calls have owners: ids,
-    ``x`` for one digit; ``None`` means all. ``backup`` is asked where ``url`` or one of ``urls`` fails and that is safe.
+    ``x`` for one digit; ``None`` means all. ``backup`` is asked where ``url`` or one of ``urls`` fails and it is safe.
     An address that has failed ``failures_to_open`` times in a row is left alone for ``retry_after`` seconds; 0: never.
+    The same command to the same number again within ``repeats_within`` seconds gets the first answer; ``None``: it is
+    a command like any other.
     """
 
     name: str
@@ -168,6 +170,7 @@ class App(Struct, frozen=True):
     retry: Retry | None = None
     failures_to_open: int = 5
     retry_after: float = 5.0
+    repeats_within: float | None = None
 
 
 class Subscription(Struct, frozen=True):

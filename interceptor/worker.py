@@ -29,6 +29,7 @@ from interceptor.gateway.delivery import Deliveries
 from interceptor.gateway.exchange import Carrier
 from interceptor.gateway.master import GatewayMaster
 from interceptor.gateway.mirroring import Mirrors
+from interceptor.gateway.repeats import Repeats
 from interceptor.gateway.upstream import Pool, Site
 from interceptor.identity import Identifier
 from interceptor.journal import Journal
@@ -156,6 +157,7 @@ class Worker:
             whereabouts=self.whereabouts,
             apps=settings.apps,
             breakers=self.breakers,
+            repeats=Repeats(settings.apps, self._loop.time),
             observe=self._observed_by(observe),
             over=lambda opened: self.kept.saw(opened, self._pipeline.rules),
         )

@@ -80,7 +80,8 @@ class SettlementRecord(Struct, omit_defaults=True, gc=False, tag_field="event", 
     """How an exchange ended. ``code`` is the PBX's (or our) code, ``None`` where the answer had none.
 
     ``verbs`` were judged in an app's answer, ``verbs_refused`` of them refused, ``captured`` callbacks became ours.
-    ``answered`` names the first of the verbs that went to the PBX, those that stand in no other.
+    ``answered`` names the first of the verbs that went to the PBX, those that stand in no other. ``repeats`` is the
+    exchange whose answer this one got, with the outcome ``repeated``.
     """
 
     sequence: int
@@ -99,6 +100,7 @@ class SettlementRecord(Struct, omit_defaults=True, gc=False, tag_field="event", 
     verbs_refused: int = 0
     captured: int = 0
     answered: tuple[str, ...] = ()
+    repeats: str = ""
 
 
 class GapRecord(Struct, omit_defaults=True, gc=False, tag_field="event", tag="audit.gap"):
@@ -240,6 +242,7 @@ class Recorder:
         verbs_refused: int = 0,
         captured: int = 0,
         answered: tuple[str, ...] = (),
+        repeats: str = "",
     ) -> SettlementRecord:
         """The record of how an exchange ended."""
         return SettlementRecord(
@@ -259,6 +262,7 @@ class Recorder:
             verbs_refused,
             captured,
             answered,
+            repeats,
         )
 
     def gap(self, at: float, *, reason: str, lost: int = 0, since: float | None = None, detail: str = "") -> GapRecord:

@@ -190,6 +190,9 @@ def _cluster(node: Node, read: Reading, path: str, name: str) -> Cluster | None:
     return Cluster(name, **values)
 
 
+_AS_THEY_ARE = ("backup", "retry", "failures_to_open", "retry_after", "repeats_within")
+
+
 def _app(node: Node, read: Reading, path: str, name: str) -> App | None:
     values = section(node, read, path, APP)
     if isinstance(node, Fields):
@@ -214,7 +217,7 @@ def _app(node: Node, read: Reading, path: str, name: str) -> App | None:
         cluster=values.get("cluster"),
         fallback=fallback,
         fallbacks=named_fallbacks,
-        **{key: values[key] for key in ("backup", "retry", "failures_to_open", "retry_after") if key in values},
+        **{key: values[key] for key in _AS_THEY_ARE if key in values},
         callbacks=values.get("callbacks"),
         legacy=values.get("legacy", False),
         extensions=values.get("extensions"),
@@ -303,6 +306,7 @@ APP: Table = {
     "fallback": fallbacks.fallback,
     "backup": url,
     "retry": _struct(Retry, RETRY),
+    "repeats_within": duration,
     "failures_to_open": whole(0, 1000),
     "retry_after": duration,
     "callbacks": known.callback_targets,

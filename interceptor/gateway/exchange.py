@@ -20,12 +20,13 @@ from interceptor.gateway.connection import Asker, Door, Response
 from interceptor.gateway.gathering import HEALTH_REASONS, Gathered, Leg, page_of, pages_up_to
 from interceptor.gateway.http1 import Reply, Request
 from interceptor.gateway.mirroring import Mirrors
+from interceptor.gateway.repeats import NOTHING_WAS_SENT, First, Repeats
 from interceptor.gateway.upstream import Errand, Pool, Site
 from interceptor.metrics import Metrics
 from interceptor.pipeline import NO_OPINION, Answer, Arrival, Fault, Forward, Opened, Patience, Pipeline, Settlement
 from interceptor.settings import Address, App, Deadlines, ForwardHeaders, Partial
 from interceptor.values import Kind, ToApp, ToCluster, ToUrl, Verdict
-from interceptor.wire.answers import encode_answer
+from interceptor.wire.answers import encode_answer, read_answer
 from interceptor.wire.codes import Code, sentence
 from interceptor.wire.listings import COMMANDS, call_ids
 from interceptor.wire.url import take_apart
@@ -79,6 +80,7 @@ class Carrier:
         whereabouts: Whereabouts | None = None,
         apps: Mapping[str, App],
         breakers: Breakers,
+        repeats: Repeats,
         observe: Callable[[Record], None] | None = None,
         over: Callable[[Opened], None] | None = None,
     ) -> None:
@@ -96,6 +98,7 @@ class Carrier:
         self.whereabouts = whereabouts if whereabouts is not None and whereabouts.several else None
         self.apps = apps
         self.breakers = breakers
+        self.repeats = repeats or None
         self.over = over  # told when the answer has left
         self.in_flight = 0
         self._connections = 0
@@ -197,6 +200,8 @@ class Exchange:
         "_ended",
         "_endpoint",
         "_family",
+        "_first",
+        "_first_exchange",
         "_id",
         "_legs",
         "_missing",
@@ -231,6 +236,8 @@ class Exchange:
         self._place: Place | None = None  # the one that has it
         self._legs: list[Leg] = []
         self._missing = ""  # who is missing in a list of several PBXs
+        self._first: First | None = None  # this command, for the same ones after it
+        self._first_exchange = ""  # the one whose answer this one gets
         self._tried: tuple[Endpoint, ...] = ()
         self._sent_at = 0.0
 
@@ -288,6 +295,8 @@ class Exchange:
         plan = opened.plan
         if isinstance(plan, Answer):
             self._settle(self._carrier.pipeline.settle_answer(opened, plan))
+        elif carrier.repeats is not None and self._repeats(carrier.repeats, plan):
+            return
         elif opened.patience is Patience.REPORT and self._carrier.outbox.waiting(opened.app):
             self._settle(
                 Settlement("kept", None, None, _ACKNOWLEDGED, keep=True)
@@ -298,6 +307,27 @@ class Exchange:
             self._forward(plan)
         if opened.decision.mirrors:
             self._mirror()
+
+    def _repeats(self, repeats: Repeats, plan: Forward) -> bool:
+        """Whether this command is one that came before, and gets that one's answer."""
+        if self._opened.patience is not Patience.COMMAND:
+            return False
+        body = self._request.body if plan.body is None else plan.body
+        first, before = repeats.look(self._opened, plan, body)
+        if first is not None and before:
+            self._first_exchange = first.exchange
+            self._carrier.metrics.repeated(self._opened.app)
+            first.then(self._repeated)
+            return True
+        self._first = first
+        return False
+
+    def _repeated(self, body: bytes) -> None:
+        try:
+            code = read_answer(body).code
+            self._settle(Settlement("repeated", None, code, Answer(body, code)))
+        except Exception:  # noqa: BLE001 - as in Carrier.ask
+            self.give_up()
 
     def _mirror(self) -> None:
         """Send the copies that rules want; whatever becomes of them, this exchange goes on."""
@@ -658,7 +688,11 @@ class Exchange:
             self._account(settlement, reply)
         except Exception:
             log.exception("how exchange %s ended is neither recorded nor counted", self._arrival.exchange)
-        self._end(self._response(settlement, reply))
+        response = self._response(settlement, reply)
+        first, self._first = self._first, None
+        self._end(response)
+        if first is not None and self._carrier.repeats is not None:
+            self._carrier.repeats.ended(first, response.body, keep=settlement.fault not in NOTHING_WAS_SENT)
         if self._carrier.over is not None:
             self._carrier.over(self._opened)
 
@@ -667,6 +701,8 @@ class Exchange:
         self._ended = True
         self._carrier.in_flight -= 1
         self._asker.release(response)
+        if self._first is not None and self._carrier.repeats is not None:  # it ended without a settlement
+            self._carrier.repeats.ended(self._first, response.body, keep=True)
         if self._taken:
             self._carrier.pipeline.give_back(self._taken)
 
@@ -693,6 +729,7 @@ class Exchange:
             verbs_refused=0 if judged is None else judged.refused,
             captured=0 if judged is None else judged.captured.count,
             answered=() if judged is None else tuple(judged.answered),
+            repeats=self._first_exchange,
         )
         if carrier.observe is not None:
             carrier.observe(record)

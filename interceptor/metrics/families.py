@@ -91,6 +91,9 @@ LIMITED = _counter(
 )
 METERS_LOST = _counter("meters_lost", "Meters of limits that were given up, by reason.", "reason")
 MIRROR_COPIES = _counter("mirror_copies", "Copies of messages for other places, by what became of them.", "outcome")
+COMMANDS_REPEATED = _counter(
+    "commands_repeated", "Commands that dial, sent again: they got the first answer and dialled nothing.", "app"
+)
 LIMIT_HITS = _counter("limit_hits", "Times a configured cap was reached, by the cap.", "limit")
 CALLS_SAVED = _counter("calls_saved", "Notifications answered with a fallback because the app did not answer.", "app")
 
@@ -191,6 +194,7 @@ FAMILIES: tuple[Family, ...] = (
     CALLBACK_TOKEN,
     AMBIGUOUS,
     NOT_WELL_FORMED,
+    COMMANDS_REPEATED,
     LIMIT_HITS,
     LIMITED,
     METERS_LOST,

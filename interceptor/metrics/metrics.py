@@ -222,6 +222,10 @@ class Metrics:
         """The endpoint gets nothing new, or does again."""
         self._set(f.ENDPOINT_DRAINING, (cluster, endpoint), draining)
 
+    def repeated(self, app: str) -> None:
+        """A command got the answer of the same one before it."""
+        self._add(f.COMMANDS_REPEATED, (app,))
+
     def app_asked(self, app: str, *, asked: bool) -> None:
         """All addresses of an app are asked, or one is left alone."""
         self._set(f.APP_ASKED, (app,), asked)

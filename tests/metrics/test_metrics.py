@@ -290,6 +290,7 @@ def everything(made):
     made.endpoint_up("pbx-main", "127.0.0.1:9780", up=True)
     made.endpoint_failed("pbx-main", "127.0.0.1:9780", "timeout")
     made.app_asked("crm", asked=True)
+    made.repeated("crm")
     made.endpoint_draining("pbx-main", "127.0.0.1:9780", draining=False)
     made.endpoint_checked("pbx-main", "127.0.0.1:9780", "answered")
     made.call_looked_up("known")
