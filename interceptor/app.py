@@ -174,9 +174,9 @@ def run(config: Path) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("mitmproxy").setLevel(logging.WARNING)
     logging.getLogger("mitmproxy.addons.proxyserver").setLevel(logging.CRITICAL)  # a ListenError tells it better
-    settings, beginning = load(config)
+    serving = _serve(*load(config))
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        return runner.run(_serve(settings, beginning))
+        return runner.run(serving)
 
 
 async def _serve(settings: Settings, beginning: Beginning) -> int:
@@ -184,7 +184,10 @@ async def _serve(settings: Settings, beginning: Beginning) -> int:
     asked_to_end = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked_to_end.set)
+    if hasattr(signal, "SIGHUP"):
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)  # there is nothing yet that could be loaded anew
     proxy = Interceptor(settings, beginning) if settings.workers == 1 else Supervisor(settings, beginning)
+    del beginning  # its compiled rules would stay in memory for as long as we serve, whatever comes after them
     try:
         await proxy.start()
     except (ListenError, JournalError, OSError) as error:
