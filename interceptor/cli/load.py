@@ -49,7 +49,10 @@ class Plan(Struct, frozen=True, kw_only=True):
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """A whole load. ``own`` is what took Interceptor its time, from its metrics; seconds, bytes."""
+    """A whole load. ``own`` is what took Interceptor its time, from its metrics; seconds, bytes.
+
+    ``processor`` and ``simulator`` are what Interceptor and we used of one processor.
+    """
 
     plan: Plan
     results: Results
@@ -60,6 +63,7 @@ class Report(Struct, frozen=True, kw_only=True):
     memory_before: int
     memory_after: int
     processor: float
+    simulator: float
     load_average: float
 
     @property
@@ -74,7 +78,7 @@ class LoadStage(Stage):
     """A stage with Interceptor in a process beside it, callbacks captured, the journal strict."""
 
     def __init__(self, config: Path, rules: Path | None, *, workers: int, own: bool) -> None:
-        super().__init__(config, rules, clock=RealClock(), capture=True)
+        super().__init__(config, rules, clock=RealClock(), capture=True, quick=True)
         self._workers = workers
         if not own:
             self._sources = tuple(each for each in self._sources if not each.file.endswith(LIMITS))
@@ -182,12 +186,13 @@ class RunningPlace(Place):
                     name = cluster.name if number == 0 else f"{cluster.name}-{number + 1}"
                     pbx = SimulatedPbx(
                         name=name, host=_loopback(endpoint.host), port=endpoint.port, clock=clock, users=users,
-                        seed=len(self.pbxs) + 1,
+                        seed=len(self.pbxs) + 1, quick=True,
                     )  # fmt: skip
                     self.pbxs[name] = await self._stack.enter_async_context(pbx)
             for app in self.settings.apps.values():
                 if app.url is not None:
-                    served = SimulatedApp(name=app.name, host=_loopback(app.url.host), port=app.url.port, clock=clock)
+                    host = _loopback(app.url.host)
+                    served = SimulatedApp(name=app.name, host=host, port=app.url.port, clock=clock, quick=True)
                     self.apps[app.name] = await self._stack.enter_async_context(served)
         except BaseException:
             await self._stack.aclose()
@@ -208,7 +213,9 @@ async def _measured(place: Place, plan: Plan) -> Report:
     place.subscribe(direct=False)
     await _played(place, replace(plan, calls_per_second=min(plan.calls_per_second, 10.0)), 1.0)  # warm
     before, used_before = await _counted(place.admin), _usage(place)
+    own_before = time.process_time()
     results = await _played(place, plan, plan.seconds)
+    own = time.process_time() - own_before
     after, used_after = await _counted(place.admin), _usage(place)
     refused = {why: int(count - before.refused.get(why, 0.0)) for why, count in after.refused.items()}
     return Report(
@@ -221,6 +228,7 @@ async def _measured(place: Place, plan: Plan) -> Report:
         memory_before=used_before.memory,
         memory_after=used_after.memory,
         processor=(used_after.processor - used_before.processor) / max(results.seconds, 0.001),
+        simulator=own / max(results.seconds, 0.001),
         load_average=os.getloadavg()[0],
     )
 
@@ -365,6 +373,7 @@ def show(report: Report) -> None:
         if report.memory_after
         else "\nInterceptor: another process; its memory is not known here"
     )
+    echo(f"the simulator: {report.simulator:.0%} of a processor")
     echo(f"machine: {os.cpu_count()} processors, load average {report.load_average:.1f}")
 
 

@@ -56,6 +56,7 @@ class Stage:
     """``async with Stage(config, rules, clock=…) as stage``: everything runs, on free ports.
 
     With ``capture`` the callbacks of the apps come back through Interceptor, whatever the configuration says of them.
+    ``quick`` PBXs and apps are for a load.
     ``observe`` is called with every record that Interceptor makes; it may be set at any time.
     """
 
@@ -67,11 +68,12 @@ class Stage:
         clock: Clock,
         explain: ExplainSettings | None = None,
         capture: bool = False,
+        quick: bool = False,
     ) -> None:
         self._written = load_settings(config, MadeUp())
         self._sources = rule_sources(rules or self._written.rules)
         self._clock = clock
-        self._capture = capture
+        self._capture, self._quick = capture, quick
         self._explain = explain or self._written.explain
         self.observe: Callable[[Record], None] = _look_away
         self._stack = AsyncExitStack()
@@ -149,7 +151,7 @@ class Stage:
         endpoints = []
         for number, endpoint in enumerate(cluster.endpoints):
             name = cluster.name if number == 0 else f"{cluster.name}-{number + 1}"
-            pbx = SimulatedPbx(name=name, clock=self._clock, users=users, seed=len(self.pbxs) + 1)
+            pbx = SimulatedPbx(name=name, clock=self._clock, users=users, seed=len(self.pbxs) + 1, quick=self._quick)
             self.pbxs[name] = await self._stack.enter_async_context(pbx)
             endpoints.append(Url(LOOPBACK, pbx.port, endpoint.path))
         return replace(cluster, endpoints=tuple(endpoints))
@@ -161,6 +163,7 @@ class Stage:
             clock=self._clock,
             username=written.username or "",
             password=secret.reveal() if secret is not None else "",
+            quick=self._quick,
         )
         self.apps[written.name] = await self._stack.enter_async_context(app)
         urls = {name: Url(LOOPBACK, app.port, url.path) for name, url in written.urls.items()}
