@@ -301,10 +301,11 @@ def bounds_of(settings: CallSettings) -> Bounds:
 
 
 def states_of(calls: Calls) -> dict[str, int]:
-    """How many open calls are in each state."""
+    """How many open calls are in each state; one of which only reports were seen has none yet."""
     states = {state.value: 0 for state in State if state not in {State.NEW, State.ENDED}}
     for call in calls.open:
-        states[call.state.value] += 1
+        if call.state.value in states:
+            states[call.state.value] += 1
     return states
 
 

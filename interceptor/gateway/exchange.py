@@ -169,8 +169,10 @@ class Carrier:
             metrics.command_settled(opened.name, settlement.code, decision.rule, verdict, upstream, own)
         else:
             metrics.notification_settled(opened.name, settlement.outcome, decision.rule, verdict, upstream, own)
+            if opened.patience is not Patience.REPORT:
+                metrics.caller_waited(opened.patience.value, upstream, own)
             if settlement.saved:
-                metrics.call_saved(opened.app)
+                metrics.call_saved(opened.app, opened.name)
         if settlement.fault is not None:
             metrics.refused(settlement.fault.value)
         elif not by_policy:
@@ -193,6 +195,7 @@ class Exchange:
     __slots__ = (
         "_arrival",
         "_asked",
+        "_asked_at",
         "_asker",
         "_attempts",
         "_breaker",
@@ -229,6 +232,7 @@ class Exchange:
         self._ended = False
         self._attempts = 0
         self._asked: Forward | None = None  # the address of an app that is being asked
+        self._asked_at = 0.0  # when it, or the address before it, was first asked
         self._breaker: Breaker | None = None  # that address's
         self._upstream = ""
         self._endpoint: Endpoint | None = None
@@ -494,6 +498,7 @@ class Exchange:
         if opened.patience is not Patience.COMMAND:
             if self._asked is None:
                 self._patience = hurried(self._patience, retry)
+                self._asked_at = perf_counter()
             self._asked = plan
             breaker = self._breaker = carrier.breakers.of(opened.app, target.url, guarded=plan.guarded)
             if breaker is not None and not breaker.allows(carrier.breakers.clock()):
@@ -713,7 +718,7 @@ class Exchange:
             self._account_verbs(judged)
         now = perf_counter()
         total = now - self._started
-        upstream = now - self._sent_at if self._attempts else 0.0
+        upstream = now - (self._asked_at or self._sent_at) if self._attempts else 0.0
         record = carrier.recorder.settlement(
             self._arrival.exchange,
             self._arrival.at + total,

@@ -10,6 +10,7 @@ NONE = "none"  # stands for "there is none": no code in an answer, no rule behin
 # Proxying takes tens of microseconds, deciding a few; a PBX answers in milliseconds, a dying one in seconds.
 OWN_BUCKETS = (0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5)
 UPSTREAM_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+SILENCE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 10.0)
 JOURNAL_BUCKETS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0)
 
 
@@ -95,7 +96,16 @@ COMMANDS_REPEATED = _counter(
     "commands_repeated", "Commands that dial, sent again: they got the first answer and dialled nothing.", "app"
 )
 LIMIT_HITS = _counter("limit_hits", "Times a configured cap was reached, by the cap.", "limit")
-CALLS_SAVED = _counter("calls_saved", "Notifications answered with a fallback because the app did not answer.", "app")
+CALLS_SAVED = _counter(
+    "calls_saved", "Notifications answered with a fallback because the app did not answer.", "app", "notification"
+)
+SILENCE = _histogram(
+    "caller_silence_seconds",
+    "Time a caller hears nothing because a notification has no answer yet: all of it, the app's part, ours.",
+    SILENCE_BUCKETS,
+    "group",
+    "part",
+)
 
 CALLS_OPEN = _gauge("calls_open", "Calls that go on, by state; one that two workers saw counts twice.", "state")
 CALLS_BEGUN = _counter("calls_begun", "Calls seen to begin; two that turned out to be one are both counted.")
@@ -200,6 +210,7 @@ FAMILIES: tuple[Family, ...] = (
     METERS_LOST,
     MIRROR_COPIES,
     CALLS_SAVED,
+    SILENCE,
     CALLS_OPEN,
     CALLS_BEGUN,
     CALL_JOINS,
@@ -333,4 +344,6 @@ MIRROR_OUTCOMES = ("answered", "full", "unreachable", "timeout", "broken", "unre
 METER_LOSSES = ("forgotten", "full", "expired")
 JOINS = ("exact", "inferred", "ambiguous", "refuted")
 GIVEN_UP_REASONS = ("unseen", "crowded", "trimmed", "missed")
+SILENT_GROUPS = ("routing", "interactive")
+SILENCE_PARTS = ("all", "app", "us")
 DROP_REASONS = ("full", "expired", "cannot_write")

@@ -61,6 +61,7 @@ class Metrics:
         self._notification_cells: dict[tuple[str, str, str, str], list[int]] = {}
         self._own_command, self._own_notification = _histogram(f.OWN), _histogram(f.OWN)
         self._upstream_command, self._upstream_notification = _histogram(f.UPSTREAM), _histogram(f.UPSTREAM)
+        self._silence = {group: tuple(_histogram(f.SILENCE) for _ in f.SILENCE_PARTS) for group in f.SILENT_GROUPS}
         self._journal_write = _histogram(f.JOURNAL_WRITE)
         self._process = ProcessCollector(registry=None)
         self.before_snapshot: list[Callable[[], None]] = []
@@ -106,6 +107,13 @@ class Metrics:
             upstream = self._upstream_notification
             upstream[bisect_left(_UPSTREAM_BUCKETS, upstream_seconds)] += 1
             upstream[-1] += upstream_seconds
+
+    def caller_waited(self, group: str, app_seconds: float, own_seconds: float) -> None:
+        """A caller heard nothing for so long, because of the app and because of us; ``group``: ``SILENT_GROUPS``."""
+        parts = (app_seconds + own_seconds, app_seconds, own_seconds)
+        for histogram, seconds in zip(self._silence[group], parts, strict=True):
+            histogram[bisect_left(f.SILENCE_BUCKETS, seconds)] += 1
+            histogram[-1] += seconds
 
     def rules_acted(self, rules: tuple[str, ...], shadow: tuple[str, ...], at: float) -> None:
         """These rules acted on a message at this Unix time, those in shadow mode would have; labels of a decision."""
@@ -174,9 +182,9 @@ class Metrics:
         """A copy for a mirror has ended; ``outcome`` is one of ``MIRROR_OUTCOMES``."""
         self._add(f.MIRROR_COPIES, (outcome if outcome in f.MIRROR_OUTCOMES else OTHER,))
 
-    def call_saved(self, app: str) -> None:
+    def call_saved(self, app: str, notification: str) -> None:
         """A caller heard the app's fallback because the app did not answer."""
-        self._add(f.CALLS_SAVED, (app,))
+        self._add(f.CALLS_SAVED, (app, notification if notification in self._notifications else OTHER))
 
     def calls_followed(
         self, states: Mapping[str, int], counts: Mapping[str, int], *, unknown: int | None, lost: int | None
@@ -327,6 +335,14 @@ class Metrics:
             (f.OWN, ((_COMMAND, self._own_command), (_NOTIFICATION, self._own_notification))),
             (f.UPSTREAM, ((_COMMAND, self._upstream_command), (_NOTIFICATION, self._upstream_notification))),
             (f.JOURNAL_WRITE, (((), self._journal_write),)),
+            (
+                f.SILENCE,
+                tuple(
+                    ((group, part), histogram)
+                    for group, parts in self._silence.items()
+                    for part, histogram in zip(f.SILENCE_PARTS, parts, strict=True)
+                ),
+            ),
         ):
             series[family.name] = [Series(labels, [float(value) for value in values]) for labels, values in histograms]
         return Snapshot(self.worker, self._started, series)

@@ -141,6 +141,25 @@ def test_rt_and_tt_end_the_silence_before_the_deadlines_of_the_kind(proxy: Start
     assert running.settled(1)[0].total_microseconds < 300_000
 
 
+# the silence
+
+
+def test_a_callers_silence_is_the_apps_with_all_its_attempts_and_ours(proxy: Start, backend: StartBackend) -> None:
+    first, second = backend(hanging), backend(answering(HELLO))
+    running = start(proxy, first.port, backup=Url(LOCAL, second.port, "/b"), retry=Retry(rt=0.1, rc=0))
+    running.notify(ROUTING)
+    running.notify(CALL)
+    running.notify(REPORT)
+    silence = "interceptor_caller_silence_seconds_sum"
+    for group in ("routing", "interactive"):
+        whole, app, us = (counted(running, silence, group=group, part=part) for part in ("all", "app", "us"))
+        assert 0.1 <= app <= whole
+        assert 0 < us < 0.1
+        assert whole == pytest.approx(app + us)
+        assert counted(running, "interceptor_caller_silence_seconds_count", group=group, part="all") == 1
+    assert counted(running, "interceptor_calls_saved_total", app="crm", notification="IncomingCall") == 1
+
+
 # left alone
 
 

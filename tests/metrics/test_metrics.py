@@ -281,7 +281,8 @@ def everything(made):
     made.not_well_formed(Kind.COMMAND)
     made.limit_hit("body")
     made.callbacks_captured(2, 130)
-    made.call_saved("crm")
+    made.call_saved("crm", "IncomingCall")
+    made.caller_waited("routing", 0.2, 0.0001)
     joins = {"exact": 5, "inferred": 2, "ambiguous": 1, "refuted": 0}
     given_up = {"unseen": 1, "crowded": 0, "trimmed": 0, "missed": 0}
     made.calls_followed({"ringing": 2}, {"began": 4, **joins, **given_up}, unknown=1, lost=0)
