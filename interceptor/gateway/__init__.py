@@ -2,7 +2,7 @@
 
 mitmproxy's package of addons imports every one of them, with Flask, LDAP and a clipboard: 15 MB in each worker, for
 four that we use. So the package stands here without its own code, and gives the modules that are asked for
-(``docs/adr/0014``).
+(``docs/adr/0015``).
 """
 
 import sys
