@@ -91,8 +91,8 @@ def filtered(
 ) -> bytes | None:
     """The answer to a list command without what the app may not see; ``None`` where all of it may be seen.
 
-    Every other byte stays, in its order, and a count of calls is lowered by what was taken out. Of an answer that cannot
-    be read nothing is left: nobody could tell apart what it lists.
+    Every other byte stays, in its order, and a count of calls is lowered by what was taken out. Of an answer that
+    cannot be read an empty ``Response`` is left: nobody could tell apart what it lists.
     """
     markup = read_markup(body)
     if markup is None:

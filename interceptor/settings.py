@@ -327,9 +327,9 @@ class CallbackSettings(Struct, frozen=True):
 class CallSettings(Struct, frozen=True):
     """How calls are followed, each worker its own. Times are seconds; ``open`` of 0 follows none.
 
-    A call is closed when nothing was heard of it for ``idle``, or for ``setup`` while it was never connected. ``window``
-    is how far apart messages may be to be joined by their numbers. ``replay`` of the journal is read at a start. ``poll``
-    is how often PBXs are asked for their calls, ``None`` never.
+    A call is closed when nothing was heard of it for ``idle``, or for ``setup`` while it was never connected.
+    ``window`` is how far apart messages may be to be joined by their numbers. ``replay`` of the journal is read at a
+    start. ``poll`` is how often PBXs are asked for their calls, ``None`` never.
     """
 
     open: int = 20_000

@@ -27,8 +27,8 @@ def test_what_is_decided_differently_is_told_with_the_rules_that_do(command, two
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
         (
-            "command ListExtensions, mon-fri 18:00-24:00: allow → deny 306, because of new/05-night.yaml:2 quiet-nights "
-            "(before: rules/10-look.yaml:2 the-crm-may-look)"
+            "command ListExtensions, mon-fri 18:00-24:00: allow → deny 306, "
+            "because of new/05-night.yaml:2 quiet-nights (before: rules/10-look.yaml:2 the-crm-may-look)"
         ),
         "    for example command ListExtensions by crm, Tue 2024-01-02 18:00",
     ]

@@ -48,7 +48,8 @@ def test_a_copy_goes_to_an_address_without_credentials_and_with_the_changes_of_r
     place = f"'http://{LOCAL}:{other.port}/copies?from=us'"
     running = proxy(pbx.port, rules=mirrored(place, more=", rewrite: {set: {X: '1'}}"))
     client = running.client().send(
-        b"GET /?command=Call&Username=crm&Password=hunter2&Dialed=1002&apikey=geheim&Url=http://crm/?token=geheim HTTP/1.1\r\n"
+        b"GET /?command=Call&Username=crm&Password=hunter2&Dialed=1002&apikey=geheim"
+        b"&Url=http://crm/?token=geheim HTTP/1.1\r\n"
         b"Host: pbx.test\r\nAuthorization: Basic c2VjcmV0\r\nCookie: a=b\r\n\r\n"
     )
     answer = client.read()
@@ -58,7 +59,8 @@ def test_a_copy_goes_to_an_address_without_credentials_and_with_the_changes_of_r
     assert (
         copy
         == (
-            f"GET /copies?from=us&command=Call&Dialed=1002&Url=http%3A%2F%2Fcrm%2F%3Ftoken%3D%2A%2A%2A&X=1 HTTP/1.1\r\nHost: {LOCAL}:{other.port}\r\n"
+            f"GET /copies?from=us&command=Call&Dialed=1002&Url=http%3A%2F%2Fcrm%2F%3Ftoken%3D%2A%2A%2A&X=1 HTTP/1.1\r\n"
+            f"Host: {LOCAL}:{other.port}\r\n"
             f"X-Interceptor-Mirror: {exchange}\r\n\r\n"
         ).encode()
     )
