@@ -244,7 +244,9 @@ def test_every_problem_of_every_file_is_told(problems):
         "2:53: unknown day `mo`, did you mean `mon`?",
         "2:59: unknown key `alow` in a rule, did you mean `allow`?",
         "3:5: a rule should have a `name`",
-        "3:5: a rule should have an action: "
-        "`allow`, `deny`, `answer`, `rewrite`, `reroute`, `limit`, `mirror`, `owns`, `tag`",
+        (
+            "3:5: a rule should have an action: "
+            "`allow`, `deny`, `answer`, `rewrite`, `reroute`, `limit`, `mirror`, `owns`, `tag`"
+        ),
         "1:9: not YAML: did not find expected node content, while parsing a flow node",
     ]
