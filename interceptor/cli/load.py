@@ -177,6 +177,9 @@ class RunningPlace(Place):
 
     async def __aenter__(self) -> Self:
         clock = RealClock()
+        listening = next(each for each in self.settings.listeners if each.kind is Kind.COMMAND)
+        _, writer = await asyncio.open_connection(_loopback(listening.address.host), listening.address.port)
+        writer.close()  # somebody is there; if not, it has been raised
         try:
             for cluster in self.settings.clusters.values():
                 users = {}

@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -154,3 +155,70 @@ def test_ctrl_c_ends_a_load_and_what_it_started() -> None:
 @pytest.mark.parametrize("written", ["60", "soon", "2h", "-1s"])
 def test_a_load_lasts_an_hour_at_most(written: str) -> None:
     assert told("load", f"--for={written}").exit_code == 2
+
+
+def test_a_load_on_an_interceptor_that_runs_uses_the_addresses_of_its_configuration(tmp_path: Path) -> None:
+    ports = _free_ports(5)
+    config = tmp_path / "config.yaml"
+    config.write_text(RUNNING.format(*ports))
+    (tmp_path / "rules.yaml").write_text(
+        "rules:\n  - {name: everything, on: [command, notification, verb], allow: true}\n"
+    )
+    secrets = {"PBX_PW": "a-made-up-secret", "CRM_PW": "another-secret"}
+    load = ("load", "-n", "5", "--for", "1s", "--running", "-c", str(config))
+    nobody = ran(*load, **secrets)
+    assert (nobody.returncode, "cannot start" in nobody.stderr) == (2, True)
+    proxy = subprocess.Popen(
+        [sys.executable, "-m", "interceptor", "run", "-c", str(config)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | secrets,
+    )
+    try:
+        assert proxy.stderr is not None
+        next(line for line in proxy.stderr if "notifications listens" in line)
+        done = ran(*load, **secrets)
+    finally:
+        proxy.terminate()
+        proxy.communicate(timeout=WAIT)
+    assert (done.returncode, "0 lost, 0 doubled" in done.stdout) == (0, True), done.stdout + done.stderr
+
+
+def test_a_load_stays_on_this_machine(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(RUNNING.format(1, 2, 3, 4, 5).replace("127.0.0.1:1}", "192.0.2.1:1}"))
+    (tmp_path / "rules.yaml").write_text("rules: []\n")
+    done = ran("load", "--running", "-c", str(config), PBX_PW="a-made-up-secret", CRM_PW="another-secret")
+    assert (done.returncode, "not this machine" in done.stderr) == (2, True)
+
+
+RUNNING = """\
+country: HU
+extensions: ["1xxx", "2xxx"]
+time_zone: Europe/Budapest
+rules: rules.yaml
+policy: {{emergency: unchecked}}
+listeners:
+  commands: {{kind: command, address: 127.0.0.1:{0}}}
+  notifications: {{kind: notification, address: 127.0.0.1:{1}}}
+admin: 127.0.0.1:{2}
+clusters:
+  pbx: {{endpoints: ["http://127.0.0.1:{3}"], credentials: {{username: u, password: {{env: PBX_PW}}}}}}
+apps:
+  crm:
+    sources: ["127.0.0.0/8"]
+    username: crm
+    password: {{env: CRM_PW}}
+    url: http://127.0.0.1:{4}/pbx
+    callbacks: {{allow: ["127.0.0.0/8"]}}
+notifications: [{{app: crm}}]
+callbacks: {{public_url: "http://127.0.0.1:{1}"}}
+"""
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        opened = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in opened:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in opened]
