@@ -127,6 +127,10 @@ class Interceptor:
         """The PBX endpoints and how they stand."""
         return self.worker.cluster_pages()
 
+    async def outbox(self) -> Sequence[Mapping[str, Any]]:
+        """How the outbox of each app stands."""
+        return self.worker.outbox_pages()
+
     async def drain(self, cluster: str, endpoint: str, *, on: bool) -> bool:
         """Send nothing new to an endpoint, or do so again."""
         found = self.worker.set_draining(cluster, endpoint, draining=on)

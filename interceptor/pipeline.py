@@ -361,7 +361,6 @@ class Pipeline:
         assert answer is not None
         refusal = Refusal(Code.INTERNAL_FAULT, sentence(Code.INTERNAL_FAULT, arrival.exchange))
         decision = Decision(Verdict.DENY, Fault.ENGINE.value, self.rules.revision, refusal=refusal)
-        facts = Facts(arrival.kind, name, app, arrival.source, None, None, {}, {}, arrival.at)
         record = self._recorder.decision(arrival.exchange, arrival.at, arrival.listener, facts, decision)
         return Opened(arrival, name, patience, False, app, decision, answer, record, False, facts)
 

@@ -340,6 +340,10 @@ class Supervisor:
         pages = [answer for answer in await self._gather("clusters") if answer is not None]
         return merged_pages(pages) if pages else ()
 
+    async def outbox(self) -> Sequence[Mapping[str, Any]]:
+        """How the outbox of each app stands, for each worker."""
+        return [queue for answer in await self._gather("outbox") for queue in answer or ()]
+
     async def drain(self, cluster: str, endpoint: str, *, on: bool) -> bool:
         """Have all workers send nothing new to an endpoint, or do so again; those to come begin with it."""
         async with self._changing:  # a worker that starts meanwhile reads what is kept, or is told
@@ -552,6 +556,8 @@ def _answer(worker: Worker, question: str, more: str) -> Any:
             return worker.warnings()
         case "clusters":
             return worker.cluster_pages()
+        case "outbox":
+            return worker.outbox_pages()
         case "drain" | "undrain":
             cluster, _, endpoint = more.partition(" ")
             return worker.set_draining(cluster, endpoint, draining=question == "drain")

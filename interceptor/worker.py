@@ -279,6 +279,10 @@ class Worker:
         calls = self.whereabouts.counts()
         return [route.page(calls) for route in self.clusters.values()]
 
+    def outbox_pages(self) -> list[dict[str, Any]]:
+        """How the outboxes stand, for ``/outbox``."""
+        return [{"worker": self._name, **queue} for queue in self.deliveries.queues()]
+
     def set_draining(self, cluster: str, endpoint: str, *, draining: bool) -> str:
         """Send nothing new to an endpoint, or do so again; its host and port, ``""`` where there is none."""
         route = self.clusters.get(cluster)

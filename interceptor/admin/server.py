@@ -34,6 +34,7 @@ _PAGES = {
     "/policy/preview": "what loading the rules files would change",
     "/policy": "the policy in force, how it came there, what its rules have done (`?format=text` for people)",
     "/clusters": "the PBX endpoints and how they stand; POST /clusters/NAME/endpoints/N/drain, or undrain",
+    "/outbox": "the notifications that wait for their app: how many, since when, failed attempts, the next",
     "/calls": "the calls that go on and those that ended last (`?most=N`); /calls/ID tells all that passed in one",
     "/explain": "the exchanges that were kept; /explain/ID tells why one was decided as it was",
 }
@@ -68,6 +69,9 @@ class AdminSource(Protocol):
 
     async def clusters(self) -> Sequence[Mapping[str, Any]]:
         """The PBX endpoints of each cluster and how they stand."""
+
+    async def outbox(self) -> Sequence[Mapping[str, Any]]:
+        """The notifications that wait for their app, by app and worker."""
 
     async def drain(self, cluster: str, endpoint: str, *, on: bool) -> bool:
         """Send nothing new to an endpoint, or do so again; false where there is none of that number or address."""
@@ -108,6 +112,7 @@ class AdminServer:
         application.router.add_post("/policy/rollback", self._roll_back)
         application.router.add_get("/clusters", self._clusters)
         application.router.add_post("/clusters/{cluster}/endpoints/{endpoint}/{how:drain|undrain}", self._drain)
+        application.router.add_get("/outbox", self._outbox)
         application.router.add_get("/calls", self._calls)
         application.router.add_get("/calls/{call}", self._call)
         application.router.add_get("/explain", self._kept)
@@ -204,6 +209,9 @@ class AdminServer:
 
     async def _clusters(self, _request: web.Request) -> web.Response:
         return _json({"clusters": await self._ask(self._source.clusters())})
+
+    async def _outbox(self, _request: web.Request) -> web.Response:
+        return _json({"outbox": await self._ask(self._source.outbox())})
 
     async def _drain(self, request: web.Request) -> web.Response:
         which = request.match_info

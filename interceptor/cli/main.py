@@ -12,6 +12,7 @@ from interceptor.cli.check import check
 from interceptor.cli.diff import diff
 from interceptor.cli.explain import explain
 from interceptor.cli.health import health
+from interceptor.cli.outbox import outbox
 from interceptor.cli.password import hash_password
 from interceptor.cli.policy import app as policy
 from interceptor.cli.run import run
@@ -72,6 +73,7 @@ def _simulate(context: typer.Context) -> None:
 
 app.add_typer(policy, name="policy")
 app.add_typer(calls, name="calls")
+app.command("outbox")(outbox)
 app.command("hash-password")(hash_password)
 app.command("health")(health)
 

@@ -7,6 +7,9 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from interceptor.gateway.http1 import Reply
 from interceptor.gateway.upstream import Pool, Site
@@ -68,6 +71,10 @@ class Deliveries:
     def depths(self) -> dict[str, int]:
         """How many wait, by app."""
         return {app: box.depth for app, box in self._boxes.items()}
+
+    def queues(self) -> list[dict[str, Any]]:
+        """How the outbox of each app stands, for ``/outbox``."""
+        return [msgspec.structs.asdict(box.queue) for box in self._boxes.values()]
 
     async def _deliver(self, entry: Entry) -> bool:
         place = take_apart(entry.url)

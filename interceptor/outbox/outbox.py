@@ -38,6 +38,20 @@ class Watcher(Protocol):
     def outbox_depth(self, app: str, entries: int) -> None: ...
 
 
+class Queue(msgspec.Struct, frozen=True):
+    """How an outbox stands: so many wait, the oldest since when (Unix time) and from which exchange.
+
+    ``attempts`` to deliver it have failed; ``next_at`` is when it is tried again, 0 where that is not waited for.
+    """
+
+    app: str
+    waiting: int
+    oldest_at: float = 0.0
+    oldest_exchange: str = ""
+    attempts: int = 0
+    next_at: float = 0.0
+
+
 class Outbox:
     """One app's outbox, at most ``limit`` entries; ``deliver`` says whether the app took the entry."""
 
@@ -75,6 +89,8 @@ class Outbox:
         self._work = asyncio.Event()
         self._woken = asyncio.Event()
         self._gone_lines = 0
+        self._failures = 0  # to deliver the first entry, in a row
+        self._next_at = 0.0
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = False
 
@@ -82,6 +98,14 @@ class Outbox:
     def depth(self) -> int:
         """How many entries wait. While it is not 0, newer notifications must be put behind them to keep the order."""
         return len(self._entries) + len(self._coming)
+
+    @property
+    def queue(self) -> Queue:
+        """How it stands now."""
+        if not self._entries:
+            return Queue(self._app, self.depth)
+        first = self._entries[0]
+        return Queue(self._app, self.depth, first.at, first.exchange, self._failures, self._next_at)
 
     async def open(self) -> None:
         """Take the outbox and begin to deliver what a former process left. Raises :class:`OutboxError`."""
@@ -171,7 +195,6 @@ class Outbox:
 
     async def _send(self) -> None:
         """Deliver from the front, one at a time."""
-        failures = 0
         while True:
             await self._work.wait()
             if not self._entries:
@@ -181,14 +204,14 @@ class Outbox:
             if self._clock() - entry.at > self._keep_seconds:
                 self._drop("expired")
             elif not await self._try(entry):
-                failures += 1
+                self._failures += 1
                 if self._watcher is not None:
                     self._watcher.outbox_failed(self._app)
-                await self._pause(failures)
+                await self._pause(self._failures)
                 continue
             elif self._watcher is not None:
                 self._watcher.outbox_delivered(self._app)
-            failures = 0
+            self._failures = 0
             self._entries.popleft()
             self._gone.append(Gone(entry.id))
             self._writes.set()
@@ -204,10 +227,13 @@ class Outbox:
     async def _pause(self, failures: int) -> None:
         """Wait longer after each failure, never exactly as long as the others who wait for the same app."""
         longest = min(self._longest_pause, self._first_pause * 2.0 ** min(failures - 1, 32))
+        pause = longest * (0.5 + self._chance() / 2)
         self._woken.clear()
+        self._next_at = self._clock() + pause
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(longest * (0.5 + self._chance() / 2)):
+            async with asyncio.timeout(pause):
                 await self._woken.wait()
+        self._next_at = 0.0
 
     def _drop(self, reason: str) -> None:
         if self._watcher is not None:
