@@ -110,6 +110,8 @@ class Player:
             app.log.observe(self._app_saw)
         for pbx in self._pbxs.values():
             pbx.log.observe(self._pbx_saw)
+            for extension in pbx.core.directory:  # where fallbacks and rules may lead
+                pbx.core.directory.set_phone(Phone(number=extension.id, talks_seconds=2.0))
             pbx.core.directory.keep(Extension(id=EXTENSION, type=API))
             pbx.core.directory.outside = Phone(number="*", talks_seconds=2.0)
             for number in range(_CUSTOMERS):
