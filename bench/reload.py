@@ -52,6 +52,7 @@ class Figures(Struct, frozen=True):
     rules: int
     rounds: tuple[Round, ...]
     failed: int
+    load_average: float
     memory_before: int
     memory_after: int
 
@@ -74,6 +75,7 @@ def measure(
 ) -> Figures:
     """Measure on a machine: the proxy on the first cores, the load on the others, the examiner wherever it is free."""
     proxy_cores, load_cores = cores
+    load_average = os.getloadavg()[0]
     backend = Backend(pen, folder, load_cores)
     port, admin = free_ports(2)
     site = Site(folder / "reload", port, admin, backend.port)
@@ -102,7 +104,7 @@ def measure(
             flush=True,
         )
     failed = sum(each.quiet.errors + each.during.errors for each in found) + _refused(admin)
-    return Figures(rules, tuple(found), failed, before, resident_bytes(running.popen.pid))
+    return Figures(rules, tuple(found), failed, load_average, before, resident_bytes(running.popen.pid))
 
 
 def _load(pen: Pen, script: Path, port: int, cores: list[int], meanwhile: Any) -> tuple[Counted, Any]:
@@ -177,6 +179,7 @@ def table(figures: Figures) -> str:
             "from the request to the new policy in force, s",
             f"{median(seconds):.1f} [{min(seconds):.1f}–{max(seconds):.1f}]",
         ),
+        ("load average of the machine before (a quiet one: below 0.3)", f"{figures.load_average:.1f}"),
         ("memory before, after, MB", f"{figures.memory_before / 1e6:.0f}, {figures.memory_after / 1e6:.0f}"),
     ]
     lines = ["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows)]
