@@ -3,7 +3,7 @@
 Pure: what is put in are sightings (``interceptor/sightings.py`` makes them of audit records), what comes out are calls.
 """
 
-from interceptor.calls.call import Call, How, Leg, Passage, Remark, derived
+from interceptor.calls.call import Call, How, Passage, Remark, derived
 from interceptor.calls.fold import Bounds, Calls, Counts
 from interceptor.calls.sighting import Changed, Closing, Said, Sighting
 from interceptor.calls.states import Cause, Signal, State
@@ -17,7 +17,6 @@ __all__ = [
     "Closing",
     "Counts",
     "How",
-    "Leg",
     "Passage",
     "Remark",
     "Said",

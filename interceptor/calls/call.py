@@ -1,7 +1,8 @@
 """The record of one call: what passed, in order, and what follows from it.
 
 Everything but ``passages`` follows from them: :meth:`Call.seen` and :meth:`Call.closed` keep it up to date message by
-message, and :func:`derived` makes it anew. Both give the same, as a test holds.
+message, and :func:`derived` makes it anew. Both give the same, as a test holds. Legs are for people and made when
+somebody asks (``legs.py``).
 """
 
 from collections.abc import Iterable
@@ -16,6 +17,8 @@ from interceptor.calls.states import Cause, Signal, State, Taken, move
 from interceptor.values import Kind, Verdict
 
 MOST_REMARKS: Final = 50
+EARLY: Final = frozenset({State.REQUESTED, State.ROUTED, State.RINGING})
+"""The states before somebody has picked up."""
 
 
 class How(Enum):
@@ -24,7 +27,6 @@ class How(Enum):
     FIRST = "first"  # the call's first message
     CALL_ID = "call id"  # it carries the PBX's id: exact
     CALLBACK = "callback"  # it came to a callback that was captured in the call: exact
-    ANSWER = "answer"  # a verb in an answer to the call: exact
     NUMBERS = "numbers"  # its numbers and its time fit this call alone: inferred
 
     @property
@@ -40,16 +42,6 @@ class Passage(Struct, array_like=True, gc=False):
 
     sighting: Sighting
     how: How
-
-
-class Leg(Struct, array_like=True, gc=False):
-    """One side of a call: a number, where it stands, since when. ``cause`` says why it ended."""
-
-    side: str  # caller, callee or target
-    number: str
-    state: State
-    since: float
-    cause: str = ""
 
 
 class Remark(Struct, frozen=True, array_like=True, gc=False):
@@ -73,7 +65,7 @@ class Call(Struct, gc=False):
     home: int = 0  # the fold's: which of its lists the call stands in, and since when
     filed: float = 0.0
     moved: bool = True  # the fold's: what others find it by may have changed
-    ids: list[str] = []
+    ids: tuple[str, ...] = ()
     passages: list[Passage] = []
     dropped: int = 0
     state: State = State.NEW
@@ -86,14 +78,15 @@ class Call(Struct, gc=False):
     dialled: str = ""
     outgoing: bool = False  # an app asked for it
     routed_to: str = ""  # where it goes at this moment, when that is not what was dialled
+    handed_on: bool = False  # it was transferred
     routings: int = 0  # how often a way was asked for
     rooted: bool = False  # its beginning is here: a Call, or a RoutingInterception
-    apps: list[str] = []
+    apps: tuple[str, ...] = ()
     endpoint: str = ""
     parent: str = ""
-    children: list[str] = []
-    legs: list[Leg] = []
-    remarks: list[Remark] = []
+    children: tuple[str, ...] = ()
+    remarks: tuple[Remark, ...] = ()
+    told: dict[str, str] | None = None  # of each notification, the state that it told last
 
     @property
     def is_open(self) -> bool:
@@ -112,31 +105,31 @@ class Call(Struct, gc=False):
     def remark(self, at: float, text: str) -> None:
         """Note something; the same is noted once."""
         if len(self.remarks) < MOST_REMARKS and all(remark.text != text for remark in self.remarks):
-            self.remarks.append(Remark(at, text))
+            self.remarks = (*self.remarks, Remark(at, text))
 
     def seen(self, sighting: Sighting) -> None:
         """A message of this call was seen."""
-        self.last = max(self.last, sighting.at)
-        if sighting.app and sighting.app not in self.apps:
-            self.apps.append(sighting.app)
+        if sighting.at > self.last:  # noqa: PLR1730 - a call of max() costs as much as all of this
+            self.last = sighting.at
+        if sighting.app not in self.apps and sighting.app:
+            self.apps = (*self.apps, sighting.app)
         self._learn(sighting)
-        self._note(sighting)
+        if sighting.kind is Kind.NOTIFICATION:
+            self._note(sighting)
         found = meaning.seen(sighting)
         if found is not None:
             self._signal(sighting.at, found[0], found[1], sighting)
 
     def closed(self, sighting: Sighting, closing: Closing) -> None:
         """The exchange of one of its messages has ended."""
-        self.last = max(self.last, closing.at)
-        if closing.endpoint and sighting.kind is Kind.COMMAND and not self.endpoint:
+        if closing.at > self.last:  # noqa: PLR1730 - as above
+            self.last = closing.at
+        if not self.endpoint and closing.endpoint and sighting.kind is Kind.COMMAND:
             self.endpoint = closing.endpoint
-        for said in sighting.said:
-            if said.number and said.verdict is Verdict.ALLOW and said.name in _DIRECTS:
-                self._directed(closing.at, said.number, "target" if said.name == "BlindTransfer" else "callee")
+        for number, is_target in directions(sighting, closing):
+            self._directed(number, is_target=is_target)
         found = meaning.closed(sighting, closing)
         if found is not None:
-            if found[0] in {Signal.TRANSFERRED, Signal.ROUTED} and sighting.target:
-                self._directed(closing.at, sighting.target, "target" if found[0] is Signal.TRANSFERRED else "callee")
             self._signal(closing.at, found[0], found[1], sighting)
         elif meaning.uncertain(sighting, closing):
             self.remark(closing.at, f"nobody knows whether {sighting.name} was carried out ({closing.outcome})")
@@ -144,130 +137,124 @@ class Call(Struct, gc=False):
     def end(self, at: float, cause: Cause, why: str = "") -> None:
         """End it for a reason that no message told."""
         self.state, self.cause, self.ended, self.why = State.ENDED, cause, at, why
-        self._legs_follow(at, Signal.ENDED, cause)
 
     # what follows from a message
 
     def _learn(self, sighting: Sighting) -> None:
-        if sighting.call_id and sighting.call_id not in self.ids and sighting.other_id not in self.ids:
-            self.ids.append(sighting.call_id)
+        call_id = sighting.call_id
+        if call_id and call_id not in self.ids and not (sighting.other_id and sighting.other_id in self.ids):
+            self.ids = (*self.ids, call_id)
             self.moved = True
-        if not self.caller and sighting.caller:
+        if sighting.caller and not self.caller:
             self.caller = sighting.caller
             self.moved = True
-            self.legs.insert(0, Leg("caller", sighting.caller, self.state, sighting.at))
-        if not self.dialled and sighting.dialled:
-            self.dialled = sighting.dialled
-            self.moved = True
-        if sighting.dialled and sighting.kind is Kind.NOTIFICATION and sighting.name in _NAMES_CALLEE:
-            self._directed(sighting.at, sighting.dialled, "callee")
+        dialled = sighting.dialled
+        if dialled:
+            if not self.dialled:
+                self.dialled = dialled
+                self.moved = True
+            elif sighting.name in NAMES_CALLEE:
+                self._directed(dialled, is_target=False)
         if sighting.name == "RoutingInterception":
             self.routings += 1
             self.rooted = self.moved = True
         elif sighting.name in meaning.CALLING:
             self.outgoing = self.rooted = self.moved = True
-            self._directed(sighting.at, sighting.dialled, "callee")
+
+    def _directed(self, number: str, *, is_target: bool) -> None:
+        """The call goes to this number from now on; what is told of a callee after a transfer is about the past."""
+        if is_target:
+            self.handed_on = True
+        elif self.handed_on:
+            return
+        to = "" if number == self.dialled else number
+        if to != self.routed_to:
+            self.routed_to = to
+            self.moved = True
 
     def _note(self, sighting: Sighting) -> None:
         """Remark on what is missing or comes twice; where it stands is judged by the table."""
-        if sighting.kind is not Kind.NOTIFICATION:
-            return
-        passages = self.passages
-        if sighting.name == "CallConnected" and self.outgoing:
-            for passage in passages:
-                first = passage.sighting
-                if first.name in meaning.CALLING and first.kind is Kind.COMMAND:
-                    if first.closing is None or first.closing.at > sighting.at:
-                        self.remark(sighting.at, f"CallConnected came before the answer to {first.name}")
-                    break
-        before = self._previous(sighting)
-        if before is not None and before.name == sighting.name and before.state == sighting.state:
-            told = f"{sighting.name} {sighting.state}".rstrip()
-            again = sighting.state.lower() in {"", "calling"} if sighting.name == "RoutingInterception" else True
-            if sighting.name in _TOLD_ONCE and again and (sighting.state or sighting.name != "CallChanged"):
-                self.remark(sighting.at, f"{told} was told more than once")
+        name, state = sighting.name, sighting.state
+        if name == "CallConnected" and self.outgoing:
+            self._note_early(sighting)
+        if name in _TOLD_ONCE:
+            told = self.told
+            if told is None:
+                self.told = {name: state}
+                return
+            if told.get(name) == state and _says_it_again(name, state):
+                self.remark(sighting.at, f"{_told(sighting)} was told more than once")
+            told[name] = state
 
-    def _previous(self, sighting: Sighting) -> Sighting | None:
-        """The notification of the same name before this one."""
-        for passage in reversed(self.passages):
-            earlier = passage.sighting
-            if earlier is not sighting and earlier.kind is Kind.NOTIFICATION and earlier.name == sighting.name:
-                return earlier if earlier.at <= sighting.at else None
-        return None
+    def _note_early(self, sighting: Sighting) -> None:
+        for passage in self.passages:
+            first = passage.sighting
+            if first.name in meaning.CALLING and first.kind is Kind.COMMAND:
+                if first.closing is None or first.closing.at > sighting.at:
+                    self.remark(sighting.at, f"CallConnected came before the answer to {first.name}")
+                return
 
     def _signal(self, at: float, signal: Signal, cause: Cause | None, sighting: Sighting) -> None:
-        found = move(self.state, self.cause, signal)
-        told = f"{sighting.name} {sighting.state}".rstrip()
-        if found.taken is Taken.LATE:
-            self.remark(at, f"{told} came when the call was already {self.state.value}")
-            return
-        if found.taken is Taken.OVER:
-            self.remark(at, f"{told} came after the end of the call")
-            return
-        if found.taken is Taken.STAYS:
+        state = self.state
+        found = move(state, self.cause, signal)
+        taken = found.taken
+        if taken is Taken.STAYS:
             if signal is Signal.ENDED and self.cause in _CONCLUDED and cause is not None:
                 self.cause, self.ended, self.why = cause, at, ""
             return
-        if self.state is State.ENDED:
+        if taken is Taken.LATE:
+            self.remark(at, f"{_told(sighting)} came when the call was already {state.value}")
+            return
+        if taken is Taken.OVER:
+            self.remark(at, f"{_told(sighting)} came after the end of the call")
+            return
+        if state is State.ENDED:
             self.remark(at, f"the call goes on, although it had ended ({self.cause.value if self.cause else ''})")
             self.cause, self.ended, self.why = None, None, ""
-        elif self.state is State.NEW and signal not in _BEGINS and sighting.name not in _FIRST:
-            self.remark(at, f"its beginning was not seen: the first message is {told}")
+        elif state is State.NEW and signal not in _BEGINS and sighting.name not in _FIRST:
+            self.remark(at, f"its beginning was not seen: the first message is {_told(sighting)}")
         self.state = found.to
-        self.moved = True
+        if state not in EARLY or found.to not in EARLY:
+            self.moved = True
         if signal is Signal.ENDED:
             self.cause, self.ended = cause, at
             self.why = _why(sighting)
-        self._legs_follow(at, signal, cause, sighting)
-
-    # legs
-
-    def _directed(self, at: float, number: str, side: str) -> None:
-        """The call goes to this number from now on."""
-        if not number:
-            return
-        leg = self._callee()
-        if any(each.number == number and each.state is not State.ENDED and each.side != "caller" for each in self.legs):
-            return
-        if leg is not None and leg.state not in _TALKING and leg.state is not State.ENDED and side == "callee":
-            leg.state, leg.since, leg.cause = State.ENDED, at, leg.cause or "went elsewhere"
-        if number != self.dialled:
-            self.routed_to = number
-            self.moved = True
-        if len(self.legs) < _MOST_LEGS:
-            self.legs.append(Leg(side, number, State.REQUESTED, at))
-
-    def _callee(self) -> Leg | None:
-        for leg in reversed(self.legs):
-            if leg.side != "caller":
-                return leg
-        return None
-
-    def _legs_follow(self, at: float, signal: Signal, cause: Cause | None, sighting: Sighting | None = None) -> None:
-        callee = self._callee()
-        if signal is Signal.RETRIED and callee is not None and sighting is not None:
-            callee.state, callee.since, callee.cause = State.ENDED, at, sighting.state
-            return
-        for leg in self.legs:
-            if leg.state is State.ENDED:
-                continue
-            if leg.side == "caller" or leg is callee or signal is Signal.ENDED:
-                if signal is Signal.TRANSFERRED and leg is not callee:
-                    continue
-                if leg.state is not self.state:
-                    leg.state, leg.since = self.state, at
-                if signal is Signal.ENDED and cause is not None:
-                    leg.cause = cause.value
 
 
-_MOST_LEGS: Final = 32
 _DIRECTS: Final = frozenset({"Route", "BlindTransfer", "Forward", "ForwardCall"})
-_NAMES_CALLEE: Final = frozenset({"CallChanged", "IncomingCall"})
+_NOWHERE: Final = ()
+NAMES_CALLEE: Final = frozenset({"CallChanged", "IncomingCall"})
+"""The notifications that say who is called at the moment."""
 _TOLD_ONCE: Final = frozenset({"CallChanged", "CallConnected", "IncomingCall", "RoutingInterception", "Error"})
-_TALKING: Final = frozenset({State.CONNECTED, State.HELD, State.TRANSFERRING})
 _CONCLUDED: Final = frozenset({Cause.GONE, Cause.UNSEEN, Cause.CROWDED, Cause.HUNG_UP})
 _BEGINS: Final = frozenset({Signal.ASKED, Signal.RANG})
 _FIRST: Final = frozenset({"RoutingInterception", *meaning.CALLING})
+
+
+def directions(sighting: Sighting, closing: Closing) -> Iterable[tuple[str, bool]]:
+    """Where an exchange that has ended sends its call: numbers, and whether by a transfer."""
+    if sighting.said:
+        return [
+            (said.number, said.name == "BlindTransfer")
+            for said in sighting.said
+            if said.number and said.verdict is Verdict.ALLOW and said.name in _DIRECTS
+        ]
+    if sighting.target:
+        found = meaning.closed(sighting, closing)
+        if found is not None and found[0] in {Signal.TRANSFERRED, Signal.ROUTED}:
+            return ((sighting.target, found[0] is Signal.TRANSFERRED),)
+    return _NOWHERE
+
+
+def _says_it_again(name: str, state: str) -> bool:
+    """Whether a notification with the state that it told last says nothing new."""
+    if name == "RoutingInterception":
+        return state.lower() in {"", "calling"}  # further failures are further attempts
+    return name != "CallChanged" or bool(state)
+
+
+def _told(sighting: Sighting) -> str:
+    return f"{sighting.name} {sighting.state}".rstrip()
 
 
 def _why(sighting: Sighting) -> str:
@@ -283,20 +270,10 @@ def _why(sighting: Sighting) -> str:
 
 def new_call(sighting: Sighting, serial: int = 0) -> Call:
     """A call that begins with this message, which it does not hold yet."""
-    return Call(
-        sighting.call_id or sighting.exchange,
-        sighting.at,
-        sighting.exchange,
-        serial,
-        ids=[],
-        passages=[],
-        last=sighting.at,
-        revision=sighting.revision,
-        apps=[],
-        children=[],
-        legs=[],
-        remarks=[],
-    )
+    call = Call(sighting.call_id or sighting.exchange, sighting.at, sighting.exchange, serial, passages=[])
+    call.last = sighting.at
+    call.revision = sighting.revision
+    return call
 
 
 def in_order(passages: Iterable[Passage]) -> list[tuple[float, int, Passage]]:

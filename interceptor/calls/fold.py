@@ -9,6 +9,7 @@ Laws of this module:
 * What comes out depends on nothing but what went in.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Final
@@ -25,6 +26,7 @@ from interceptor.values import Kind
 
 REUSE_SECONDS: Final = 60.0  # an id that rings again so long after its call's end is another call's
 HEAD_KEPT: Final = 20  # messages at the beginning of a call that stay when it has too many
+CHILDREN: Final = 100  # calls that came out of one and are named there
 WAITING: Final = 10_000  # commands that name a call we do not know, until the PBX has answered them
 _OK: Final = 200
 _OF_A_CALL: Final = frozenset({"CallChanged", "CallConnected", "DtmfEntered", "GoTo", "Error", "RecordCompleted"})
@@ -69,10 +71,11 @@ class Calls:
         self.now = 0.0
         self.forgets: Callable[[Call], object] | None = None  # told of each call that is dropped
         self._serial = 0
-        self._setting_up: dict[int, Call] = {}  # by serial
-        self._standing: dict[int, Call] = {}  # the same, of those that were connected
-        self._recent: dict[int, Call] = {}  # by serial, the one that ended first first
-        self._lists: tuple[dict[int, Call], ...] = ({}, self._setting_up, self._standing, self._recent)
+        # By serial. A plain dict that loses its first entries again and again is slow to find its first.
+        self._setting_up: OrderedDict[int, Call] = OrderedDict()
+        self._standing: OrderedDict[int, Call] = OrderedDict()  # those that were connected
+        self._recent: OrderedDict[int, Call] = OrderedDict()  # the one that ended first first
+        self._lists = (OrderedDict[int, Call](), self._setting_up, self._standing, self._recent)
         self._by_id: dict[str, Call] = {}
         self._by_exchange: dict[str, Call] = {}
         self._waiting: dict[str, Sighting] = {}
@@ -99,15 +102,16 @@ class Calls:
                 self._wait(sighting)
             return
         else:
-            found = None if call_id else self._attempt_of(sighting)
+            found = self._host(sighting) if root is None else None
             if found is not None:
-                call, how = found, How.NUMBERS
-            elif call_id or self._begins(sighting):
-                call, how = self._begin(sighting), How.FIRST
-                if root is not None:
-                    _link(root, call)
-            else:
+                call, how = found, How.FIRST if call_id else How.NUMBERS
+                self._put(call, sighting, how)
                 return
+            if not call_id and not self._begins(sighting):
+                return
+            call, how = self._begin(sighting), How.FIRST
+            if root is not None:
+                _link(root, call)
         call = self._put(call, sighting, how)
         if sighting.other_id:
             other = self._by_id.get(sighting.other_id)
@@ -124,16 +128,19 @@ class Calls:
 
     def close(self, closing: Closing) -> None:
         """An exchange has ended."""
-        call = self._by_exchange.get(closing.exchange)
+        exchange = closing.exchange
+        call = self._by_exchange.get(exchange)
         if call is None:
-            if closing.exchange in self._waiting:
-                self._answered(self._waiting.pop(closing.exchange), closing)
+            if exchange in self._waiting:
+                self._answered(self._waiting.pop(exchange), closing)
             return
-        found = self._sighting(closing.exchange)
-        if found is None:
-            return
+        sighting = call.passages[-1].sighting if call.passages else None
+        if sighting is None or sighting.exchange != exchange:
+            found = self._sighting(exchange)
+            if found is None:
+                return
+            sighting = found[1]
         self._advance(closing.at)
-        call, sighting = found
         sighting.closing = closing
         self._end_of(call, sighting, closing)
         other = self._by_id.get(sighting.other_id) if sighting.other_id else None
@@ -213,10 +220,26 @@ class Calls:
             return True
         return bool(sighting.origin) and sighting.name in _OF_A_CALL
 
+    def _host(self, sighting: Sighting) -> Call | None:
+        """The one call that the first message with an id, or a RoutingInterception, is about by numbers and time.
+
+        It could begin a call of its own that is joined then; this gives the same and costs less.
+        """
+        if sighting.call_id:
+            host = self._matching.lacks_id(sighting)
+            if host is not None:
+                for passage in host.passages:
+                    passage.how = How.NUMBERS
+                self.counts.inferred += len(host.passages)
+            return host
+        if sighting.name != "RoutingInterception":
+            return None
+        if meaning.seen(sighting) == (Signal.RETRIED, None):
+            return self._attempt_of(sighting)
+        return self._matching.lacks_way(sighting)
+
     def _attempt_of(self, sighting: Sighting) -> Call | None:
         """The call whose next attempt this RoutingInterception is, if its numbers fit one alone."""
-        if sighting.name != "RoutingInterception" or meaning.seen(sighting) != (Signal.RETRIED, None):
-            return None
         found = self._matching.attempts(sighting)
         if len(found) > 1:
             self.counts.ambiguous += 1
@@ -243,7 +266,7 @@ class Calls:
         root = self._by_exchange.get(sighting.origin)
         if root is None or not root.ids:
             return root
-        for passage in root.passages:
+        for passage in reversed(root.passages):
             if passage.sighting.exchange == sighting.origin:
                 if passage.how is not How.NUMBERS:
                     break
@@ -298,7 +321,7 @@ class Calls:
         made = derived(both.values(), serial=call.serial)
         made.dropped = call.dropped + gone.dropped
         made.parent = call.parent or gone.parent
-        made.children = list(dict.fromkeys(call.children + gone.children))
+        made.children = tuple(dict.fromkeys(call.children + gone.children))
         for remark in (*call.remarks, *gone.remarks):
             made.remark(remark.at, remark.text)
         for call_id in (*call.ids, *gone.ids):
@@ -436,7 +459,8 @@ class Calls:
     # time and room
 
     def _advance(self, at: float) -> None:
-        self.now = max(self.now, at)
+        if at > self.now:  # noqa: PLR1730 - a call of max() costs more than the rest
+            self.now = at
 
     def _expire(self) -> None:
         """Close what nothing was heard of for too long. A call that was heard of moves back to the end of its list."""
@@ -461,7 +485,8 @@ class Calls:
         self._expire()
         if self.open_count <= self.bounds.open:
             return
-        call = next(call for call in self.open if call is not new)
+        calls = self._setting_up if len(self._setting_up) > (new.home == _SETTING_UP) else self._standing
+        call = next(iter(calls.values()))
         self.counts.crowded += 1
         call.remark(self.now, "too many calls were open: this one was not followed further")
         call.end(self.now, Cause.CROWDED)
@@ -471,8 +496,8 @@ class Calls:
 def _link(root: Call, call: Call) -> None:
     if not call.parent and root is not call:
         call.parent = root.id
-        if call.id not in root.children:
-            root.children.append(call.id)
+        if call.id not in root.children and len(root.children) < CHILDREN:
+            root.children = (*root.children, call.id)
 
 
 def _is_reused(call: Call, sighting: Sighting) -> bool:

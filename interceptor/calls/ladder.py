@@ -9,6 +9,7 @@ from typing import Final
 from msgspec import Struct
 
 from interceptor.calls.call import Call, How, Passage, Remark
+from interceptor.calls.legs import legs_of
 from interceptor.calls.meaning import CALLING
 from interceptor.calls.sighting import Changed, Closing, Said, Sighting
 from interceptor.values import Kind, Verdict
@@ -100,7 +101,7 @@ def line_of(call: Call) -> CallLine:
         printable(call.caller),
         printable(call.dialled),
         printable(call.routed_to),
-        tuple(call.apps),
+        call.apps,
         call.endpoint,
         call.revision,
         len(call.passages) + call.dropped,
@@ -118,7 +119,7 @@ def ladder_of(call: Call) -> Ladder:
         tuple(map(printable, call.ids)),
         printable(call.parent),
         tuple(map(printable, call.children)),
-        tuple(LegLine(leg.side, printable(leg.number), leg.state.value, leg.since, leg.cause) for leg in call.legs),
+        tuple(LegLine(leg.side, printable(leg.number), leg.state.value, leg.since, leg.cause) for leg in legs_of(call)),
         tuple(RemarkLine(remark.at, printable(remark.text)) for remark in sorted(call.remarks, key=_moment)),
         tuple(rungs),
         call.dropped,

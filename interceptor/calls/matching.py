@@ -5,8 +5,8 @@ message. So each call stands in this index by what it lacks and by its numbers, 
 
 * a call without an id lacks an **id**, and fits a call with an id that lacks a **start**: one that began with neither a
   ``Call`` nor a RoutingInterception;
-* a call that an app asked for lacks a **way** until a RoutingInterception came for it, and fits a call that began with
-  a RoutingInterception and lacks an **asker**;
+* of two calls without an id, one that an app asked for and no RoutingInterception has come for fits one that began with
+  a RoutingInterception and that nobody is known to have asked for;
 * a call that was routed and is not connected may come with a further **attempt**.
 
 Reading stops at the second call that fits: then none is joined.
@@ -15,11 +15,11 @@ Reading stops at the second call that fits: then none is joined.
 from enum import Enum
 from typing import Final
 
-from interceptor.calls.call import Call
+from interceptor.calls.call import EARLY, Call
 from interceptor.calls.sighting import Sighting
-from interceptor.calls.states import State
 
 ATTEMPT_SECONDS: Final = 240.0  # between two questions for a way of one call: a phone may ring that long
+MOST_OTHERS: Final = 16  # calls of one pair of numbers that are looked through: among more, nobody finds the right one
 UNKNOWN_NUMBER: Final = "***"  # what a masked name looks like: no two of them are known to be equal
 
 
@@ -28,19 +28,12 @@ class Lack(Enum):
 
     ID = "id"
     START = "start"
-    WAY = "way"
-    ASKER = "asker"
     ATTEMPT = "attempt"
 
     __hash__ = object.__hash__
 
 
-type Key = tuple[Lack, str, str]
-
-_HAS: Final = {Lack.ID: Lack.START, Lack.START: Lack.ID, Lack.WAY: Lack.ASKER, Lack.ASKER: Lack.WAY}
-"""Who has what a call lacks: the one that lacks this."""
-
-_EARLY: Final = frozenset({State.REQUESTED, State.ROUTED, State.RINGING})
+type Key = tuple[Lack, str, str | tuple[str, str]]
 
 
 class Matching:
@@ -54,25 +47,30 @@ class Matching:
     def follow(self, call: Call) -> None:
         """Let a call stand where it belongs now."""
         keys = _keys(call)
-        if keys == self._keys.get(call.serial, ()):
+        known = self._keys.get(call.serial)
+        if keys == (known or ()):
             return
-        self.forget(call)
+        if known:
+            self.forget(call)
         if keys:
-            self._keys[call.serial] = keys
+            serial = call.serial
+            self._keys[serial] = keys
             for key in keys:
                 calls = self._calls.get(key)
                 if calls is None:
-                    self._calls[key] = {call.serial: call}
+                    self._calls[key] = {serial: call}
                 else:
-                    calls[call.serial] = call
+                    calls[serial] = call
 
     def forget(self, call: Call) -> None:
         """Take a call out."""
-        for key in self._keys.pop(call.serial, ()):
+        serial = call.serial
+        for key in self._keys.pop(serial, ()):
             calls = self._calls[key]
-            del calls[call.serial]
-            if not calls:
+            if len(calls) == 1:
                 del self._calls[key]
+            else:
+                del calls[serial]
 
     def partner(self, call: Call) -> Call | int:
         """The one call that this one is as well; else how many fit: 0, or 2 for several."""
@@ -83,37 +81,82 @@ class Matching:
         back = self._fitting(found[0])
         return found[0] if back == [call] else 2
 
+    def lacks_id(self, sighting: Sighting) -> Call | None:
+        """The one call without an id that a first message with an id can be about."""
+        caller, number = sighting.caller, sighting.dialled
+        if not caller or not number or caller == UNKNOWN_NUMBER:
+            return None
+        return self._alone(self._at((Lack.ID, caller, number), sighting.at, self._window), sighting)
+
+    def lacks_way(self, sighting: Sighting) -> Call | None:
+        """The one call that an app asked for which a RoutingInterception can be about."""
+        caller, number = sighting.caller, sighting.dialled
+        if not caller or not number or caller == UNKNOWN_NUMBER:
+            return None
+        if self._at((Lack.START, caller, number), sighting.at, self._window):
+            return None
+        found = self._at((Lack.ID, caller, number), sighting.at, self._window, asked=True)
+        return self._alone(found, sighting)
+
+    def _alone(self, found: list[Call], sighting: Sighting) -> Call | None:
+        """The only one of these, where nothing else fits it and nothing of it is later than the message."""
+        if len(found) != 1 or sighting.at < found[0].last or self._fitting(found[0]):
+            return None
+        return found[0]
+
     def attempts(self, sighting: Sighting) -> list[Call]:
         """The calls, at most two, whose next attempt a RoutingInterception may be."""
         caller, dialled = sighting.caller, sighting.dialled
         if not caller or caller == UNKNOWN_NUMBER:
             return []
-        exactly = self._at((Lack.ATTEMPT, caller, f"{dialled} {sighting.last}"), sighting.at, ATTEMPT_SECONDS, None)
-        return exactly or self._at((Lack.ATTEMPT, caller, dialled), sighting.at, ATTEMPT_SECONDS, None)
+        exactly = self._at((Lack.ATTEMPT, caller, (dialled, sighting.last)), sighting.at, ATTEMPT_SECONDS)
+        return exactly or self._at((Lack.ATTEMPT, caller, dialled), sighting.at, ATTEMPT_SECONDS)
 
     def _fitting(self, call: Call) -> list[Call]:
         """At most two calls that have what this one lacks."""
+        keys = self._keys.get(call.serial)
+        if not keys:
+            return []
+        at = call.began if call.ids else call.last
         found: list[Call] = []
-        for lack, caller, number in self._keys.get(call.serial, ()):
-            if lack is not Lack.ATTEMPT:
-                for other in self._at((_HAS[lack], caller, number), _moment(call), self._window, call):
-                    if other not in found:
-                        found.append(other)
-                if len(found) > 1:
-                    break
+        for lack, caller, number in keys:
+            if lack is Lack.ATTEMPT:
+                continue
+            other = Lack.ID if lack is Lack.START else Lack.START
+            found += [each for each in self._at((other, caller, number), at, self._window) if each not in found]
+            if lack is Lack.ID and number == call.dialled and (call.outgoing is not (call.routings > 0)):
+                asked = not call.outgoing
+                both = self._at((Lack.ID, caller, number), at, self._window, asked=asked)
+                found += [each for each in both if each not in found]
+            if len(found) > 1:
+                break
         return found
 
-    def _at(self, key: Key, at: float, seconds: float, but: Call | None) -> list[Call]:
-        """At most two calls of a key that are near in time. Those that are too old for anybody are taken out."""
+    def _at(self, key: Key, at: float, seconds: float, *, asked: bool | None = None) -> list[Call]:
+        """At most two calls of a key that are near in time. Those that are too old for anybody are taken out.
+
+        ``asked`` wants those that an app asked for and that were not routed, or those of which it is the other way.
+        """
+        calls = self._calls.get(key)
+        if calls is None:
+            return []
         found: list[Call] = []
         old: list[Call] = []
-        for call in self._calls.get(key, {}).values():
-            apart = at - _moment(call)
+        others = 0
+        for call in calls.values():
+            apart = at - (call.began if call.ids else call.last)  # an id comes after the last, a start before the first
             if apart > seconds:
                 old.append(call)
-            elif call is not but and -apart <= seconds:
+            elif -apart > seconds:
+                continue
+            elif asked is None or (call.outgoing is asked and (call.routings == 0) is asked):
                 found.append(call)
                 if len(found) > 1:
+                    break
+            else:
+                others += 1
+                if others > MOST_OTHERS:
+                    found = []
                     break
         for call in old:
             self._take_out(call, key)
@@ -127,28 +170,18 @@ class Matching:
             del self._calls[key]
 
 
-def _moment(call: Call) -> float:
-    """When a call is nearest to what it lacks: an id comes after the last that was heard, a start before the first."""
-    return call.began if call.ids else call.last
-
-
 def _keys(call: Call) -> tuple[Key, ...]:
     caller, dialled = call.caller, call.dialled
-    early = call.state in _EARLY
-    lacks_start = bool(call.ids) and not call.rooted
-    if not caller or caller == UNKNOWN_NUMBER or not dialled or not (early or lacks_start):
+    if not caller or caller == UNKNOWN_NUMBER or not dialled:
         return ()
-    numbers = (dialled, call.routed_to) if call.routed_to and call.routed_to != dialled else (dialled,)
-    keys: list[Key] = []
+    if call.state not in EARLY:
+        return ((Lack.START, caller, dialled),) if call.ids and not call.rooted else ()
+    to = call.routed_to
+    keys: tuple[Key, ...] = ()
     if not call.ids:
-        keys = [(Lack.ID, caller, number) for number in numbers]
-        if call.outgoing and not call.routings:
-            keys.append((Lack.WAY, caller, dialled))
-        elif call.routings and not call.outgoing:
-            keys.append((Lack.ASKER, caller, dialled))
-    elif lacks_start:
-        keys = [(Lack.START, caller, number) for number in numbers]
-    if call.routings and early:
-        keys.append((Lack.ATTEMPT, caller, f"{dialled} {numbers[-1]}"))
-        keys.append((Lack.ATTEMPT, caller, dialled))
-    return tuple(keys)
+        keys = ((Lack.ID, caller, dialled), (Lack.ID, caller, to)) if to else ((Lack.ID, caller, dialled),)
+    elif not call.rooted:
+        keys = ((Lack.START, caller, dialled), (Lack.START, caller, to)) if to else ((Lack.START, caller, dialled),)
+    if call.routings:
+        return (*keys, (Lack.ATTEMPT, caller, (dialled, to or dialled)), (Lack.ATTEMPT, caller, dialled))
+    return keys

@@ -213,7 +213,7 @@ def _stored_page(settings: "Settings", directory: Path, most: int, *, asked: boo
     fold, _ = _stored(settings, directory, most)
     fold.tick(fold.now if asked else max(fold.now, time.time()))
     lines = [line_of(call) for call in fold.newest(most)]
-    return CallsPage(fold.open_count, states_of(fold), fold.counts, 0, lines, [])
+    return CallsPage(fold.open_count, states_of(fold), fold.counts, 0, 0, lines, [])
 
 
 def _stored_ladder(settings: "Settings", directory: Path, name: str) -> "Ladder | None":
@@ -246,6 +246,8 @@ def _list(page: "CallsPage", zone: str) -> "list[Text]":
         lines.append(line)
     for comparison in page.comparisons:
         lines += _compared(comparison, zone)
+    if page.behind:
+        lines.append(Text(f"{page.behind} records are still to be read into calls", style="yellow"))
     if page.missed:
         lines.append(Text(f"{page.missed} records were not read into calls: too much at once", style="red"))
     return lines

@@ -118,7 +118,7 @@ def test_the_pbxs_list_is_told_beside_ours(line: Line) -> None:
         Comparison(0.0, "pbx:80", 2, 1, 1, (Listed("\x1b[2J", "InCall", "1", "2", "now"),), ("gone",)),
         Comparison(0.0, "pbx:81", 0, failed="upstream_timeout"),
     ]
-    page = CallsPage(1, {"connected": 1}, Counts(), 7, [line_of(line.find("X"))], comparisons)
+    page = CallsPage(1, {"connected": 1}, Counts(), 7, 3, [line_of(line.find("X"))], comparisons)
     console = Console(width=250, highlight=False)
     with console.capture() as capture:
         for text in calls._list(page, "UTC"):
@@ -131,5 +131,6 @@ def test_the_pbxs_list_is_told_beside_ours(line: Line) -> None:
         "  unknown  \\x1b[2J  1 → 2  InCall  since now",
         "  lost     gone",
         "pbx:81 did not list its calls at 00:00:00.000: upstream_timeout",
+        "3 records are still to be read into calls",
         "7 records were not read into calls: too much at once",
     ]

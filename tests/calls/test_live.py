@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from interceptor.audit.record import GapRecord
 from interceptor.calls.ladder import Ladder
 from interceptor.live_calls import CallsPage
 from interceptor.simulator.calls import CallState, Party
@@ -190,6 +191,29 @@ def test_with_no_open_calls_allowed_none_is_followed(tmp_path: Path) -> None:
         assert await site.proxy.call(call.id) is None
 
     play(tmp_path, scene, open=0)
+
+
+def test_a_flood_of_records_is_read_in_part_and_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("interceptor.live_calls.QUEUED", 30)
+    monkeypatch.setattr("interceptor.live_calls.CATCH_UP", 10)
+
+    async def scene(site: Site) -> None:
+        live = site.proxy.worker.calls
+        call = site.pbx.dial("+36301112233", "2301")
+        await site.knows(call, "ringing")
+        before = await site.proxy.calls(1)
+        assert (before.missed, before.behind) == (0, 0)
+        for _ in range(40):
+            live.observe(GapRecord(0, "2026-11-23T09:12:51.250000Z", "w0", "torn_line"))
+        page = await site.proxy.calls(1)
+        assert (page.missed, page.behind) == (10, 20)
+
+        async def read() -> bool | None:
+            return True if not (await site.proxy.calls(1)).behind else None
+
+        assert await eventually(read)
+
+    play(tmp_path, scene)
 
 
 def test_a_record_that_cannot_be_understood_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

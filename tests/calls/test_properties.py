@@ -101,14 +101,30 @@ def test_a_call_is_what_its_messages_make_of_it(messages: list[Sighting]) -> Non
         if call.cause in PRESUMED or any("goes on" in remark.text for remark in call.remarks):
             continue
         again = derived(call.passages)
-        assert (again.state, again.cause, again.ids, again.caller, again.dialled, again.legs) == (
+        assert (again.state, again.cause, again.ids, again.caller, again.dialled, again.routed_to) == (
             call.state,
             call.cause,
             call.ids,
             call.caller,
             call.dialled,
-            call.legs,
+            call.routed_to,
         )
+
+
+@given(messages=sightings())
+def test_a_message_that_joins_at_once_joins_as_one_that_begins_a_call_first(messages: list[Sighting]) -> None:
+    slow = Calls()
+    attempts = slow._host
+    slow._host = lambda each: attempts(each) if each.state == "NoAnswer" and not each.call_id else None  # type: ignore[method-assign]
+    slow.feed(messages)
+    assert partition(fed(messages)) == partition(slow)
+
+
+def partition(calls: Calls) -> set[tuple[object, ...]]:
+    return {
+        (call.id, call.state, frozenset(passage.sighting.exchange for passage in call.passages))
+        for call in every(calls)
+    }
 
 
 @given(messages=sightings(), order=st.randoms(use_true_random=False))

@@ -49,7 +49,7 @@ def only(follow: Follower) -> Call:
 def test_a_call_id_is_found_in_every_spelling_of_the_reference(spelling: str) -> None:
     follow = follower()
     follow.follow(told("CallChanged", **{spelling: "X", "callstate": "Ringing"}))
-    assert only(follow).ids == ["X"]
+    assert only(follow).ids == ("X",)
 
 
 def test_an_attended_transfer_names_two_calls() -> None:
@@ -134,7 +134,7 @@ def test_what_is_about_no_call_is_passed_over() -> None:
 def test_a_call_that_names_an_id_is_not_taken_for_that_call() -> None:
     follow = follower()
     follow.follow(decision(Kind.COMMAND, "Call", parameters={"command": "Call", "callid": "X"}))
-    assert only(follow).ids == []
+    assert only(follow).ids == ()
 
 
 def test_times_verbs_and_refusals_are_read() -> None:
@@ -163,7 +163,7 @@ def test_bytes_that_are_no_text_are_told_as_the_journal_tells_them() -> None:
     follow = follower()
     follow.follow(told("CallChanged", callid="X\udcff", callstate="Ring\udcffing", **{"x-source": "\udcfe"}))
     call = only(follow)
-    assert call.ids == ["X\\udcff"]
+    assert call.ids == ("X\\udcff",)
     msgspec.msgpack.encode(call)
 
 
