@@ -188,6 +188,7 @@ class Opened(Struct):
     answered_at_pickup: bool = False
     judged: Judged | None = None
     parameters: Parameters | None = None
+    rules: RuleSet | None = None  # that decided: verbs in the answer are judged by the same
 
     @property
     def facts_of_app(self) -> Facts:
@@ -293,7 +294,7 @@ class Pipeline:
             opened.arrival.at,
             caller_waits=opened.patience is Patience.INTERACTIVE,
         )
-        judged = self._firewall.answer(body, here, self.rules, self._meters)
+        judged = self._firewall.answer(body, here, opened.rules or self.rules, self._meters)
         if judged is None:
             if app is not None and app.legacy:
                 return Settlement("answered", None, None, None, well_formed=False)
@@ -628,7 +629,9 @@ class Pipeline:
         )
         record.origin = origin
         safe = patience is Patience.ROUTING  # a question; to be asked twice changes nothing
-        return Opened(arrival, name, patience, safe, app, decision, plan, record, False, facts, changed)
+        return Opened(
+            arrival, name, patience, safe, app, decision, plan, record, False, facts, changed, rules=self.rules
+        )
 
     def _open_callback(self, path: bytes, at: float) -> tuple[str, str, Decision | None, str]:
         """Whose callback a path is, its address, why it leads nowhere if so, and the exchange it was captured in."""

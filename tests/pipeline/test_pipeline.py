@@ -420,3 +420,13 @@ def test_a_rules_answer_is_made_once(pipeline: Build) -> None:
     assert isinstance(first, Answer)
     assert isinstance(second, Answer)
     assert first.body is second.body
+
+
+def test_the_verbs_of_an_answer_are_judged_by_the_rules_that_decided_the_question(pipeline: Build) -> None:
+    built = pipeline(rules("{on: command, allow: true}"))
+    opened = built.begin(notification(b"NotificationName=CallConnected"))
+    before, built.rules = built.rules, pipeline(rules("{on: Speak, deny: true}")).rules
+    assert built.finish(opened, 200, b"<Response><Speak>a</Speak></Response>").body is None
+    after = built.begin(notification(b"NotificationName=CallConnected"))
+    assert built.finish(after, 200, b"<Response><Speak>a</Speak></Response>").body == b"<Response></Response>"
+    assert before.revision != built.rules.revision
