@@ -254,7 +254,8 @@ def _cell(hop: Hop | None, classes: str) -> str:
     if hop is None:
         return f'<div class="{classes}"></div>'
     way = "left" if hop.leftward else "right"
-    return f'<div class="{classes} {hop.mark}"><span class="{way}">{html.escape(hop.text)}</span></div>'
+    text = f"✗ {hop.text}" if hop.mark in {"refused", "failed"} else hop.text
+    return f'<div class="{classes} {hop.mark}"><span class="{way}">{html.escape(text)}</span></div>'
 
 
 def _remarks(ladder: Ladder, zone: str) -> str:

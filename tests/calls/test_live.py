@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from msgspec.structs import replace
 
 from interceptor.audit.record import GapRecord
 from interceptor.calls.ladder import Ladder
@@ -214,6 +215,16 @@ def test_a_flood_of_records_is_read_in_part_and_that_is_said(tmp_path: Path, mon
         assert await eventually(read)
 
     play(tmp_path, scene)
+
+
+def test_without_a_journal_to_read_it_begins_without_calls(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def scene(site: Site) -> None:
+        live = site.proxy.worker.calls
+        live._journal = replace(live._journal, directory=tmp_path / "none")
+        assert await live.restore() == 0
+
+    play(tmp_path, scene)
+    assert "calls before this start are unknown" in caplog.text
 
 
 def test_a_record_that_cannot_be_understood_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
