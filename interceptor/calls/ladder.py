@@ -193,7 +193,9 @@ def _command_answer(sighting: Sighting, closing: Closing) -> tuple[Hop | None, H
 def _verbs_answer(sighting: Sighting, closing: Closing) -> tuple[Hop | None, Hop | None]:
     verbs = ", ".join(map(printable, sighting.reply or closing.answered))
     if closing.outcome == "answered":
-        changed = bool(closing.refused) or any(said.changes for said in sighting.said)
+        changed = bool(closing.refused) or any(
+            said.changes or said.verdict is not Verdict.ALLOW for said in sighting.said
+        )
         text = verbs or "nothing to do"
         took = _took(closing)
         return Hop(f"answer {took}".rstrip(), mark=""), Hop(text, mark="changed" if changed else "")

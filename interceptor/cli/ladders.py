@@ -169,7 +169,8 @@ dt {{ font-weight: 600 }} dd {{ margin: 0; color: var(--ink) }}
   border-radius: .4rem; padding: .15rem 0 }}
 .who b:first-child {{ margin-left: 0; text-align: center }} .who b:last-child {{ margin-right: 0 }}
 .t {{ color: var(--dim); font-variant-numeric: tabular-nums; padding: .45rem .6rem .1rem 0; text-align: right }}
-.hop {{ position: relative; border-left: 2px solid var(--line); padding: .35rem 1rem .55rem }}
+.hop {{ position: relative; border-left: 2px solid var(--line); padding: .35rem 1rem .55rem; display: flex;
+  flex-direction: column; justify-content: flex-end }}
 .hop.last {{ border-right: 2px solid var(--line) }}
 .hop span {{ display: block; overflow-wrap: anywhere; border-bottom: 2px solid var(--arrow); padding-bottom: .1rem }}
 .hop .left {{ text-align: right }}
