@@ -26,7 +26,8 @@ def pieces(test: Any) -> tuple[str, ...]:
 
 def continued(prefix: str, tests: list[Any]) -> Iterator[str]:
     """Texts that begin with ``prefix`` and may make some of these tests hold."""
-    middles = [("", *pieces(test)) for test in tests[:4]]
+    ordered = sorted(tests, key=lambda test: isinstance(test, TextEnds))  # an end stands at the end
+    middles = [("", *pieces(test)) for test in ordered[:4]]
     fillers = ("", "x", "0", "~~")
     for chosen in islice(product(*middles), 200):
         for filler in fillers:

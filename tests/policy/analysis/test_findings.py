@@ -388,6 +388,22 @@ def test_targets_and_changes_are_differences_too():
     )
 
 
+def test_notifications_go_elsewhere():
+    def rule(action):
+        return f"rules:\n  - {{name: it, on: RoutingInterception, {action}}}\n"
+
+    def after(new):
+        ((_, told, messages),) = changes("", rule(new))
+        assert messages == ("notification RoutingInterception",)
+        return told
+
+    assert after("reroute: {app: crm}") == "allow, to crm"
+    assert after("reroute: {url: 'http://10.0.0.9:1/x'}") == "allow, to http://10.0.0.9:1/x"
+    assert after("reroute: {url: 'http://10.0.0.9:1/x?n={{number}}'}") == "allow, to where the message leads"
+    assert after("rewrite: {replace: {Message: {regex: a, with: b}}}") == "allow, Message changed"
+    assert after("answer: [Hangup, {Speak: x}]") == "answer [Hangup, Speak]"
+
+
 def test_other_defaults_are_a_difference_where_no_rule_decides():
     before = msgspec.structs.replace(WORLD, defaults=dict.fromkeys(Kind, Verdict.ALLOW))
     text = "rules:\n  - {name: it, on: [Call, BlindTransfer], deny: true}\n"
