@@ -7,6 +7,7 @@ What the PBX calls the caller, the callee and the state in its notifications is 
 4.3). So parameters are found by any of the names that such things have elsewhere, with or without an ``X-``.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
@@ -31,6 +32,8 @@ _CALLERS: Final = frozenset({"callerid", "source", "caller", "callernumber", "ca
 _CALLEES: Final = frozenset(
     {"dialed", "dialled", "destination", "callee", "called", "calleenumber", "dialednumber", "to"}
 )
+_PARTIES: Final = _CALLERS | _CALLEES
+_NUMBER: Final = re.compile(r"\+?[0-9][0-9 ()./-]{4,}")  # digits that may be somebody's number
 _OTHER_CALL: Final = "targetcallid"
 _OWN_CALL: Final = tuple(name for name in knowledge.CALL_IDS if name != _OTHER_CALL)
 _UNTOLD: Final = frozenset(
@@ -134,7 +137,7 @@ class Follower:
             record.source,
             record.revision,
             record.worker,
-            _gist(parameters, shape.told) if shape.told else "",
+            self._gist(parameters, shape.told) if shape.told else "",
             record.captured,
         )
         if record.changes:
@@ -151,6 +154,16 @@ class Follower:
                 sighting.caller = self._read(change.after)
             elif change.after and role is Role.NUMBER_DIALLED:
                 sighting.dialled = self._read(change.after)
+
+    def _gist(self, parameters: Mapping[str, str], told: tuple[str, ...]) -> str:
+        """What else a message says, for people, in few words; what looks like a number is masked like one."""
+        words = []
+        for name in told:
+            value = parameters[name][:_LONGEST_VALUE]
+            if value:
+                is_number = value[-1].isdigit() and _NUMBER.fullmatch(value) is not None
+                words.append(f"{name}={self._masker.number(value) if is_number else value}")
+        return _readable(" ".join(words)[:_LONGEST_GIST])
 
     def _said(self, record: DecisionRecord) -> Said:
         parameters = record.parameters or _NONE
@@ -231,17 +244,12 @@ def _read_shape(record: DecisionRecord, parameters: Mapping[str, str]) -> _Shape
             name
             for name in parameters
             if name not in _UNTOLD
+            and name.removeprefix("x-") not in _PARTIES
             and name not in shown
             and knowledge.role(kind_of, name) not in {Role.CALLBACK, Role.OZML, Role.SECRET}
         )
     )
     return _Shape(call_id, other_id, state, caller, callee, told[:4])
-
-
-def _gist(parameters: Mapping[str, str], told: tuple[str, ...]) -> str:
-    """What else a message says, for people, in few words."""
-    words = [f"{name}={parameters[name][:_LONGEST_VALUE]}" for name in told if parameters[name]]
-    return _readable(" ".join(words)[:_LONGEST_GIST])
 
 
 def _changes(record: DecisionRecord) -> tuple[Changed, ...]:

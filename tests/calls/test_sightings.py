@@ -95,6 +95,16 @@ def test_masked_numbers_of_records_and_parameters_look_alike() -> None:
     assert [passage.sighting.name for passage in only(follow).passages] == ["RoutingInterception", "CallChanged"]
 
 
+def test_nothing_that_looks_like_a_number_is_told_whole_where_numbers_are_masked() -> None:
+    follow = follower(4)
+    numbers = ("06301112233", "+36 30 111 2233", "0036301112233")
+    parties = {"x-caller": numbers[0], "x-callee": numbers[1], "x-dialed": numbers[2]}
+    follow.follow(told("IncomingCall", callid="X", **parties, **{"x-via": numbers[0], "x-line": "7"}))
+    sighting = only(follow).passages[0].sighting
+    assert sighting.gist == "x-via=*******2233 x-line=7"
+    assert (sighting.caller, sighting.dialled) == ("*******2233", "*******2233")
+
+
 def test_a_call_is_known_by_the_numbers_that_the_pbx_was_given() -> None:
     follow = follower()
     changes = (ChangedParameter("CallerId", "1500", "0612222222"), ChangedParameter("Dialed", "2301", "2405"))
