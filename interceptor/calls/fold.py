@@ -225,14 +225,15 @@ class Calls:
 
         It could begin a call of its own that is joined then; this gives the same and costs less.
         """
+        routing = sighting.name == "RoutingInterception"
         if sighting.call_id:
-            host = self._matching.lacks_id(sighting)
+            host = None if routing else self._matching.lacks_id(sighting)
             if host is not None:
                 for passage in host.passages:
                     passage.how = How.NUMBERS
                 self.counts.inferred += len(host.passages)
             return host
-        if sighting.name != "RoutingInterception":
+        if not routing:
             return None
         if meaning.seen(sighting) == (Signal.RETRIED, None):
             return self._attempt_of(sighting)
@@ -317,7 +318,8 @@ class Calls:
             self.counts.inferred += len(gone.passages)
         self._lift(gone)
         self._lift(call)
-        both = {passage.sighting.exchange: passage for passage in (*gone.passages, *call.passages)}
+        older, newer = (gone, call) if gone.serial < call.serial else (call, gone)  # of what is at one instant
+        both = {passage.sighting.exchange: passage for passage in (*older.passages, *newer.passages)}
         made = derived(both.values(), serial=call.serial)
         made.dropped = call.dropped + gone.dropped
         made.parent = call.parent or gone.parent
