@@ -66,7 +66,8 @@ def measure(
 def _run(command: list[str], results: Results) -> dict[str, Any]:
     done = subprocess.run(command, capture_output=True, text=True, cwd=_ROOT, check=False)
     if done.returncode:
-        results.remarks.append(f"{' '.join(command[1:])}: {(done.stderr.strip() or 'ended').splitlines()[-1]}")
+        asked = " ".join(Path(word).name if word.startswith("/") else word for word in command[1:])  # no machine's paths
+        results.remarks.append(f"{asked}: {(done.stderr.strip() or 'ended').splitlines()[-1]}")
         return {}
     return dict(json.loads(done.stdout))
 
