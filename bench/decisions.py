@@ -66,7 +66,8 @@ def measure(
 def _run(command: list[str], results: Results) -> dict[str, Any]:
     done = subprocess.run(command, capture_output=True, text=True, cwd=_ROOT, check=False)
     if done.returncode:
-        asked = " ".join(Path(word).name if word.startswith("/") else word for word in command[1:])  # no machine's paths
+        # Whole paths are this machine's; the page is for everybody.
+        asked = " ".join(Path(word).name if word.startswith("/") else word for word in command[1:])
         results.remarks.append(f"{asked}: {(done.stderr.strip() or 'ended').splitlines()[-1]}")
         return {}
     return dict(json.loads(done.stdout))
