@@ -5,7 +5,7 @@ is what makes the compiled set fast: keys under which a rule can be filed, so th
 match it without asking the others.
 
 Law: when a condition holds for a message, at least one key of its offer is found for it; when the offer is ``exact``,
-the condition holds for every message that finds one.
+the condition holds for every message that finds one. So an offer without keys is that of a condition that never holds.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -80,7 +80,7 @@ class AllOf(Struct, frozen=True, gc=False):
         offers = [offer for offer in (part.offer() for part in self.parts) if offer is not None]
         if not offers:
             return None
-        best = min(offers, key=lambda offer: max(key[0].rank for key in offer.keys))
+        best = min(offers, key=lambda offer: max((key[0].rank for key in offer.keys), default=-1))
         return best if len(self.parts) == 1 else Offer(best.keys, exact=False)
 
     def expects(self) -> str:

@@ -28,11 +28,11 @@ FEW_APPS: Final = 4
 
 
 class Filed(Struct, frozen=True, gc=False):
-    """Where a rule is found: its names, its keys (none: it is always a candidate), and its apps (none: all)."""
+    """Where a rule is found: its names, its keys (``None``: always a candidate; empty: never), its apps (none: all)."""
 
     position: int
     names: frozenset[str]
-    keys: tuple[Key, ...]
+    keys: tuple[Key, ...] | None
     apps: tuple[str, ...]
 
 
@@ -101,7 +101,7 @@ class Filing:
         parts = self._parts[position]
         offers = [(offer, part) for part in parts if (offer := self._asked.offer(part)) is not None]
         if not offers:
-            return Filed(position, names, (), ()), self._asked.test(parts)
+            return Filed(position, names, None, ()), self._asked.test(parts)
         best, filed = offers[0] if len(offers) == 1 else min(offers, key=self._cost)
         app, apps = next((each for each in offers if each[0] is not best and _is_few_apps(each[0])), (None, None))
         rest = [part for part in parts if (part is not filed or not best.exact) and part is not apps]
@@ -112,12 +112,16 @@ class Filing:
         uses, keys = self._uses, offered[0].keys
         if len(keys) == 1:
             return uses[keys[0]], keys[0][0].rank, 1
+        if not keys:  # it never holds: nothing is more selective
+            return 0, 0, 0
         return max(uses[key] for key in keys), max(key[0].rank for key in keys), len(keys)
 
 
 def _is_few_apps(offer: Offer) -> bool:
     return (
-        offer.exact and len(offer.keys) <= FEW_APPS and all(isinstance(lookup, AppLookup) for lookup, _ in offer.keys)
+        offer.exact
+        and 0 < len(offer.keys) <= FEW_APPS
+        and all(isinstance(lookup, AppLookup) for lookup, _ in offer.keys)
     )
 
 
@@ -167,8 +171,9 @@ def _shelve(group: Iterable[Filed], readings: Readings, pace: Pace) -> NameIndex
     tables: dict[str | None, dict[Lookup, dict[Hashable, list[int]]]] = {None: {}}
     always: list[int] = []
     for entry in paced(group, pace):
-        if not entry.keys:
+        if entry.keys is None:
             always.append(entry.position)
+            continue
         for app in entry.apps or (None,):
             of_app = tables.setdefault(app, {})
             for lookup, value in entry.keys:

@@ -8,7 +8,7 @@ from ipaddress import ip_address, ip_network
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from interceptor.policy import Source, compile_policy, index
@@ -440,5 +440,6 @@ def test_any_declarations_of_known_words_are_read_or_problems_with_a_place(top, 
 
 
 @given(rule=st.dictionaries(st.sampled_from(KEYS), trees, min_size=1))
+@example(rule={"tag": "x", "when": {"app": "nobody", "source": "nowhere"}})  # of neither condition anything remains
 def test_any_tree_of_known_words_is_rules_or_problems_with_a_place(rule, context):
     refused_with_places(json.dumps({"rules": [rule]}).encode(), context)
