@@ -95,8 +95,9 @@ bench-peers: $(STAMP) ## install the proxies to compare with, as far as this mac
 package: $(STAMP) ## wheel and source archive in dist/
 	$(BIN)/python -m build --no-isolation --outdir dist
 
-# The lock is made for Python 3.12 and newer on every system. First all groups together, then the smaller sets out of the same versions.
-LOCK = $(UV_HOME)/bin/uv pip compile -q --universal --generate-hashes --python-version 3.12 --no-annotate \
+# The lock is made for Python 3.12 and newer on every system. First all groups together, then the smaller sets out of the same versions. It
+# names extras, or pip takes the newest version for one (`coverage[toml]`) and, having no hash for it, refuses the whole file.
+LOCK = $(UV_HOME)/bin/uv pip compile -q --universal --generate-hashes --python-version 3.12 --no-annotate --no-strip-extras \
     --custom-compile-command "make lock$(if $(UPGRADE), UPGRADE=1)" $(if $(UPGRADE),--upgrade)
 
 lock: $(STAMP) ## write the constraints files anew (UPGRADE=1: with the newest versions)
