@@ -194,7 +194,7 @@ def test_a_constraints_file_has_exact_versions_with_hashes_and_names_no_host(nam
     entries = re.split(r"\n(?=[A-Za-z0-9])", re.sub(r"^\s*#.*\n", "", text, flags=re.MULTILINE).strip())
     assert entries
     for entry in entries:
-        assert re.match(r"[A-Za-z0-9._-]+==[^\s;]+( ; .+)? \\\n", entry), entry[:80]
+        assert re.match(r"[A-Za-z0-9._-]+(\[[a-z0-9,-]+\])?==[^\s;]+( ; .+)? \\\n", entry), entry[:80]
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), entry[:80]
     assert not re.search(
         r"://|--index|--extra|--find-links|--trusted| @ |(?<![a-z])/(?:work|home|root|tmp|opt)\b", text
