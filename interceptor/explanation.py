@@ -22,6 +22,7 @@ from interceptor.policy.tracing import BY_POLICY, HiddenError, Standing, Trace, 
 from interceptor.rehearsal import Rehearsed, of_opened
 from interceptor.settings import ExplainSettings
 from interceptor.values import Decision, Facts, Kind, Number, NumberClass, Verdict
+from interceptor.wire.knowledge import CALL_IDS
 
 KEPT_BYTES = 16 << 20  # of all kept messages of a worker together
 _OVERHEAD_BYTES = 4096  # what one costs beside its own text
@@ -88,6 +89,23 @@ class _HiddenNumber:
         if self._number_class is None:
             raise HiddenError
         return self._number_class
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise HiddenError
+
+
+class _HiddenCall:
+    """A call of which a record tells nothing, and for a verb not even whether there was one."""
+
+    __slots__ = ("_named",)
+
+    def __init__(self, *, named: bool) -> None:
+        self._named = named
+
+    def __bool__(self) -> bool:
+        if not self._named:
+            raise HiddenError
+        return True
 
     def __getattr__(self, name: str) -> NoReturn:
         raise HiddenError
@@ -169,6 +187,8 @@ def _facts_of(record: DecisionRecord) -> Facts:
         number = _HiddenNumber(record.number_class)
     if record.caller:
         caller = _HiddenNumber(None)
+    named = any(parameters.get(name) for name in CALL_IDS)
+    call = _HiddenCall(named=named) if named or record.kind is Kind.VERB else None
     return Facts(
         record.kind,
         record.name,
@@ -180,6 +200,7 @@ def _facts_of(record: DecisionRecord) -> Facts:
         _PartlyHidden({}, None if record.kind is not Kind.VERB else frozenset()),
         datetime.fromisoformat(record.at).timestamp(),
         record.exchange,
+        call,  # type: ignore[arg-type]
     )
 
 

@@ -24,6 +24,7 @@ from interceptor.policy import RuleSet
 from interceptor.policy.meters import Meters
 from interceptor.settings import Limits
 from interceptor.values import (
+    CallFacts,
     Decision,
     Facts,
     Kind,
@@ -79,23 +80,26 @@ class Judged(Struct):
 
 
 class Circumstances(Struct, frozen=True):
-    """Whose verbs they are, in which exchange, when, and whether a caller is on the line."""
+    """Whose verbs they are, in which exchange, when, whether a caller is on the line, and about which call."""
 
     exchange: str
     listener: str
     app: str
     at: float
     caller_waits: bool = False
+    call: str = ""
 
 
 Watch = Callable[[Facts, Decision, tuple[ChangedParameter, ...]], None]
 Owned = Callable[[Facts, MessageType | None, Decision], Decision]
+CallOf = Callable[[MessageType | None, Mapping[str, str], str, float, str], CallFacts | None]
 
 
 class Firewall:
     """Judges documents of one worker by the rules that are handed in.
 
-    ``watch`` is told of every verb; ``owned`` refuses one that acts on a call which is not the app's own.
+    ``watch`` is told of every verb; ``owned`` refuses one that acts on a call which is not the app's own; ``calls``
+    tells how the call stands that a verb is about.
     """
 
     def __init__(
@@ -106,7 +110,9 @@ class Firewall:
         capture: Capture | None,
         watch: Watch | None = None,
         owned: Owned | None = None,
+        calls: CallOf | None = None,
     ) -> None:
+        self._calls = calls
         self._watch = watch
         self._owned = owned
         self._recorder = recorder
@@ -256,7 +262,10 @@ class Firewall:
         reads = message or knowledge.unknown(Kind.VERB)
         number = self._numbers.dialled(reads, values, classify)
         caller = self._numbers.calling(reads, values, classify)
-        return Facts(Kind.VERB, name, here.app, "", number, caller, values, {}, here.at, here.exchange)
+        call = None
+        if self._calls is not None and reading.rules.asks_for_calls:
+            call = self._calls(message, values, here.app, here.at, here.call)
+        return Facts(Kind.VERB, name, here.app, "", number, caller, values, {}, here.at, here.exchange, call)
 
     def _record(
         self,

@@ -9,12 +9,11 @@ behind one ``guard``. A holding that nobody renews is forgotten after ``KEPT_SEC
 needed: the oldest of the few that may stand there goes first.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from hashlib import blake2b
-from struct import Struct as Layout
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Final
 
+from interceptor.rows import Rows
 from interceptor.wire import knowledge
 from interceptor.wire.knowledge import MessageType, Role, lower
 from interceptor.wire.markup import Markup, read_markup
@@ -22,17 +21,12 @@ from interceptor.wire.markup import Markup, read_markup
 if TYPE_CHECKING:
     from mmap import mmap
 
-ROWS: Final = 65_536
 KEPT_SECONDS: Final = 7 * 86_400
-_WAYS: Final = 16
-_ROW: Final = Layout("<16sQ")
 _LISTS: Final = frozenset({"listactivecalls", "getcallhistory", "listcallhistory"})
 _ITEMS: Final = frozenset({"callinfo", "call"})
 _EXTENSIONS: Final = "listextensions"
 _EXTENSION_ITEM: Final = "extensionsummary"
 _COUNT: Final = "numberofcalls"
-
-TABLE_BYTES: Final = ROWS * _ROW.size
 
 
 class Holdings:
@@ -41,39 +35,16 @@ class Holdings:
     def __init__(
         self, memory: "bytearray | mmap | None" = None, guard: AbstractContextManager[None] | None = None
     ) -> None:
-        self._memory = bytearray(TABLE_BYTES) if memory is None else memory
-        self._guard: AbstractContextManager[None] = nullcontext() if guard is None else guard
-        self._rows = len(self._memory) // _ROW.size
+        self._rows = Rows(memory, guard)
 
     def hold(self, app: str, call: str, at: float) -> None:
         """The app is told of the call at this Unix time, in seconds."""
-        digest = _digest(app, call)
-        memory, now = self._memory, int(at)
-        with self._guard:
-            oldest, least = 0, 1 << 63
-            for offset in self._offsets(digest):
-                known, since = _ROW.unpack_from(memory, offset)
-                if known == digest:
-                    oldest = offset
-                    break
-                if since < least:
-                    oldest, least = offset, since
-            _ROW.pack_into(memory, oldest, digest, now)
+        self._rows.put(f"{app}\0{call}", at)
 
     def holds(self, app: str, call: str, at: float) -> bool:
         """Whether the app was told of the call not too long ago."""
-        digest = _digest(app, call)
-        memory = self._memory
-        with self._guard:
-            for offset in self._offsets(digest):
-                known, since = _ROW.unpack_from(memory, offset)
-                if known == digest:
-                    return bool(at - since <= KEPT_SECONDS)
-        return False
-
-    def _offsets(self, digest: bytes) -> Iterable[int]:
-        first = int.from_bytes(digest[:4], "little")
-        return (((first + way) % self._rows) * _ROW.size for way in range(_WAYS))
+        found = self._rows.find(f"{app}\0{call}")
+        return found is not None and at - found[0] <= KEPT_SECONDS
 
 
 def named_calls(message: MessageType | None, values: Mapping[str, str]) -> tuple[str, ...]:
@@ -123,7 +94,3 @@ def _lower_count(markup: Markup, taken: int) -> None:
         text = element.verb.text.strip()
         if lower(element.name) == _COUNT and text.isascii() and text.isdigit():
             markup.set_text(element, str(max(0, int(text) - taken)))
-
-
-def _digest(app: str, call: str) -> bytes:
-    return blake2b(f"{app}\0{call}".encode("utf-8", "surrogatepass"), digest_size=16).digest()

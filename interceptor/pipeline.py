@@ -27,15 +27,18 @@ from interceptor.audit.masking import is_secret_name, mask_text, may_tell
 from interceptor.audit.record import ChangedParameter, DecisionRecord, Recorder
 from interceptor.callbacks import Capture, Keyring, Targets, Unusable
 from interceptor.callbacks.capture import PATH as CALLBACK_PATH
+from interceptor.calls import Closing
 from interceptor.fallbacks import Fallbacks
 from interceptor.firewall import Circumstances, Firewall, Judged
 from interceptor.identity import Identifier
+from interceptor.known_calls import KnownCalls
 from interceptor.ownership import Holdings, filtered, is_list, named_calls
 from interceptor.particulars import Names, differences, names_of
 from interceptor.policy import Meters, RuleSet
 from interceptor.settings import App, Cluster, Deadlines, Ownership, Settings
 from interceptor.storms import Storms
 from interceptor.values import (
+    CallFacts,
     Decision,
     Facts,
     Kind,
@@ -228,8 +231,10 @@ class Pipeline:
         meters: Meters | None = None,
         keys: Keyring | None = None,
         holdings: Holdings | None = None,
+        calls: KnownCalls | None = None,
     ) -> None:
         self.rules = rules
+        self._calls = calls
         self._meters = meters
         self._taken = 0  # the number of the last slot that was taken before the exchange that is being begun
         self._settings = settings
@@ -249,7 +254,9 @@ class Pipeline:
         public = settings.callbacks.public_url
         if keys is not None and public is not None:
             self._capture = Capture(str(public), keys, self._targets, settings.callbacks.lifetime)
-        self._firewall = Firewall(recorder, self._numbers, settings.limits, self._capture, owned=self._owned)
+        self._firewall = Firewall(
+            recorder, self._numbers, settings.limits, self._capture, owned=self._owned, calls=self._call_of
+        )
         self._names: dict[int, Names] = {}
         self._replies: dict[Reply, bytes] = {}
         self._clusters = {name: _credential_changes(cluster) for name, cluster in settings.clusters.items()}
@@ -276,13 +283,16 @@ class Pipeline:
 
     def finish(self, opened: Opened, status: int, body: bytes) -> Settlement:
         """Settle an exchange that the other side answered."""
+        return self._ended(opened, self._finish(opened, status, body))
+
+    def _finish(self, opened: Opened, status: int, body: bytes) -> Settlement:
         if opened.patience is Patience.COMMAND:
             facts = answers.read_answer(body)
             shown = self._shown(opened, body) if self._owners_enforced and is_list(opened.name) else None
             return Settlement("answered", None, facts.code, None, facts.well_formed, body=shown)
         if 200 <= status < 300 and answers.reads_like_ozml(body):
             return self._judge(opened, body)
-        return self.fail(opened, Fault.UNREADABLE)
+        return self._fail(opened, Fault.UNREADABLE)
 
     def _judge(self, opened: Opened, body: bytes) -> Settlement:
         """Settle an exchange with the verbs that the app answered, as far as they may pass."""
@@ -293,6 +303,7 @@ class Pipeline:
             opened.app,
             opened.arrival.at,
             caller_waits=opened.patience is Patience.INTERACTIVE,
+            call=next(iter(self.calls_of(opened)), ""),
         )
         judged = self._firewall.answer(body, here, opened.rules or self.rules, self._meters)
         if judged is None:
@@ -315,6 +326,9 @@ class Pipeline:
         ``sent`` says that a fault of our own came after the message may have been read: nobody is told then that it was
         not sent.
         """
+        return self._ended(opened, self._fail(opened, fault, sent=sent))
+
+    def _fail(self, opened: Opened, fault: Fault, *, sent: bool = False) -> Settlement:
         settlement = self._settle_fault(fault, opened.patience, opened.facts_of_app, opened.arrival.exchange)
         if sent and fault is Fault.ENGINE and opened.patience is Patience.COMMAND:
             code = Code.UNREADABLE_ANSWER
@@ -345,7 +359,7 @@ class Pipeline:
         if reason in _OWN_FAULTS:
             return self.fail(opened, _OWN_FAULTS[reason])
         refused = opened.decision.verdict is Verdict.DENY
-        return Settlement("refused" if refused else "rule", None, answer.code, answer)
+        return self._ended(opened, Settlement("refused" if refused else "rule", None, answer.code, answer))
 
     def broken(self, arrival: Arrival) -> Opened:
         """The plan for a message that we could not decide because of a fault of our own. Never raises.
@@ -430,6 +444,22 @@ class Pipeline:
                 self._meters.give_back(slot)
 
     # calls and their owners
+
+    def _call_of(
+        self, message: MessageType | None, values: Mapping[str, str], app: str, at: float, around: str = ""
+    ) -> CallFacts | None:
+        """The call that a message is about."""
+        return None if self._calls is None else self._calls.find(message, values, app, at, around)
+
+    def _ended(self, opened: Opened, settlement: Settlement) -> Settlement:
+        """The settlement, after its call has moved on, where a rule asks for calls."""
+        if self._calls is not None and self.rules.asks_for_calls:
+            arrival, decision, judged = opened.arrival, opened.decision, settlement.judged
+            answered = () if judged is None else tuple(judged.answered)
+            closing = Closing(arrival.exchange, arrival.at, settlement.outcome, settlement.code, answered=answered)
+            reply = () if decision.reply is None else tuple(verb.name for verb in decision.reply.verbs)
+            self._calls.ended(arrival.kind, opened.name, self.calls_of(opened), closing, decision.verdict, reply)
+        return settlement
 
     def _owned(self, facts: Facts, message: MessageType | None, decision: Decision) -> Decision:
         """The decision, or the refusal of a message that would act on a call which is not its app's own."""
@@ -604,12 +634,16 @@ class Pipeline:
             app = self._subscribed(path, name)
         if refused is None and patience is not Patience.REPORT and self._storms.is_too_much(values, arrival.at):
             refused = self._refuse(Fault.STORM.value, _TOO_MUCH)
+        asked = self._calls if self.rules.asks_for_calls else None
+        if asked is not None and (refused is None or refused.refusal is _TOO_MUCH):
+            asked.told(kind_of, values, arrival.at)
         facts = self._facts(arrival, kind_of, name, app, values)
         decision = refused or self.rules.decide(facts, self._meters)
         plan, target, changed, app = self._plan_notification(arrival, decision, app, callback, query, parameters, name)
-        if self._holdings is not None and app and decision.verdict is Verdict.ALLOW:
+        holdings = self._holdings if asked is None else asked.holdings
+        if holdings is not None and app and decision.verdict is Verdict.ALLOW:
             for call in named_calls(kind_of, values):
-                self._holdings.hold(app, call, arrival.at)
+                holdings.hold(app, call, arrival.at)
         if refused is not None and refused.refusal is not _TOO_MUCH:
             plan = Answer(NO_OPINION, status=403)
         names = self._names_of(kind_of)
@@ -708,6 +742,7 @@ class Pipeline:
             arrival.headers,
             arrival.at,
             arrival.exchange,
+            self._call_of(kind_of, values, app, arrival.at) if self.rules.asks_for_calls else None,
         )
 
     def _names_of(self, kind_of: MessageType | None) -> Names:

@@ -15,14 +15,18 @@ from msgspec.structs import replace
 from interceptor.audit.record import ChangedParameter, DecisionRecord, Recorder
 from interceptor.firewall import Circumstances, Firewall
 from interceptor.identity import Identifier
+from interceptor.known_calls import KnownCalls
+from interceptor.ownership import Holdings
 from interceptor.particulars import names_of
 from interceptor.pipeline import Answer, Arrival, Opened, Pipeline
 from interceptor.policy import RuleSet
 from interceptor.policy.actions.limit import Limit
 from interceptor.policy.meters import Meters
+from interceptor.rows import TABLE_BYTES, Rows
 from interceptor.settings import App, Masking, Settings, Subscription
-from interceptor.values import Decision, Facts, Kind, Verb, Verdict
+from interceptor.values import CallFacts, Decision, Facts, Kind, Verb, Verdict
 from interceptor.wire import knowledge, ozml
+from interceptor.wire.knowledge import MessageType
 from interceptor.wire.numbers import NumberReader
 from interceptor.wire.parameters import encode
 
@@ -30,6 +34,7 @@ LISTENER = "rehearsal"
 LOOPBACK = "127.0.0.1"
 _WHOLE = Masking(numbers=None, dtmf=False)
 _KEY = b"rehearsal"  # keys the digests of passwords that are compared here and nowhere else
+_CALL_BYTES = TABLE_BYTES // 64
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 
 
@@ -38,7 +43,8 @@ class Message(Struct, frozen=True, kw_only=True):
 
     ``app`` of ``None`` is found out as for a live message; ``""`` is a sender that no app is. ``source`` of ``None`` is
     an address of the app, or of this machine. ``target`` is a request target that is sent as it stands. ``hold`` says
-    that the exchange goes on for now and keeps its slots of limits.
+    that the exchange goes on for now and keeps its slots of limits. ``call`` is the call that it is about; ``None`` is
+    one of which nothing is known but what messages before this one told.
     """
 
     kind: Kind
@@ -54,6 +60,7 @@ class Message(Struct, frozen=True, kw_only=True):
     at: float = 0.0
     exchange: str = ""
     hold: bool = False
+    call: CallFacts | None = None
 
 
 class Rehearsed(Struct, frozen=True):
@@ -91,16 +98,21 @@ class Rehearsal:
         self._pipelines: dict[str | None, Pipeline] = {}
         self._limited = any(isinstance(action, Limit) for rule in rules.rules for action in rule.actions)
         self._meters: Meters | None = None
+        self._calls = _Calls()
         self.begin_anew()
 
     def begin_anew(self) -> None:
-        """Forget what was sent before: limits count from here."""
+        """Forget what was sent before: limits count from here, and no call is known."""
         if self._limited:  # else one set of pipelines will do for all
             self._pipelines.clear()
             self._meters = Meters()
+        if self._rules.asks_for_calls:
+            self._pipelines.clear()
+            self._calls = _Calls()
 
     def send(self, message: Message) -> Rehearsed:
         """What becomes of one message. ``ValueError`` for a verb that OzML cannot hold."""
+        self._calls.given = message.call
         if message.kind is Kind.VERB:
             rehearsed = self._judge(message)
         else:
@@ -113,7 +125,14 @@ class Rehearsal:
     def _judge(self, message: Message) -> Rehearsed:
         """A verb, as the firewall judges it in an answer of its app."""
         seen: list[tuple[Facts, Decision, tuple[ChangedParameter, ...]]] = []
-        firewall = Firewall(self._recorder, self._numbers, self._settings.limits, None, lambda *verb: seen.append(verb))
+        firewall = Firewall(
+            self._recorder,
+            self._numbers,
+            self._settings.limits,
+            None,
+            lambda *verb: seen.append(verb),
+            calls=self._calls.find,
+        )
         here = Circumstances(message.exchange, LISTENER, message.app or "", message.at)
         document = ozml.encode_verbs((Verb(message.name, message.parameters),))
         judged = firewall.answer(document, here, self._rules, self._meters)
@@ -145,7 +164,9 @@ class Rehearsal:
                 identifier = _Known(app)
                 subscriptions = (Subscription(app),) if app else ()
                 settings = replace(settings, subscriptions=subscriptions)
-            pipeline = self._pipelines[app] = Pipeline(settings, self._rules, self._recorder, identifier, self._meters)
+            pipeline = self._pipelines[app] = Pipeline(
+                settings, self._rules, self._recorder, identifier, self._meters, calls=self._calls
+            )
         return pipeline
 
     def _arrival(self, message: Message) -> Arrival:
@@ -169,6 +190,19 @@ class Rehearsal:
         if known is None or not known.sources:
             return LOOPBACK
         return str(next(iter(known.sources[0].hosts())))
+
+
+class _Calls(KnownCalls):
+    """Knows what the messages of one case have told, and what is ``given`` with a message before that."""
+
+    def __init__(self) -> None:
+        super().__init__(Holdings(bytearray(_CALL_BYTES)), Rows(bytearray(_CALL_BYTES)))
+        self.given: CallFacts | None = None
+
+    def find(
+        self, message: MessageType | None, values: Mapping[str, str], app: str, at: float, around: str = ""
+    ) -> CallFacts | None:
+        return self.given or super().find(message, values, app, at, around)
 
 
 class _Known(Identifier):

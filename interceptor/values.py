@@ -76,12 +76,25 @@ class Number(Struct, frozen=True, gc=False):
     number_type: NumberType = NumberType.UNKNOWN
 
 
+class CallFacts(Struct, frozen=True, gc=False):
+    """The running call that a message is about, as far as it is known.
+
+    ``owned`` says that its app was told of the call before. ``state`` and ``direction`` are words of the rules
+    language, ``""`` where nothing that passed has shown them.
+    """
+
+    owned: bool = False
+    state: str = ""
+    direction: str = ""
+
+
 class Facts(Struct, frozen=True):
     """All that a condition may see: the message as it arrived, who sent it, and when.
 
     ``values`` maps parameter names in lower case to their decoded text; ``headers`` maps header names in lower case to
     theirs; ``source`` is the peer's address without its port; ``app`` is ``""`` for a sender we do not know; ``at`` is
-    Unix time in seconds; ``exchange`` is the id of the exchange it came in.
+    Unix time in seconds; ``exchange`` is the id of the exchange it came in. ``call`` is ``None`` for a message that
+    names no call, and where no rule asks for calls.
     """
 
     kind: Kind
@@ -94,6 +107,7 @@ class Facts(Struct, frozen=True):
     headers: Mapping[str, str]
     at: float
     exchange: str = ""
+    call: CallFacts | None = None
 
 
 class Verdict(Enum):

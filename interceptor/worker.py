@@ -13,12 +13,14 @@ import ssl
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from mmap import mmap
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
 from interceptor.audit.record import Record, Recorder
 from interceptor.callbacks import Targets
+from interceptor.calls import Call
 from interceptor.explanation import Explanation, Kept
 from interceptor.gateway.affinity import Whereabouts
 from interceptor.gateway.asking import Breakers
@@ -33,6 +35,7 @@ from interceptor.gateway.repeats import Repeats
 from interceptor.gateway.upstream import Pool, Site
 from interceptor.identity import Identifier
 from interceptor.journal import Journal
+from interceptor.known_calls import KnownCalls
 from interceptor.live_calls import LiveCalls
 from interceptor.loading import policy_context
 from interceptor.metrics import Metrics, Snapshot
@@ -45,8 +48,9 @@ from interceptor.rehearsal import Rehearsed
 from interceptor.rollout import Package
 from interceptor.rollout.examining import unpack_tables
 from interceptor.rollout.pace import Pace
+from interceptor.rows import Rows
 from interceptor.settings import Address, Cluster, Mode, Ownership, Settings
-from interceptor.state import HOLDINGS, SharedTable, callback_keys, draining
+from interceptor.state import CALLS, HOLDINGS, SharedTable, callback_keys, draining
 from interceptor.values import ProblemsError
 from interceptor.wire import knowledge
 from interceptor.wire.codes import Code
@@ -57,6 +61,8 @@ _GC_THRESHOLD = 50_000  # exchanges make no cycles; the collector need not look 
 _STOP_POLL_SECONDS = 0.02
 _LOOK_SECONDS = 1.0
 _POOLS = 512
+_CALLS_A_TURN = 50  # half a millisecond
+_TURN_SECONDS = 0.005
 
 
 class Worker:
@@ -85,6 +91,7 @@ class Worker:
         self._share_port = share_port
         self._stopping = False
         self.rules: RuleSet = rules or compile_policy(sources, policy_context(settings))
+        self._calls_to_take: list[Call] = []
         self._ready: _Compiled | None = None  # what is to come into force next
         self.metrics = Metrics(
             name, commands=knowledge.COMMANDS, notifications=knowledge.NOTIFICATIONS, codes=tuple(Code)
@@ -98,10 +105,19 @@ class Worker:
         self._patiences = patience_of(settings)
         self._longest = max(times.total for times in self._patiences.values()) * 2 + settings.timeouts.connect
         self._shared = shared
-        self._held: SharedTable | None = None
+        self._tables_of_calls: list[SharedTable] = []
         meters = self._meters(index)
+        holdings = Holdings(*self._table_of_calls(HOLDINGS))
+        self._known = KnownCalls(holdings, Rows(*self._table_of_calls(CALLS)))
         self._pipeline = Pipeline(
-            settings, self.rules, self._recorder, identifier, meters, callback_keys(settings), self._holdings()
+            settings,
+            self.rules,
+            self._recorder,
+            identifier,
+            meters,
+            callback_keys(settings),
+            None if settings.ownership is Ownership.OFF else holdings,
+            self._known,
         )
         self._pools: dict[Site, Pool] = {}
         self._targets = Targets(settings.apps)
@@ -173,6 +189,8 @@ class Worker:
         settings = self._settings
         await self.journal.open()
         await self.calls.restore()
+        if self.rules.asks_for_calls or settings.ownership is not Ownership.OFF:
+            self._take_over_calls()
         self._sweeper.start()
         await self.deliveries.open()
         self.calls.start_polls(self.clusters)
@@ -226,9 +244,10 @@ class Worker:
         if self._look is not None:
             self._look.cancel()
         await self.journal.close()
-        for table in (self._shared, self._held):
-            if table is not None:
-                table.close()
+        if self._shared is not None:
+            self._shared.close()
+        for table in self._tables_of_calls:
+            table.close()
 
     def _observed_by(self, observe: Callable[[Record], None] | None) -> Callable[[Record], None] | None:
         """Who is shown each record beside the journal."""
@@ -348,8 +367,10 @@ class Worker:
         if ready is None or ready.rules.revision != revision:
             return False
         self._ready = None
-        before, self.rules = self.rules.revision, ready.rules
+        before, asked, self.rules = self.rules.revision, self.rules.asks_for_calls, ready.rules
         self._pipeline.rules = ready.rules
+        if ready.rules.asks_for_calls and not asked:
+            self._take_over_calls()
         self._near, self._tables = ready.near, ready.tables
         self.metrics.policy_loaded(revision, ready.names, time.time())
         log.info("revision %s decides, before it %s", revision, before)
@@ -418,15 +439,25 @@ class Worker:
             self._pools[site] = pool
         return pool
 
-    def _holdings(self) -> Holdings | None:
-        """Who holds which call, shared with the other workers where there are any."""
-        settings = self._settings
-        if settings.ownership is Ownership.OFF:
-            return None
+    def _table_of_calls(self, name: str) -> tuple[mmap, SharedTable] | tuple[()]:
+        """Memory and guard of a table that workers share; none where there is one worker, which has its own."""
         if self._shared is None:
-            return Holdings()
-        self._held = SharedTable(settings.state, HOLDINGS)
-        return Holdings(self._held.memory, self._held)
+            return ()
+        table = SharedTable(self._settings.state, name)
+        self._tables_of_calls.append(table)
+        return table.memory, table
+
+    def _take_over_calls(self) -> None:
+        """Learn from the records of calls how they stand and whose they are: some in one turn of the loop."""
+        self._calls_to_take = [*self.calls.calls.recent, *self.calls.calls.open]
+        self._take_some_calls()
+
+    def _take_some_calls(self) -> None:
+        waiting = self._calls_to_take
+        for _ in range(min(_CALLS_A_TURN, len(waiting))):
+            self._known.take_over(waiting.pop())
+        if waiting and not self._stopping:
+            self._loop.call_later(_TURN_SECONDS, self._take_some_calls)
 
     def _forget_a_pool(self) -> None:
         """Make room: senders may name new addresses for ever. What config names is asked for again and again."""

@@ -12,9 +12,10 @@ from interceptor import document
 from interceptor.cases.form import Case, Expect, Step
 from interceptor.document import Fields, Items, Node, Problems, Text
 from interceptor.policy import Source
+from interceptor.policy.matchers.call import DIRECTIONS, STATES
 from interceptor.policy.verbs import read_verbs
 from interceptor.rehearsal import Message
-from interceptor.values import Kind, Place, Problem, Verb, Verdict
+from interceptor.values import CallFacts, Kind, Place, Problem, Verb, Verdict
 from interceptor.wire import knowledge, ozml
 
 DEFAULT_AT: Final = "2026-01-14T12:00"  # a Wednesday, no holiday anywhere
@@ -24,7 +25,7 @@ _CASE: Final = ("name", "given", "expect", "repeat", "every", "steps", "scenario
 _STEP: Final = ("given", "expect", "repeat", "every", "after")
 _DEFAULT_DENIES: Final = "default: deny"  # what would have acted where everything is in shadow
 _MESSAGES: Final = tuple(kind.value for kind in Kind)
-_GIVEN: Final = (*_MESSAGES, "with", "app", "source", "at", "header", "method", "path", "exchange", "hold")
+_GIVEN: Final = (*_MESSAGES, "with", "app", "source", "at", "header", "method", "path", "exchange", "hold", "call")
 _EXPECT: Final = (
     "verdict",
     "reason",
@@ -213,6 +214,7 @@ class _Reader:
             at=self._at(given),
             exchange=self._text(given, "exchange") or "",
             hold="hold" in given and document.boolean(given["hold"][1], problems, "`hold`") is True,
+            call=self._call(given),
         )
 
     def _message_name(self, kind: Kind, node: Node) -> str:
@@ -250,6 +252,19 @@ class _Reader:
                 message = f"unknown parameter `{key.value}`{hint} If it is really called that: `other:{key.value}`"
                 self._problems.add(key.place, message, "unknown_parameter")
         return key.value
+
+    def _call(self, given: _Given) -> CallFacts | None:
+        if "call" not in given:
+            return None
+        problems = self._problems
+        entries = document.fields(given["call"][1], ("owned", "state", "direction"), problems, "`call`")
+        owned, state, direction = (entries.get(key) for key in ("owned", "state", "direction"))
+        return CallFacts(
+            owned is not None and document.boolean(owned, problems, "`owned` of `call`") is True,
+            ("" if state is None else document.one_of(state, STATES, problems, "`state` of `call`")) or "",
+            ("" if direction is None else document.one_of(direction, DIRECTIONS, problems, "`direction` of `call`"))
+            or "",
+        )
 
     def _headers(self, given: tuple[Text, Node] | None) -> dict[str, str]:
         if given is None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from interceptor.policy import RuleSet
     from interceptor.rehearsal import Message
     from interceptor.settings import Settings
+    from interceptor.values import CallFacts
 
 _ADMIN_SECONDS = 5.0
 _MOST_BYTES = 64 << 20
@@ -53,6 +54,9 @@ def explain(
     data: Annotated[str | None, typer.Option("--data", "-d", help="A form to POST, with a URL.")] = None,
     path: Annotated[str, typer.Option(help="The path that is asked for.")] = "/",
     exchange: Annotated[str, typer.Option(help="The exchange's id, which chooses a sample.")] = "",
+    call: Annotated[
+        str | None, typer.Option(help="How the call stands that it is about: owned,connected,outgoing.")
+    ] = None,
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="The configuration; else one that stands here.")
     ] = None,
@@ -93,6 +97,7 @@ def explain(
             "headers": _headers(header or []),
             "at": instant,
             "exchange": exchange,
+            "call": None if call is None else _call(call),
         }
         message = (
             _described(written, words or [], path, settings, given)
@@ -179,6 +184,20 @@ def _addressed(address: str, data: str | None, given: "dict[str, object]") -> "M
         body=(data or "").encode("utf-8", "surrogateescape"),
         **given,  # type: ignore[arg-type]
     )
+
+
+def _call(written: str) -> "CallFacts":
+    """How the call stands: ``owned,connected,outgoing``, each word where it is so."""
+    from interceptor.policy.matchers.call import DIRECTIONS, STATES
+    from interceptor.values import CallFacts
+
+    words = [word.strip() for word in written.split(",")]
+    states = [word for word in words if word in STATES]
+    directions = [word for word in words if word in DIRECTIONS]
+    known = ("owned", *STATES, *DIRECTIONS)
+    if not set(words) <= set(known) or len(states) > 1 or len(directions) > 1:
+        _unreadable(f"--call should be such as owned,connected,outgoing, here is `{written}`")
+    return CallFacts("owned" in words, "".join(states), "".join(directions))
 
 
 def _headers(written: list[str]) -> dict[str, str]:

@@ -19,6 +19,7 @@ from interceptor.policy.classes import Classify, Declared, classifier
 from interceptor.policy.condition import Test
 from interceptor.policy.index import Filed, Filing, Parts, build
 from interceptor.policy.invariants import Invariant
+from interceptor.policy.matchers.call import ask_for_calls
 from interceptor.policy.meters import GRANTED, REFUSED, Meters
 from interceptor.policy.readings import Readings
 from interceptor.policy.rules import Mode, Rule
@@ -246,13 +247,14 @@ class RuleSet:
     """All rules in force. Immutable in what it decides, and swapped whole.
 
     ``classify`` gives a number the class that the rules files declare for it; it is ``None`` where they declare none.
-    The numbers in the facts of a message have gone through it.
+    The numbers in the facts of a message have gone through it. ``asks_for_calls`` says whether the facts need a call.
     """
 
     __slots__ = (
         "_commands",
         "_notifications",
         "_verbs",
+        "asks_for_calls",
         "classes",
         "classify",
         "invariants",
@@ -284,6 +286,7 @@ class RuleSet:
         self.classes = classes
         self.classify: Classify | None = classifier(classes, inside) if classes else None
         self.tables = MappingProxyType(dict(tables))
+        self.asks_for_calls = ask_for_calls(rule.when for rule in self.rules if rule.mode is not Mode.OFF)
         parts = Parts(Readings(), pace)
         self._commands, self._notifications, self._verbs = (
             KindRules(kind, rules, names[kind], defaults[kind], revision, mode, parts) for kind in Kind

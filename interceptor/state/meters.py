@@ -1,4 +1,4 @@
-"""Tables that all workers share, of meters and of holdings: files that each maps into its memory, behind a file lock.
+"""Tables that all workers share, of meters, holdings and calls: files that each maps into its memory, behind a lock.
 
 The supervisor makes it anew at each start. The lock is the system's, so it falls with the process that holds it: a
 worker that is killed in the middle of counting keeps nobody waiting, and spoils one row at most (``policy/meters.py``
@@ -11,20 +11,21 @@ from mmap import mmap
 from pathlib import Path
 from types import TracebackType
 
-from interceptor.ownership import TABLE_BYTES
 from interceptor.policy.meters import table_size
+from interceptor.rows import TABLE_BYTES
 
 if sys.platform != "win32":
     import fcntl
 
 METERS = "meters"
 HOLDINGS = "holdings"
+CALLS = "calls"
 
 
 def make_tables(state: Path, workers: int) -> None:
     """Put empty tables for so many workers into the folder ``state``. Raises ``OSError``."""
     state.mkdir(parents=True, exist_ok=True)
-    for name, size in ((METERS, table_size(workers)), (HOLDINGS, TABLE_BYTES)):
+    for name, size in ((METERS, table_size(workers)), (HOLDINGS, TABLE_BYTES), (CALLS, TABLE_BYTES)):
         fresh = state / f"{name}.new"
         with fresh.open("wb") as file:
             file.truncate(size)

@@ -109,9 +109,9 @@ class Site:
         self.pbx.subscriptions.events = self.pbx.subscriptions.incoming = f"{between}/pbx"
         return self
 
-    async def start(self) -> None:
+    async def start(self, rules: str = RULES) -> None:
         """Start Interceptor, in the folder that it may have run in before."""
-        self.proxy = Interceptor(self.settings, [Source("rules.yaml", RULES.encode())])
+        self.proxy = Interceptor(self.settings, [Source("rules.yaml", rules.encode())])
         await self.proxy.start()
         self.crm.pbx_url = f"http://{self.proxy.addresses['commands']}"
 

@@ -14,9 +14,10 @@ from msgspec.structs import replace
 from interceptor.audit.record import GapRecord
 from interceptor.calls.ladder import Ladder
 from interceptor.live_calls import CallsPage
+from interceptor.rollout import By
 from interceptor.simulator.calls import CallState, Party
 from interceptor.simulator.pages import verb
-from tests.calls.site import Site, answers, play
+from tests.calls.site import RULES, Site, answers, play
 
 
 async def eventually[T](what: Callable[[], Awaitable[T | None]], seconds: float = 10.0) -> T:
@@ -143,6 +144,39 @@ def test_a_call_goes_on_across_a_restart(tmp_path: Path) -> None:
         told = await ladder(site, call.id)
         assert told.call.state == "ended"
         assert told.call.messages >= 4
+
+    play(tmp_path, scene)
+
+
+ASKING = """\
+rules:
+  - {name: not-ringing, on: [Hold], when: {call: {state: ringing}}, deny: {code: 601, message: "It still rings"}}
+  - {name: rest, on: "*", allow: true}
+"""
+
+
+def test_rules_that_begin_to_ask_for_calls_know_those_that_go_on_also_after_a_restart(tmp_path: Path) -> None:
+    async def scene(site: Site) -> None:
+        async def hold(call: str) -> int:
+            site.crm.pbx_url = f"http://{site.proxy.addresses['commands']}"
+            return (await site.crm.command("Hold", CallId=call)).code
+
+        rules = site.settings.rules
+        rules.mkdir()
+        (rules / "10.yaml").write_text(RULES)
+        call = site.pbx.dial("+36301112233", "2301")
+        await site.knows(call, "ringing")
+        (rules / "10.yaml").write_text(ASKING)
+        attempt = await site.proxy.reload(By.REQUEST)
+        assert attempt.good, attempt.message
+        assert await hold(call.id) == 601
+        assert (await site.proxy.policy())["rules"][0]["hits"] == 1
+        await site.proxy.stop()
+        await site.start(ASKING)
+        assert await hold(call.id) == 601
+        assert await hold("nobody") == 601  # says the PBX, of a call that is not there
+        hits = {rule["name"]: rule["hits"] for rule in (await site.proxy.policy())["rules"]}
+        assert hits["not-ringing"] == 1
 
     play(tmp_path, scene)
 

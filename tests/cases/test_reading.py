@@ -55,6 +55,14 @@ CASE = "cases:\n  - name: one\n    given: {command: Call, app: crm, with: {Diale
             "3:32: `at` should be a time such as `2026-11-23T19:00`, here is `noon`",
         ),
         (CASE.replace("app: crm", "at: 2026-13-23T19:00"), "3:32: `at` should be a time"),
+        (
+            CASE.replace("app: crm", "call: {state: hold}"),
+            "3:42: unknown `state` of `call` `hold`, did you mean `held`?",
+        ),
+        (
+            CASE.replace("app: crm", "call: {ownd: true}"),
+            "3:35: unknown key `ownd` in `call`, did you mean `owned`?",
+        ),
         (CASE.replace("app: crm", "path: pbx"), "3:34: `path` should begin with `/`"),
         (CASE.replace("app: crm", "method: PUT"), "3:36: unknown method `PUT`"),
         (CASE.replace("command: Call", "verb: Call, header: {A: b}"), "3:25: a verb has no headers"),

@@ -286,3 +286,39 @@ def test_cases_run_beside_an_event_loop_in_any_thread(tried):
 
     assert all(report.ok for report in asyncio.run(main()))
     assert threading.main_thread() not in threads
+
+
+CALLS = b"""
+rules:
+  - {name: answered, on: [Hold, "verb:Speak"], when: {call: {owned: true, state: connected}}, tag: answered}
+  - {name: all, on: "*", allow: true}
+"""
+OF_CALLS = """
+given: {app: crm}
+cases:
+  - name: what is given with a message
+    given: {command: Hold, call: {owned: true, state: connected, direction: outgoing}, with: {CallId: "7"}}
+    expect: {rules: [answered, all]}
+  - name: a call of its own that is held
+    given: {command: Hold, call: {owned: true, state: held}, with: {CallId: "7"}}
+    expect: {rules: [all]}
+  - name: a verb
+    given: {verb: Speak, call: {owned: yes, state: connected}, with: {text: hello}}
+    expect: {rules: [answered, all]}
+  - name: what the messages before it have told
+    steps:
+      - {given: {command: Hold, with: {CallId: "7"}}, expect: {rules: [all]}}
+      - {given: {notification: CallConnected, with: {CallId: "7"}}, expect: {rules: [all]}}
+      - {given: {command: Hold, with: {CallId: "7"}}, expect: {rules: [answered, all]}}
+      - {given: {command: Hold, with: {CallId: "8"}}, expect: {rules: [all]}}
+  - name: every case begins anew
+    given: {command: Hold, with: {CallId: "7"}}
+    expect: {rules: [all]}
+"""
+
+
+def test_how_a_call_stands_is_given_or_told_by_messages_before(settings):
+    policy = compile_policy([Source("rules/all.yaml", CALLS)], policy_context(settings))
+    report = run([Source("a.test.yaml", OF_CALLS.encode())], policy, settings, coverage=True)
+    assert [list(map(str, result.differences)) for result in report.results] == [[]] * 5, report.problems
+    assert report.coverage.percent == 100.0

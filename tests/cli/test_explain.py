@@ -139,6 +139,10 @@ def test_an_address_goes_the_way_of_a_request(command, site):
         (("--command", "Call", "Dialed"), "a parameter is written NAME=VALUE, here is `Dialed`"),
         (("--command", "Call", "--app", "crn"), "unknown app `crn`, did you mean `crm`?"),
         (("--command", "Call", "--at", "noon"), "--at should be a time such as 2026-11-23T19:00, here is `noon`"),
+        (
+            ("--command", "Hold", "--call", "mine,held"),
+            "--call should be such as owned,connected,outgoing, here is `mine,held`",
+        ),
         (("--command", "Call", "-H", "X"), "a header is written 'Name: value', here is `X`"),
         (("w0-1", "w0-2"), "name a message (--command, --notification, --verb), an exchange or an address; see --help"),
         (("w0-1",), "no exchange `w0-1`: the running server has not kept it, and it is not in `state/journal`"),
@@ -149,6 +153,18 @@ def test_what_cannot_be_read_exits_with_2(command, site, arguments, told):
     done = command("explain", *arguments, cwd=site)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"{told}\n"
+
+
+def test_how_a_call_stands_can_be_said(command, site):
+    rule = "rules: [{name: held, on: command:Hold, when: {call: {owned: true, state: connected}}, allow: true}]"
+    (site / "rules" / "zz.yaml").write_text(rule)
+    hold = ("explain", "--command", "Hold", "--app", "crm", "CallId=7")
+    done = command(*hold, "--call", "owned,connected", cwd=site)
+    assert "✓ held  acted: allow" in done.stdout
+    done = command(*hold, "--call", "ringing,incoming", cwd=site)
+    assert "is       a call that is not the app's own, ringing, incoming" in done.stdout
+    done = command(*hold, cwd=site)
+    assert "is       a call that is not the app's own, state not known, direction not known" in done.stdout
 
 
 def test_a_name_that_the_reference_does_not_list_is_told_and_goes_on(command, site):

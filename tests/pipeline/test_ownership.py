@@ -8,9 +8,10 @@ from msgspec.structs import replace
 from interceptor.audit.record import Recorder
 from interceptor.identity import Identifier
 from interceptor.loading import policy_context
-from interceptor.ownership import KEPT_SECONDS, TABLE_BYTES, Holdings, filtered
+from interceptor.ownership import KEPT_SECONDS, Holdings, filtered
 from interceptor.pipeline import Answer, Forward, Pipeline
 from interceptor.policy import Source, compile_policy
+from interceptor.rows import TABLE_BYTES
 from interceptor.settings import Ownership, Settings
 from interceptor.values import Verdict
 from tests.gateway.harness import ALLOW_ALL

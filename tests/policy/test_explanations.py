@@ -5,7 +5,7 @@ import pytest
 
 from interceptor.policy import Source, read_policy
 from interceptor.policy.readings import Readings
-from interceptor.values import Severity
+from interceptor.values import CallFacts, Severity
 
 NEW_YEAR = 1704067200.0  # Monday 2024-01-01 00:00 UTC, 01:00 in Budapest
 
@@ -75,6 +75,11 @@ def told(context, tables, facts):
         ("{time: {holidays: days, zone: UTC}}", {"at": NEW_YEAR + 86400}, "time on holidays days UTC", "time tue 2024-01-02 00:00 (Closed) UTC"),
         ("{sample: 2.5%}", {"values": {"CallId": "7"}}, "sample 2.5%", "`7` at 90.356587%"),
         ("{sample: 100%}", {}, "sample 100%", "no call and no exchange, at 89.316752%"),
+        ("{call: {owned: true}}", {}, "a call of the app's own", "no call"),
+        ("{call: {owned: false}}", {"call": CallFacts(owned=True)}, "a call that is not the app's own", "a call of the app's own, state not known, direction not known"),
+        ("{call: {state: [held, ringing]}}", {"call": CallFacts(state="connected", direction="incoming")}, "call state held or ringing", "a call that is not the app's own, connected, incoming"),
+        ("{call: {direction: incoming}}", {}, "call direction incoming", None),
+        ("{call: {exists: false}}", {}, "not a call", "no call"),
         ("{not: {app: crm}}", {}, "not app crm", "app crm"),
         ("{app: crm, number: '1001'}", {}, "app crm and number 1001", "app crm, no number"),
         ("{app: crm, any: [{number: '1001'}, {number: {prefix: '2'}}]}", {}, "app crm and (number 1001 or number prefix 2)", "app crm, no number"),

@@ -4,7 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from interceptor.values import Kind
+from interceptor.calls import State
+from interceptor.policy.matchers.call import STATES
+from interceptor.values import CallFacts, Kind
 
 
 def at(text):
@@ -375,3 +377,61 @@ def test_a_sample_takes_any_text_for_a_call(rule, facts):
 def test_conditions_hold_for_notifications_and_verbs_too(matches):
     assert matches("{number: {class: internal}}", kind=Kind.VERB, name="Route", number="1001")
     assert matches("{caller: {country: HU}}", kind=Kind.NOTIFICATION, name="IncomingCall", caller="06201234567")
+
+
+OWN = CallFacts(owned=True, state="connected", direction="outgoing")
+OTHER = CallFacts(owned=False, state="ringing", direction="incoming")
+UNKNOWN = CallFacts()
+
+
+@pytest.mark.parametrize(
+    ("when", "call", "expected"),
+    [
+        ("{owned: true}", OWN, True),
+        ("{owned: true}", OTHER, False),
+        ("{owned: true}", None, False),
+        ("{owned: false}", OTHER, True),
+        ("{owned: false}", None, False),
+        ("{owned: no}", OWN, False),
+        ("{not: {owned: true}}", None, True),
+        ("{state: connected}", OWN, True),
+        ("{state: [held, ringing]}", OTHER, True),
+        ("{state: [held, ringing]}", OWN, False),
+        ("{state: connected}", UNKNOWN, False),
+        ("{not: {state: connected}}", UNKNOWN, True),
+        ("{state: {not: connected}}", UNKNOWN, True),
+        ("{state: connected}", None, False),
+        ("{direction: outgoing}", OWN, True),
+        ("{direction: incoming}", OWN, False),
+        ("{direction: [incoming, outgoing]}", UNKNOWN, False),
+        ("{exists: true}", UNKNOWN, True),
+        ("{exists: true}", None, False),
+        ("{exists: false}", None, True),
+        ("{exists: false}", OTHER, False),
+        ("{owned: true, state: connected, direction: outgoing}", OWN, True),
+        ("{owned: true, state: held}", OWN, False),
+        ("{any: [{state: held}, {owned: true}]}", OWN, True),
+        ("[{state: held}, {direction: incoming}]", OTHER, True),
+    ],
+)
+def test_call(matches, when, call, expected):
+    assert matches(f"{{call: {when}}}", call=call) is expected
+
+
+def test_the_states_that_rules_may_name_are_states_of_calls():
+    assert set(STATES) == {state.value for state in State} - {"new", "requested"}  # such a call has no id yet
+
+
+@pytest.mark.parametrize(
+    ("text", "asks"),
+    [
+        ("on: Hangup\n    when: {call: {owned: true}}\n    allow: true", True),
+        ("on: Hangup\n    when: {app: crm, any: [{tag: x}, {not: {call: {exists: true}}}]}\n    allow: true", True),
+        ("on: Hangup\n    mode: shadow\n    when: {call: {state: held}}\n    deny: true", True),
+        ("on: Hangup\n    mode: off\n    when: {call: {state: held}}\n    deny: true", False),
+        ("on: Hangup\n    when: {app: crm}\n    deny: true", False),
+    ],
+)
+def test_a_set_knows_whether_its_rules_ask_for_calls(compiled, text, asks):
+    tag = "  - {name: x, on: Hangup, tag: x}\n"
+    assert compiled(f"rules:\n{tag}  - name: it\n    {text}\n").asks_for_calls is asks

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from interceptor.policy import Source, compile_policy, index
 from interceptor.policy.actions.outcome import Outcome
 from interceptor.policy.names import ANY
-from interceptor.values import Facts, Kind, Number, NumberClass, ProblemsError, Verdict
+from interceptor.values import CallFacts, Facts, Kind, Number, NumberClass, ProblemsError, Verdict
 
 NUMBERS = ("1001", "1002", "+36201234567", "+36901234567", "+4915112345678", "112", "+36", "")
 APPS = ("", "crm", "marketing", "switchboard")
 SOURCES = ("10.0.0.7", "10.1.0.1", "::ffff:10.0.0.7", "2001:db8::1", "rubbish")
+CALLS = (None, CallFacts(), CallFacts(True, "held", "incoming"), CallFacts(False, "ended", "outgoing"))
 TEXTS = ("", "a", "ab", "abc", "b", "7", "-5", "1002")
 ROWS = {
     "customers": {"+36201234567": "gold", "+3630*": "silver", "+36301*": "gold", "1001": ""},
@@ -113,6 +114,16 @@ DIMENSIONS = {
         ),
     ),
     "sample": st.sampled_from(("0.01%", "50%", "100%")),
+    "call": st.fixed_dictionaries(
+        {},
+        optional={
+            "owned": st.sampled_from(("true", "false")),
+            "state": st.sampled_from(("held", ["ringing", "ended"])),
+            "direction": st.sampled_from(("incoming", "outgoing")),
+            "exists": st.sampled_from(("true", "false")),
+            "not": st.sampled_from(({"owned": "true"}, {"state": "held"})),
+        },
+    ).filter(bool),
     "Foo": text_tests,
     "Bar": text_tests,
 }
@@ -186,6 +197,7 @@ def messages(context):
         values=st.dictionaries(st.sampled_from(("foo", "bar")), st.sampled_from(TEXTS)),
         headers=st.dictionaries(st.just("x-tenant"), st.sampled_from(TEXTS)),
         exchange=st.sampled_from(("e1", "e2", "e3", "")),
+        call=st.sampled_from(CALLS),
         at=st.integers(0, 14 * 24).map(lambda hours: 1_700_000_000.0 + hours * 3600),
     )
 
@@ -247,6 +259,8 @@ def dimension(key, test, facts, tags):
             return place < float(test.rstrip("%")) / 100 * 2**64
         case "app":
             return asked(test, facts.app or None, text_test)
+        case "call":
+            return asked(test, facts.call, call_test)
         case "source":
             return asked(test, facts.source, source_test)
         case "number" | "caller":
@@ -315,6 +329,12 @@ def number_test(name, word, value):
         "table": lambda: row(word, value) is not None,
     }
     return value is not None and tests[name]()
+
+
+def call_test(name, word, value):
+    if value is None:
+        return False
+    return value.owned == (word == "true") if name == "owned" else word == getattr(value, name)
 
 
 def spanned(span, number):
@@ -420,7 +440,7 @@ WORDS = """
     rules name on when mode any all not app source number caller time header parameters prefix class country exists days
     hours zone allow deny answer rewrite reroute tag set remove rename replace regex with code message cluster url Call
     type length range table column is dates holidays sample tag days customers words tier gold mobile 4 3..6 12-24
-    2026-12-24..2026-12-26 10% seen
+    2026-12-24..2026-12-26 10% seen call owned state direction connected incoming
     Dialed crm mon 08:00-18:00 true 10.0.0.0/8 +36 1001 premium HU UTC pbx-main Route do text * ~
 """
 words = st.sampled_from(WORDS.split())

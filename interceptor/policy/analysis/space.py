@@ -1,8 +1,9 @@
 """The space of all messages, as far as the conditions of some rules tell them apart.
 
-Dimensions in order: name (with the kind), app, number and caller (region, then features), source, time, each parameter
-and header that is asked for, and last the tests that look inside a text or that nothing is known of, each true or
-false. :meth:`Space.set_of` turns a condition into the set of the messages it holds for.
+Dimensions in order: name (with the kind), app, number and caller (region, then features), source, time, share of all
+calls, the call that a message is about, each parameter and header that is asked for, and last the tests that look
+inside a text or that nothing is known of, each true or false. :meth:`Space.set_of` turns a condition into the set of
+the messages it holds for.
 
 Laws: a message has one point in the space, and a condition holds for it exactly if the point is in the condition's
 set. A point may have no message: some are known to have none and lie outside of ``universe``; what may be among the
@@ -16,6 +17,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
+from interceptor.policy.analysis.callings import CALLS, calls_text
 from interceptor.policy.analysis.diagrams import ALL, NONE, Diagrams
 from interceptor.policy.analysis.names import MessageNames
 from interceptor.policy.analysis.parties import PartyValues
@@ -26,6 +28,7 @@ from interceptor.policy.analysis.times import Moments
 from interceptor.policy.condition import AllOf, AnyOf, Condition, Not, Test, any_word
 from interceptor.policy.context import Context
 from interceptor.policy.matchers.app import AppIn
+from interceptor.policy.matchers.call import CallExists, CallIn, CallOwned
 from interceptor.policy.matchers.sample import Sampled
 from interceptor.policy.matchers.source import SourceIn
 from interceptor.policy.matchers.time import Dated, Weekly
@@ -56,6 +59,7 @@ _NUMBER_TESTS: Final = (
     NumberStarts,
     NumberTypeIn,
 )
+_CALL_TESTS: Final = (CallExists, CallOwned, CallIn)
 _TEXT_TESTS: Final = (TextExists, TextIn, TextInTable, TextStarts)
 _MOST_BOXES: Final = 60
 _MOST_EXCHANGES: Final = 20_000
@@ -94,7 +98,9 @@ def _told_apart(condition: Any) -> bool:
         case TextInTable():
             return not condition.rows.table.numbers and len(condition.rows.table) <= _MOST_ENTRIES
         case _:
-            return isinstance(condition, (*_NUMBER_TESTS, *_TEXT_TESTS, *_TIMES, AppIn, SourceIn, Tagged, Sampled))
+            return isinstance(
+                condition, (*_NUMBER_TESTS, *_TEXT_TESTS, *_CALL_TESTS, *_TIMES, AppIn, SourceIn, Tagged, Sampled)
+            )
 
 
 class Space:
@@ -130,7 +136,10 @@ class Space:
         self._time_level: Final = len(sizes) + 1
         self._shares: Final = sorted({each.percent for each in found if isinstance(each, Sampled)})
         self._share_level: Final = len(sizes) + 2
+        self._call_level: Final = len(sizes) + 3
+        self.asks_for_calls: Final = any(isinstance(each, _CALL_TESTS) for each in found)
         sizes += [self._places.size, max(self._moments.size, 1), len(self._shares) + 1]
+        sizes.append(len(CALLS) if self.asks_for_calls else 1)
         self._fields: dict[TextField, tuple[int, Regions]] = {}
         opaque = [
             each for each in found if not _told_apart(each) or (isinstance(each, _TIMES) and not self._moments.known)
@@ -189,6 +198,9 @@ class Space:
             case Sampled():
                 index = self._shares.index(condition.percent)
                 return diagrams.only(self._share_level, (2 << index) - 1)
+            case CallExists() | CallOwned() | CallIn():
+                values = sum(1 << index for index, call in enumerate(CALLS) if condition.holds(call))
+                return diagrams.only(self._call_level, values)
             case Weekly() | Dated() if self._moments.known:
                 return diagrams.only(self._time_level, self._moments.holds(condition))
             case _:
@@ -306,6 +318,7 @@ class Space:
             self._source_level: 1 << self._places.of(self._readings.address(facts.source)),
             self._time_level: 1 << moment,
             self._share_level: 1 << sum(not test(facts) for test in self._share_tests()),
+            self._call_level: 1 << CALLS.index(facts.call) if self.asks_for_calls else 1,
         }
         for party, values in self._parties.items():
             level = self._party_levels[party]
@@ -358,6 +371,8 @@ class Space:
         for field, (level, regions) in self._fields.items():
             if level in box:
                 yield _told_field(field, regions, box[level])
+        if self._call_level in box:
+            yield calls_text(CALLS[index] for index in bits(box[self._call_level]))
         for condition, level in self._opaque.items():
             if level in box:
                 yield f", {'' if box[level] == 2 else 'not '}{condition.expects()}"
@@ -437,7 +452,8 @@ class Space:
                 parties[party] = values.find(box.get(level, full[level]), features)
             except LookupError:
                 return None
-        facts = Facts(kind, name, app, source, parties["number"], parties["caller"], {}, {}, at)
+        call = CALLS[next(bits(box.get(self._call_level, full[self._call_level])))]
+        facts = Facts(kind, name, app, source, parties["number"], parties["caller"], {}, {}, at, call=call)
         facts = self._with_exchange(facts, box.get(self._share_level, full[self._share_level]))
         for field, (level, regions) in self._fields.items():
             asked = [

@@ -8,6 +8,7 @@ from interceptor.policy.analysis.effects import Effect
 from interceptor.policy.analysis.space import Box, Space
 from interceptor.policy.analysis.times import time_text
 from interceptor.policy.condition import quoted
+from interceptor.policy.matchers.call import call_text
 from interceptor.policy.rules import Rule
 from interceptor.values import (
     Facts,
@@ -37,6 +38,8 @@ def message_text(facts: Facts, space: Space) -> str:
     texts = [f"{field.written or field.name} {_value(text, secret=field.secret)}" for field, text in space.texts(facts)]
     if texts:
         words.append(f"with {', '.join(texts)}")
+    if facts.call is not None:
+        words.append(f"about {call_text(facts.call)}")
     found = " ".join(words)
     return f"{found}, {time_text(facts.at, space.zone)}" if space.asks_time else found
 

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from interceptor.document import Node
 from interceptor.policy.condition import Condition
 from interceptor.policy.grammar import Reading
-from interceptor.policy.matchers import app, caller, header, number, parameters, sample, source, tag, time
+from interceptor.policy.matchers import app, call, caller, header, number, parameters, sample, source, tag, time
 from interceptor.policy.shapes import Shape, Shapes
 
 
@@ -31,5 +31,5 @@ class Matcher(Protocol):
         ...
 
 
-LIST: Final[tuple[Matcher, ...]] = (app, source, number, caller, time, header, tag, sample, parameters)
+LIST: Final[tuple[Matcher, ...]] = (app, source, number, caller, time, call, header, tag, sample, parameters)
 MATCHERS: Final[Mapping[str, Matcher]] = {matcher.KEY: matcher for matcher in LIST}

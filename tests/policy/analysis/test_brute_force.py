@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from interceptor.policy import Source, compile_policy
 from interceptor.policy.actions.outcome import Outcome
 from interceptor.policy.analysis import analyse, difference
+from interceptor.policy.analysis.callings import CALLS
 from interceptor.policy.names import ANY
 from interceptor.policy.readings import Readings
 from interceptor.values import Facts, Kind, Severity, Verdict
@@ -250,6 +251,27 @@ def compiled(written):
     return compile_policy([Source("p.yaml", json.dumps(written).encode() if written else b"")], WORLD)
 
 
+CALLED = tuple(
+    Facts(Kind.COMMAND, name, app, "10.0.0.7", None, None, {}, {}, 0.0, call=call)
+    for name, app, call in product(("Call", "Hangup", "Unheard"), ("crm", "marketing"), CALLS)
+)
+OF_CALLS = {
+    "app": st.sampled_from(("crm", "marketing", {"not": "crm"})),
+    "call": st.one_of(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "owned": st.sampled_from(("true", "false")),
+                "state": st.sampled_from(("held", ["ringing", "connected"], {"not": "ended"})),
+                "direction": st.sampled_from(("incoming", "outgoing", ["incoming", "outgoing"])),
+                "exists": st.sampled_from(("true", "false")),
+            },
+        ).filter(bool),
+        st.sampled_from(({"not": {"owned": "true"}}, {"any": [{"state": "held"}, {"exists": "false"}]})),
+    ),
+}
+
+
 def pairs_of(finding):
     above, *below = (label.partition(" ")[2] for label in finding.rules)
     return product((above,), below)
@@ -264,10 +286,22 @@ def named(findings, *codes):
 @pytest.mark.fuzz
 @pytest.mark.timeout(0)
 def test_what_is_said_of_finite_spaces_is_what_all_messages_say(written):
+    assert_all_is_said(written, PLAIN)
+
+
+@settings(max_examples=min(settings().max_examples, 5_000))
+@given(written=policies(OF_CALLS))
+@pytest.mark.fuzz
+@pytest.mark.timeout(0)
+def test_what_is_said_of_calls_is_what_all_messages_say(written):
+    assert_all_is_said(written, CALLED)
+
+
+def assert_all_is_said(written, messages):
     if not any(written):
         return
     policy = compiled(written)
-    enumerated, findings = Enumerated(policy, PLAIN), analyse(policy, WORLD)
+    enumerated, findings = Enumerated(policy, messages), analyse(policy, WORLD)
     assert not [finding for finding in findings if finding.code in ("cannot_be_decided", "invariant_undecided")]
     assert enumerated.never_acting() == named(findings, "hidden_rule", "never_matches")
     assert set(enumerated.redundant()) == named(findings, "redundant_rule")
@@ -283,6 +317,18 @@ def test_what_is_said_of_finite_spaces_is_what_all_messages_say(written):
 @pytest.mark.fuzz
 @pytest.mark.timeout(0)
 def test_the_difference_of_two_policies_is_what_differs_for_some_message(old, new, data):
+    assert_difference(old, new, data, PLAIN)
+
+
+@settings(max_examples=min(settings().max_examples, 5_000))
+@given(old=policies(OF_CALLS), new=policies(OF_CALLS), data=st.data())
+@pytest.mark.fuzz
+@pytest.mark.timeout(0)
+def test_the_difference_of_two_policies_of_calls_is_what_differs_for_some_message(old, new, data):
+    assert_difference(old, new, data, CALLED)
+
+
+def assert_difference(old, new, data, messages):
     rules = old[0]
     kind = data.draw(st.sampled_from(("others", "moved", "without one", "one more")))
     if kind == "moved":
@@ -296,7 +342,7 @@ def test_the_difference_of_two_policies_is_what_differs_for_some_message(old, ne
     else:
         rules = new[0]
     one, two = compiled((old[0], [])), compiled((rules, []))
-    before, after = Enumerated(one, PLAIN), Enumerated(two, PLAIN)
+    before, after = Enumerated(one, messages), Enumerated(two, messages)
     # What a refusal says is no difference: it is left out of what is compared.
     pairs = {(was[0], *was[2:], now[0], *now[2:]) for was, now in zip(before.decisions, after.decisions, strict=True)}
     differing = {(pair[0].value, pair[4].value) for pair in pairs if pair[:4] != pair[4:]}

@@ -463,3 +463,60 @@ def test_policies_that_are_too_large_are_not_told_to_be_equal():
     text = CROSSING % ("allow: true", "deny: true")
     found = difference(policy(text), policy(""), WORLD, steps=10)
     assert (bool(found), found.complete) == (True, False)
+
+
+# calls
+
+
+def test_what_rules_ask_of_calls_is_decided_and_told_in_words():
+    (hidden,) = order(
+        """rules:
+  - {name: emergency, on: "*", when: {number: {class: emergency}}, allow: true}
+  - {name: own, on: command:Hangup, when: {call: {owned: true}}, allow: true}
+  - {name: others, on: command:Hangup, when: {call: {owned: false}}, deny: true}
+  - {name: held, on: command:Hangup, when: {call: {state: held, direction: incoming}}, allow: true}
+""",
+        "hidden_rule",
+    )
+    assert "rule `held` never acts" in hidden
+    assert "`own`" in hidden
+    assert "`others`" in hidden
+
+
+def test_an_invariant_about_calls_is_refused_with_a_call_that_breaks_it():
+    (violated,) = proofs(
+        f"""rules:
+{EMERGENCY}
+  - {{name: all, on: command:Hangup, allow: true}}
+invariants:
+  - {{name: apps keep to their calls, for: {{on: command:Hangup, call: {{owned: false, state: held}}}}, always: deny}}
+"""
+    )
+    assert "`apps keep to their calls` is violated" in violated
+    assert "about a call that is not the app's own, held, incoming is allowed by rule `all`" in violated
+
+
+@pytest.mark.parametrize(
+    ("when", "words"),
+    [
+        ("{call: {owned: true}}", "about a call of its app"),
+        ("{call: {owned: false}}", "about a call that is not of its app"),
+        ("{call: {state: [held, ringing]}}", "about a call with state ringing or held"),
+        ("{call: {state: {not: [held, ringing]}, exists: true}}", "about a call with state not ringing or held"),
+        ("{call: {direction: incoming, owned: true}}", "about a call of its app with direction incoming"),
+        ("{call: {exists: true, not: {direction: incoming}}}", "about a call with direction not incoming"),
+        ("{call: {exists: false}}", "about no call"),
+        ("{call: {not: {state: ended}}}", "about a call with state not ended or none"),
+        ("{call: {exists: true}}", "about a call"),
+        (
+            "{call: [{owned: true, state: held, direction: incoming}, {owned: no, state: ended, direction: outgoing}]}",
+            "about a call of the app's own, held, incoming or a call that is not the app's own, ended, outgoing",
+        ),
+    ],
+)  # fmt: skip
+def test_a_difference_tells_which_calls_it_is_about(when, words):
+    allow = "  - {name: all, on: command:Hangup, allow: true}\n"
+    deny = f"  - {{name: no, on: command:Hangup, when: {when}, deny: true}}\n"
+    found = difference(policy(f"rules:\n{allow}"), policy(f"rules:\n{deny}{allow}"), WORLD)
+    assert found.complete
+    assert [each.messages for each in found.changes] == [(f"command Hangup {words}",)]
