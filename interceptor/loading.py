@@ -144,20 +144,25 @@ def load_policy(settings: Settings | Ground, sources: Sequence[Source]) -> RuleS
     Everything that comes into force comes this way. :class:`ProblemsError` where it must not; warnings and notes are in
     the set's ``warnings``. Rules that are all in shadow or off today are proved as they will be when they are enforced.
     """
-    context = policy_context(settings)
-    rules = proved = compile_policy(sources, context)
-    if context.mode is not Mode.ENFORCE:
-        context = replace(context, mode=Mode.ENFORCE)
-        proved = compile_policy(sources, context)
-    guarded = settings.emergency is EmergencyRule.GUARDED
-    if not guarded:
+    rules = compile_policy(sources, policy_context(settings))
+    if settings.emergency is not EmergencyRule.GUARDED:
         log.warning("policy.emergency is `unchecked`: rules may keep calls from emergency numbers")
-    found = tuple(finding.problem for finding in prove_policy(proved, context, emergency=guarded))
+    found = broken_invariants(settings, sources, rules)
     problems = (*rules.warnings, *found)
     if any(problem.severity is Severity.ERROR for problem in found):
         raise ProblemsError(problems)
     rules.warnings = problems
     return rules
+
+
+def broken_invariants(settings: Settings | Ground, sources: Sequence[Source], rules: RuleSet) -> tuple[Problem, ...]:
+    """What is wrong with the invariants of ``rules``, which these ``sources`` make with this configuration."""
+    context = policy_context(settings)
+    if context.mode is not Mode.ENFORCE:
+        context = replace(context, mode=Mode.ENFORCE)
+        rules = compile_policy(sources, context)
+    guarded = settings.emergency is EmergencyRule.GUARDED
+    return tuple(finding.problem for finding in prove_policy(rules, context, emergency=guarded))
 
 
 def as_enforced(settings: Settings) -> Settings:

@@ -117,9 +117,12 @@ class _Reader:
             expect = entries.get("expect")
             wanted = None if expect is None else self._expect(expect, None, _OF_SCENARIO)
             return Case(name=name, place=node.place, scenario=path, expect=wanted)
-        if not ways:
-            problems.add(node.place, "a case should say what to `expect`, or have `steps`", "missing_key")
         given = self._given(entries.get("given"), outer)
+        if not ways:
+            if all(key.value in _CASE for key, _ in entries.entries):  # else a slip in one was told already
+                problems.add(node.place, "a case should say what to `expect`, or have `steps`", "missing_key")
+            self._message(given, node.place)
+            return None
         if steps is None:
             step = self._step(entries, given)
             return Case(name=name, place=node.place, steps=() if step is None else (step,))

@@ -91,7 +91,7 @@ def _checked(config: Path, rules: Path | None, *, secrets: bool, strict: bool) -
     settings, ground, problems = check_settings(config, os.environ, secrets=secrets)
     part = rules if rules is not None and _is_part(rules, ground.rules) else None
     rules = ground.rules if part is not None else rules or ground.rules
-    found, files, facts = _check_rules(rules, settings, ground, cases=part is not None and part.name.endswith(CASES))
+    found, files, facts = _check_rules(rules, settings, ground)
     names = {rules.resolve().name: rules}
     summary = ""
     if part is not None:
@@ -105,7 +105,8 @@ def _checked(config: Path, rules: Path | None, *, secrets: bool, strict: bool) -
     shown = (*problems, *(named(problem, names) for problem in found))
     if facts:
         count = facts["rules"]
-        where = f" in {len(files)} file{'' if len(files) == 1 else 's'}" if part is None else ""
+        read = sum(not file.endswith(CASES) for file in files)
+        where = f" in {read} file{'' if read == 1 else 's'}" if part is None else ""
         summary = f"ok: {count} rule{'' if count == 1 else 's'}{where}, revision {facts['revision']}, with {config}"
     paths = (str(config), *(named_file(file, names) for file in files))
     return Report(shown, paths, summary, facts, strict)
@@ -117,32 +118,34 @@ def _is_part(path: Path, rules: Path) -> bool:
 
 
 def _check_rules(
-    rules: Path, settings: "Settings | None", ground: "Ground", *, cases: bool
+    rules: Path, settings: "Settings | None", ground: "Ground"
 ) -> "tuple[tuple[Problem, ...], tuple[str, ...], dict[str, str | int]]":
-    """The problems of the rules, their files, and what is known of them when they can be used.
+    """The problems of the rules and of the cases beside them, their files, and what is known of rules that can be used.
 
-    With ``cases`` the problems of the files of cases as well.
+    What the rules do is looked at whenever they can be read, also where an invariant is broken: all at once.
     """
-    from interceptor.loading import analyse_policy, case_sources, find_sources, load_policy, policy_context
+    from interceptor.cases import ground_of, read_cases
+    from interceptor.loading import analyse_policy, broken_invariants, case_sources, find_sources, policy_context
     from interceptor.policy import compile_policy
-    from interceptor.values import ProblemsError
+    from interceptor.values import ProblemsError, Severity
 
     sources, problems = find_sources(rules)
     files = tuple(sorted({*(source.file for source in sources), *(problem.place.file for problem in problems)}))
     try:
-        # What the rules do hangs on the configuration: while that is broken, only how they are written can be checked.
-        compiled = (
-            compile_policy(sources, policy_context(ground)) if settings is None else load_policy(settings, sources)
-        )
+        compiled = compile_policy(sources, policy_context(settings or ground))
     except ProblemsError as fault:
         return (*problems, *fault.problems), files, {}
+    if settings is None:
+        # What the rules do hangs on the configuration: while that is broken, only how they are written can be checked.
+        return (*problems, *compiled.warnings), files, {}
+    broken = broken_invariants(settings, sources, compiled)
+    found = (*problems, *compiled.warnings, *broken, *analyse_policy(settings, compiled))
+    cases = case_sources(rules)
+    found = (*found, *read_cases(cases, ground_of(settings, compiled))[1])
+    files = (*files, *(case.file for case in cases))
+    usable = all(problem.severity is not Severity.ERROR for problem in (*problems, *broken))
     facts: dict[str, str | int] = {"rules": len(compiled.rules), "revision": compiled.revision}
-    found = () if settings is None else analyse_policy(settings, compiled)
-    if cases and settings is not None:
-        from interceptor.cases import ground_of, read_cases
-
-        found = (*found, *read_cases(case_sources(rules), ground_of(settings, compiled))[1])
-    return (*problems, *compiled.warnings, *found), files, facts if settings and not problems else {}
+    return found, files, facts if usable else {}
 
 
 def _counted(report: "Report") -> str:

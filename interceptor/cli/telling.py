@@ -47,7 +47,8 @@ def _message(explanation: Explanation, zone: str) -> Iterator[Text]:
     whose = "to" if record.kind is Kind.NOTIFICATION else "by"
     line = Text(record.name or f"a {record.kind.value} without a name", style="bold")
     line.append(f" ({record.kind.value}) {whose} {record.app or 'no app that we know'}", style="")
-    line.append(f", from {record.source}, {at:%A %Y-%m-%d %H:%M:%S} {zone}", style="dim")
+    origin = f", from {record.source}" if record.source else ""  # a verb comes from no address
+    line.append(f"{origin}, {at:%A %Y-%m-%d %H:%M:%S} {zone}", style="dim")
     yield line
     if record.exchange:
         yield Text(f"  exchange  {record.exchange}", style="dim")

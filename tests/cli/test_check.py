@@ -110,3 +110,30 @@ def test_what_is_wrong_with_one_file_is_told(command, several, file, found):
     assert done.returncode == 1
     assert done.stdout.splitlines()[0].startswith(f"rules/{file}:")
     assert found in done.stdout
+
+
+def test_what_rules_do_is_told_beside_a_broken_invariant(command, place):
+    (place / "rules" / "20-more.yaml").write_text(
+        "rules:\n"
+        "  - {name: above, on: Call, when: {app: crm, number: {country: DE}}, allow: true}\n"
+        "  - {name: below, on: Call, when: {app: crm, number: {prefix: '+4930'}}, deny: true}\n"
+        "invariants:\n"
+        "  - {name: not-berlin, for: {on: Call, app: crm, number: {prefix: '+4930'}}, always: deny}\n"
+    )
+    done = command("check", "--format", "json", cwd=place)
+    codes = {problem["code"] for problem in json.loads(done.stdout)["problems"]}
+    assert done.returncode == 1
+    assert {"invariant_violated", "redundant_rule"} <= codes
+
+
+def test_cases_are_checked_with_the_rules_and_one_slip_is_one_problem(command, place):
+    cases = "cases:\n  - {name: one, given: {command: Call, app: crm}, expct: allow}\n"
+    (place / "rules" / "10-look.test.yaml").write_text(cases)
+    done = command("check", cwd=place)
+    assert (done.returncode, done.stderr) == (1, "1 problem found\n")
+    assert done.stdout == "rules/10-look.test.yaml:2:57: unknown key `expct` in a case, did you mean `expect`?\n"
+    done = command("check", "rules/10-look.test.yaml", cwd=place)
+    assert done.returncode == 1
+    (place / "rules" / "10-look.test.yaml").write_text(cases.replace("expct", "expect"))
+    done = command("check", cwd=place)
+    assert (done.returncode, done.stdout.partition(",")[0]) == (0, "ok: 2 rules in 1 file")
