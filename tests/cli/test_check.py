@@ -131,7 +131,7 @@ def test_cases_are_checked_with_the_rules_and_one_slip_is_one_problem(command, p
     (place / "rules" / "10-look.test.yaml").write_text(cases)
     done = command("check", cwd=place)
     assert (done.returncode, done.stderr) == (1, "1 problem found\n")
-    assert done.stdout == "rules/10-look.test.yaml:2:57: unknown key `expct` in a case, did you mean `expect`?\n"
+    assert done.stdout == "rules/10-look.test.yaml:2:51: unknown key `expct` in a case, did you mean `expect`?\n"
     done = command("check", "rules/10-look.test.yaml", cwd=place)
     assert done.returncode == 1
     (place / "rules" / "10-look.test.yaml").write_text(cases.replace("expct", "expect"))
