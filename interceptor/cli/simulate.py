@@ -248,6 +248,56 @@ def load(
     raise typer.Exit(0 if report.good else 1)
 
 
+@app.command("break")
+def break_(
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Scenario files; without one, two shipped ones for the example.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Your configuration in place of the example.")
+    ] = None,
+    rules: Annotated[Path | None, typer.Option(help="Rules in place of the configured.")] = None,
+    who: Annotated[list[str] | None, typer.Option(help="Only this PBX endpoint or app fails.")] = None,
+    how: Annotated[list[str] | None, typer.Option(help="Only in this way, in the words of scenarios.")] = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="Whoever fails does so with one message, not from there on.")
+    ] = False,
+    at_once: Annotated[int, typer.Option(min=1, max=32, help="So many are made at the same time.")] = 8,
+) -> None:
+    """Let each app and each PBX endpoint fail in each way from each step of a call on, and look what becomes of it.
+
+    Exits with 0 when every call ended as the failure table says and no report was lost or out of order, 1 when not.
+    """
+    from interceptor.cli import breaking
+    from interceptor.cli.stage import StageError
+
+    if unknown := [each for each in how or () if each not in breaking.WAYS]:
+        raise typer.BadParameter(f"`{unknown[0]}` is not one of {', '.join(breaking.WAYS)}", param_hint="--how")
+    with told():
+        try:
+            results = asyncio.run(
+                breaking.run(
+                    config or shipped() / "config.example.yaml",
+                    rules,
+                    breaking.scripts(files or ()),
+                    own=config is not None or rules is not None,
+                    standby=config is None,
+                    who=who or (),
+                    how=how or (),
+                    once=once,
+                    lanes=at_once,
+                    watch=breaking.tell if sys.stderr.isatty() else lambda _: None,
+                )
+            )
+        except (StageError, OSError) as error:
+            typer.echo(f"cannot start: {error}", err=True)
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+    breaking.show(results)
+    raise typer.Exit(0 if all(each.good for each in results) else 1)
+
+
 async def _play(scenarios: "list[Scenario]", speed: float) -> bool:
     from interceptor.cli.screen import Screen
     from interceptor.simulator.clock import RealClock, VirtualClock

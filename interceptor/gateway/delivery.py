@@ -17,6 +17,7 @@ from interceptor.outbox import Entry, Outbox
 from interceptor.outbox import Watcher as OutboxWatcher
 from interceptor.pipeline import Fault
 from interceptor.settings import Address, Deadlines
+from interceptor.wire.answers import reads_like_page
 from interceptor.wire.url import WebAddress, take_apart
 
 
@@ -85,7 +86,9 @@ class Deliveries:
         self._pool_for(site).send(errand, _request(entry, place), self._patience)
         with contextlib.suppress(ConnectionError):
             reply = await errand.outcome
-            return 200 <= reply.status < 300
+            # A script that dies says 200 and an error page. Other texts are no OzML either, and yet a receipt: an app
+            # that says "OK" to every report would never be rid of the first.
+            return 200 <= reply.status < 300 and not reads_like_page(reply.body)
         return False
 
 

@@ -122,3 +122,8 @@ def reads_like_ozml(body: bytes) -> bool:
             return False
         rest = rest[end:].lstrip()
     return True
+
+
+def reads_like_page(body: bytes) -> bool:
+    """Whether it is markup and no OzML: the error page of a server or of a script. Never raises."""
+    return stripped(body).startswith(b"<") and not reads_like_ozml(body)

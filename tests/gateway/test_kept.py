@@ -22,7 +22,7 @@ from tests.gateway.harness import (
     read_request,
     settings_for,
 )
-from tests.gateway.misbehaving import after, ask_admin, await_until, counted, dripping, resetting
+from tests.gateway.misbehaving import HTML, PHP_ERROR, after, ask_admin, await_until, counted, dripping, resetting
 
 Start = Callable[..., Proxy]
 StartBackend = Callable[[Script], Backend]
@@ -96,6 +96,33 @@ def test_reports_survive_a_restart_and_arrive_in_order_and_once_before_newer_one
     assert waiting(running) == 0
     assert report(running, 7) == "answered"
     assert arrived(app) == [1, 2, 3, 4, 5, 6, 7]
+
+
+@pytest.mark.parametrize("page", [HTML, PHP_ERROR])
+def test_a_report_that_an_error_page_is_the_answer_to_is_delivered_again(
+    proxy: Start, app_at: Callable[..., Backend], page: bytes
+) -> None:
+    port = free_port()
+    app = app_at(port, answering(page, b"Content-Type: text/html\r\n"))
+    running = proxy(9, port)
+    assert report(running, 1) == "kept"
+    app.wait_for(2)  # asked again, and no better
+    assert waiting(running) == 1
+    app.stop()
+    app = app_at(port)
+    app.wait_for(1)
+    await_until(lambda: waiting(running) == 0)
+    assert arrived(app) == [1]
+
+
+def test_any_other_text_is_a_receipt_for_what_is_delivered_later(proxy: Start, app_at: Callable[..., Backend]) -> None:
+    port = free_port()
+    app = app_at(port, answering(b"OK", b"Content-Type: text/plain\r\n"))
+    running = proxy(9, port)
+    assert [report(running, number) for number in (1, 2)] == ["kept"] * 2
+    await_until(lambda: waiting(running) == 0)
+    assert arrived(app)[0] == 1
+    assert set(arrived(app)) == {1, 2}
 
 
 def test_what_is_delivered_later_is_what_came_with_path_query_and_exchange(

@@ -37,6 +37,16 @@ def test_routing_that_is_asked_again_and_again_is_left_to_the_dial_plan():
     assert (settled.outcome, settled.answer.body) == ("dial_plan", NO_OPINION)
 
 
+def test_callers_who_hide_their_numbers_are_no_storm_because_they_call_all_day():
+    built = build(3)
+    hidden = b"NotificationName=RoutingInterception&CallerID=anonymous&OriginalDialedNumber=2"
+    one_every_half_minute = [1_800_000_000.0 + 30 * number for number in range(50)]
+    assert all(passes(built, hidden, at) for at in one_every_half_minute)
+    many_at_once = [1_800_010_000.0 + number for number in range(5)]
+    assert [passes(built, hidden, at) for at in many_at_once] == [True, True, True, False, False]
+    assert passes(built, hidden, 1_800_010_000.5 + WINDOW_SECONDS)
+
+
 def test_a_key_or_a_rest_begins_anew():
     built = build(2)
     pressed = b"NotificationName=DtmfEntered&CallId=abc&DtmfDigits=1"

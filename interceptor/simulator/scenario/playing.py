@@ -52,7 +52,7 @@ async def play(scenario: form.Scenario, world: World, *, watch: Callable[[Outcom
     """Play one scenario; ``watch`` is told each outcome as it comes. Calls that still go on at the end are hung up."""
     outcomes: list[Outcome] = []
     await world.set_up(scenario)
-    player = _Player(scenario, world)
+    player = Player(scenario, world)
     try:
         for step in scenario.steps:
             try:
@@ -69,7 +69,7 @@ async def play(scenario: form.Scenario, world: World, *, watch: Callable[[Outcom
     return Played(scenario, tuple(outcomes))
 
 
-class _Player:
+class Player:
     """What is true between the steps: the current call, and how far each log was read."""
 
     def __init__(self, scenario: form.Scenario, world: World) -> None:
