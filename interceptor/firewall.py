@@ -45,8 +45,11 @@ from interceptor.wire.ozml import encode_fragment, values_of
 from interceptor.wire.parameters import decode, encode
 
 _DANGEROUS: Final = frozenset({"deletefile", "movefile", "sql"})
-_SQL: Final = re.compile(
-    r"\s*(?:select|insert|update|delete|exec|execute|call|with|merge|drop|alter|create)\b", re.IGNORECASE
+_SQL: Final = re.compile(  # `update.php` and `call/me` are addresses; each alternative begins with another character
+    r"(?:\s|\(|--[^\n]*\n|/\*(?:[^*]|\*(?!/))*\*/)*"
+    r"(?:select|insert|update|delete|exec|execute|call|with|merge|drop|alter|create|truncate|replace|declare)"
+    r"(?=[\s(*\"'`\[@+$]|/\*|--)",
+    re.IGNORECASE,
 )
 _LEADS_ON: Final = frozenset({"blindtransfer", "goto", "userinput"})
 _SENDS: Final = frozenset(
@@ -57,6 +60,7 @@ _INLINE_MOST: Final = 256 << 10  # bytes of OzML inside a parameter
 _INLINE_DEPTH: Final = 4  # of OzML inside a parameter inside OzML inside …
 _LOOPS_MOST: Final = 3  # ForEach in ForEach
 _ANSWERED_MOST: Final = 20  # names of verbs that are told of an answer
+_CALL_MOST: Final = 40  # characters of a call's id in a token, which stands in an address: ours have six
 _NAME_MOST: Final = 40  # characters of such a name: a sender may write any
 
 
@@ -221,12 +225,22 @@ class Firewall:
         rules = reading.rules
         if ambiguous is not None:
             return _refuse(rules, "ambiguous", sentence(Code.INVALID_PARAMETER, ambiguous, facts.name))
-        decision = rules.decide(facts, reading.meters)
+        decision = self._by_rules(reading, facts)
+        if decision.verdict is Verdict.ALLOW and (query := _hidden_sql(facts)):
+            # Whoever allows menus has not allowed a database: the rules are asked for what it is as well.
+            asked = self._facts(reading, knowledge.verb("SQL"), "SQL", {"query": query})
+            by_query = self._by_rules(reading, asked)
+            if by_query.verdict is not Verdict.ALLOW:
+                return by_query
+        return decision
+
+    def _by_rules(self, reading: "_Reading", facts: Facts) -> Decision:
+        decision = reading.rules.decide(facts, reading.meters)
         if reading.meters is not None:
             for slot in decision.slots:  # nobody tells us when the PBX has run a verb
                 reading.meters.give_back(slot)
         if decision.verdict is Verdict.ALLOW and decision.reason == "default" and _is_dangerous(facts):
-            return _refuse(rules, "dangerous_verb", f"{facts.name} is not allowed without a rule")
+            return _refuse(reading.rules, "dangerous_verb", f"{facts.name} is not allowed without a rule")
         return decision
 
     def _inner_changes(
@@ -239,7 +253,7 @@ class Firewall:
             role = knowledge.role(message, name)
             instead: str | None = None
             if role is Role.CALLBACK and self._capture is not None:
-                origin = Origin(here.app, here.exchange, "", reading.rules.revision, here.at)
+                origin = Origin(here.app, here.exchange, here.call[:_CALL_MOST], reading.rules.revision, here.at)
                 instead = self._capture.address(value, origin, judged.captured, anyway=emergency)
             elif role is Role.OZML and reading.depth < _INLINE_DEPTH:
                 instead = self._inline(reading, value)
@@ -322,10 +336,16 @@ def _is_for_help(facts: Facts) -> bool:
 
 
 def _is_dangerous(facts: Facts) -> bool:
-    name = lower(facts.name)
-    if name in _DANGEROUS or facts.values.get("executesql"):
-        return True
-    return name == "goto" and _SQL.match(facts.values.get("url", "")) is not None
+    return lower(facts.name) in _DANGEROUS or bool(_hidden_sql(facts))
+
+
+def _hidden_sql(facts: Facts) -> str:
+    """The SQL in a verb that is called otherwise; empty where there is none."""
+    query = facts.values.get("executesql", "")
+    if query:
+        return query
+    url = facts.values.get("url", "")
+    return url if lower(facts.name) == "goto" and _SQL.match(url) is not None else ""
 
 
 def _loops_around(element: Element) -> int:

@@ -174,7 +174,8 @@ class Opened(Struct):
     ``ambiguous`` says that others could read the command differently, and that it passes because config lets it.
     ``facts`` and ``changes`` are what explanations are made of; unlike the record, they are not masked. ``judged`` is
     what the firewall did to the verbs and callbacks inside the message. ``parameters`` are those of a command as it
-    leaves, without the credentials of a cluster.
+    leaves, without the credentials of a cluster. ``hint`` is the call that a callback belongs to by what its token
+    says, or the exchange in which a chain of callbacks began: what the PBX posts to one need not name a call.
     """
 
     arrival: Arrival
@@ -192,6 +193,7 @@ class Opened(Struct):
     judged: Judged | None = None
     parameters: Parameters | None = None
     rules: RuleSet | None = None  # that decided: verbs in the answer are judged by the same
+    hint: str = ""
 
     @property
     def facts_of_app(self) -> Facts:
@@ -303,7 +305,7 @@ class Pipeline:
             opened.app,
             opened.arrival.at,
             caller_waits=opened.patience is Patience.INTERACTIVE,
-            call=next(iter(self.calls_of(opened)), ""),
+            call=next(iter(self.calls_of(opened)), opened.hint),
         )
         judged = self._firewall.answer(body, here, opened.rules or self.rules, self._meters)
         if judged is None:
@@ -626,13 +628,13 @@ class Pipeline:
         kind_of = knowledge.notification(written)
         name = kind_of.name if kind_of is not None else written
         patience = Patience.REPORT if kind_of is None else _GROUPS[kind_of.notification_group]
-        callback, refused, origin = "", None, ""
+        callback, refused, origin, hint = "", None, "", ""
         if self._capture is not None and path.startswith(_CALLBACK_PATH):
-            app, callback, refused, origin = self._open_callback(path, arrival.at)
+            app, callback, refused, origin, hint = self._open_callback(path, arrival.at)
             path = _CALLBACK_PATH  # a token is a key to the app: it is not written down
         else:
             app = self._subscribed(path, name)
-        if refused is None and patience is not Patience.REPORT and self._storms.is_too_much(values, arrival.at):
+        if refused is None and patience is not Patience.REPORT and self._storms.is_too_much(values, arrival.at, hint):
             refused = self._refuse(Fault.STORM.value, _TOO_MUCH)
         asked = self._calls if self.rules.asks_for_calls else None
         if asked is not None and (refused is None or refused.refusal is _TOO_MUCH):
@@ -664,24 +666,41 @@ class Pipeline:
         record.origin = origin
         safe = patience is Patience.ROUTING  # a question; to be asked twice changes nothing
         return Opened(
-            arrival, name, patience, safe, app, decision, plan, record, False, facts, changed, rules=self.rules
+            arrival,
+            name,
+            patience,
+            safe,
+            app,
+            decision,
+            plan,
+            record,
+            False,
+            facts,
+            changed,
+            rules=self.rules,
+            hint=hint,
         )
 
-    def _open_callback(self, path: bytes, at: float) -> tuple[str, str, Decision | None, str]:
-        """Whose callback a path is, its address, why it leads nowhere if so, and the exchange it was captured in."""
+    def _open_callback(self, path: bytes, at: float) -> tuple[str, str, Decision | None, str, str]:
+        """Whose callback a path is, its address, why it leads nowhere if so, the exchange it was captured in, its call.
+
+        Where nobody told the call's id, it goes by the exchange in which the first of its callbacks was captured.
+        """
         assert self._keys is not None
         found = self._keys.open(path[len(_CALLBACK_PATH) :].decode("latin-1"), at)
         why = found.value if isinstance(found, Unusable) else ""
-        app = url = origin = ""
+        app = url = origin = hint = ""
         if not isinstance(found, Unusable):
             app, url, origin = found.app, found.url.decode("latin-1"), found.exchange
+            hint = found.call or origin
             if app not in self._settings.apps:
                 why = Unusable.FOREIGN.value
             elif self._targets.refuses(app, url) or take_apart(url) is None:
                 why = Unusable.FORBIDDEN.value
         if not why:
-            return app, url, None, origin
-        return app, "", self._refuse(why, Refusal(Code.FORBIDDEN_ADDRESS, "This callback leads nowhere")), origin
+            return app, url, None, origin, hint
+        refused = self._refuse(why, Refusal(Code.FORBIDDEN_ADDRESS, "This callback leads nowhere"))
+        return app, "", refused, origin, hint
 
     def _subscribed(self, path: bytes, name: str) -> str:
         written = path.decode("latin-1")

@@ -28,9 +28,12 @@ class Storms:
         self._young: dict[str, tuple[int, float]] = {}
         self._old: dict[str, tuple[int, float]] = {}
 
-    def is_too_much(self, values: Mapping[str, str], at: float) -> bool:
-        """Whether a question of this call, asked at this Unix time in seconds, is one too many."""
-        key = call = _call_of(values)
+    def is_too_much(self, values: Mapping[str, str], at: float, hint: str = "") -> bool:
+        """Whether a question of this call, asked at this Unix time in seconds, is one too many.
+
+        ``hint`` is the call where the question names none.
+        """
+        key = call = _call_of(values) or hint
         if not call:
             key = _numbers_of(values)
         if not self._most or not key:

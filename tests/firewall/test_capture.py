@@ -5,6 +5,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from interceptor.callbacks import Callback
 from interceptor.values import Kind
@@ -41,6 +42,15 @@ def test_a_token_says_where_its_callback_came_from():
     assert isinstance(found, Callback)
     assert found == Callback(b"http://app.test/x", "crm", HERE.exchange, "", found.revision, 4600)
     assert (change.name, done.count, done.longest) == ("url", 1, len(change.value) - len(PUBLIC) - 4)
+
+
+def test_a_token_out_of_an_answer_says_which_call_it_was_answered_in():
+    there = replace(HERE, call="7Kq2pX" + "x" * 100)
+    judged = answered(b"<Response><GoTo>http://app.test/m</GoTo></Response>", here=there)
+    assert judged.body is not None
+    found = KEYS.open(TOKEN.findall(judged.body.decode())[0].rpartition("/")[2], 4599.0)
+    assert isinstance(found, Callback)
+    assert found.call == there.call[:40]
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,33 @@ def test_what_reaches_files_and_databases_needs_a_rule(verb: bytes):
     assert written(body, granted) == body
 
 
+TALK = "rules:\n  - {name: talk, on: [GoTo, UserInput], allow: true}\n"
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        b"<GoTo>SELECT url FROM menus</GoTo>",
+        b"<GoTo> -- x\n (select/**/1)</GoTo>",
+        b"<GoTo>/* x */call(1)</GoTo>",
+        b"<GoTo>delete*</GoTo>",
+        b"<UserInput Digits='1' ExecuteSQL='update t'/>",
+    ],
+)
+def test_whoever_may_send_callers_on_may_not_ask_a_database_by_that(verb: bytes):
+    here = replace(HERE, caller_waits=False)
+    body = b"<Response>" + verb + b"<GoTo>update.php?call=1</GoTo><UserInput Digits='1'/></Response>"
+    rest = b"<Response><GoTo>update.php?call=1</GoTo><UserInput Digits='1'/></Response>"
+    judged = answered(body, policy(TALK), here)
+    assert (judged.body, judged.records[0].reason) == (rest, "dangerous_verb")
+    judged = answered(body, policy(TALK, Verdict.DENY), here)
+    assert (judged.body, judged.records[0].reason) == (rest, "default")
+    asks = "  - {name: asks, on: SQL, when: {Query: {regex: '(?i)(select|call|delete|update)'}}, allow: true}\n"
+    assert written(body, policy(TALK + asks)) == body
+    refuses = "  - {name: refuses, on: SQL, deny: {message: No}}\n"
+    assert answered(body, policy(TALK + refuses), here).records[0].rule == "refuses"
+
+
 def test_where_verbs_are_denied_by_default_only_what_a_rule_allows_passes():
     rules = policy("rules:\n  - {name: talk, on: [Speak], allow: true}\n", Verdict.DENY)
     assert (

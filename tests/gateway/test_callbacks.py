@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from interceptor.app import Interceptor
 from interceptor.loading import rule_sources
-from interceptor.settings import App, CallbackSettings, Secret, Settings, Url
+from interceptor.settings import App, CallbackSettings, Limits, Secret, Settings, Url
 from interceptor.simulator import Party, Phone, SimulatedApp, SimulatedPbx, VirtualClock, document, verb
 from interceptor.simulator.events import Heard, NotificationReceived, NotificationSent
 from tests.gateway.harness import ALLOW_ALL, Backend, Proxy, Script, answering, saying, settings_for
@@ -145,6 +145,27 @@ def test_verbs_in_an_answer_are_judged_and_the_rest_stays_byte_for_byte(proxy: S
     settled = running.settlements()[0]
     assert (settled.outcome, settled.verbs, settled.verbs_refused) == ("answered", 2, 1)
     assert running.counted('interceptor_decisions_total{kind="verb",rule="no-premium",verdict="deny"}') == 1
+
+
+async def going_in_circles(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, backend: Backend) -> None:
+    """An app whose every answer sends the caller to itself."""
+    body = b"<Response><GoTo>http://127.0.0.1:%d/menu</GoTo></Response>" % backend.port
+    await answering(body)(reader, writer, backend)
+
+
+def test_menus_that_lead_to_themselves_are_a_storm_also_where_nothing_names_the_call(
+    proxy: Start, backend: StartBackend
+) -> None:
+    app = backend(going_in_circles)
+    running = proxy(9, callbacks=MINE, apps=crm(app.port), limits=replace(Limits(), hops=3))
+    answers = [running.notify("NotificationName=IncomingCall").body]
+    for _ in range(4):
+        token = answers[-1].decode().partition("/cb/")[2].partition("<")[0]
+        answers.append(running.notify("NotificationName=GoTo", f"/cb/{token}").body)
+    assert [b"/cb/" in answer for answer in answers] == [True, True, True, True, False]
+    assert b"One moment please" in answers[-1]
+    assert [record.outcome for record in running.settlements()] == ["answered"] * 4 + ["fallback"]
+    assert running.decisions()[-1].reason == "storm"
 
 
 def test_an_answer_over_a_cap_is_refused_and_the_caller_hears_the_fallback(proxy: Start, backend: StartBackend) -> None:
