@@ -33,6 +33,7 @@ from interceptor.simulator.scenario import Between
 from interceptor.values import Kind, Verdict
 
 TELL_SECONDS = 5.0
+TENTHS = 10
 _GC_THRESHOLD = 50_000  # the logs of the simulator are long, and looking through them often is time that callers wait
 LIMITS = "40-limits.yaml"
 """The part of the shipped policy that is left out of a load: ten calls a second are enough for it."""
@@ -51,7 +52,8 @@ class Plan(Struct, frozen=True, kw_only=True):
 class Report(Struct, frozen=True, kw_only=True):
     """A whole load. ``own`` is what took Interceptor its time, from its metrics; seconds, bytes.
 
-    ``processor`` and ``simulator`` are what Interceptor and we used of one processor.
+    ``memory`` is what Interceptor used at the end of each tenth of the time. ``processor`` and ``simulator`` are what
+    Interceptor and we used of one processor.
     """
 
     plan: Plan
@@ -61,6 +63,7 @@ class Report(Struct, frozen=True, kw_only=True):
     refused: dict[str, int]
     fallbacks: int
     memory_before: int
+    memory: list[int]
     memory_after: int
     processor: float
     simulator: float
@@ -217,7 +220,8 @@ async def _measured(place: Place, plan: Plan) -> Report:
     await _played(place, replace(plan, calls_per_second=min(plan.calls_per_second, 10.0)), 1.0)  # warm
     before, used_before = await _counted(place.admin), _usage(place)
     own_before = time.process_time()
-    results = await _played(place, plan, plan.seconds)
+    memory: list[int] = []
+    results = await _played(place, plan, plan.seconds, memory)
     own = time.process_time() - own_before
     after, used_after = await _counted(place.admin), _usage(place)
     refused = {why: int(count - before.refused.get(why, 0.0)) for why, count in after.refused.items()}
@@ -229,6 +233,7 @@ async def _measured(place: Place, plan: Plan) -> Report:
         refused={why: count for why, count in refused.items() if count},
         fallbacks=int(after.fallbacks - before.fallbacks),
         memory_before=used_before.memory,
+        memory=memory,
         memory_after=used_after.memory,
         processor=(used_after.processor - used_before.processor) / max(results.seconds, 0.001),
         simulator=own / max(results.seconds, 0.001),
@@ -236,16 +241,26 @@ async def _measured(place: Place, plan: Plan) -> Report:
     )
 
 
-async def _played(place: Place, plan: Plan, seconds: float) -> Results:
+async def _played(place: Place, plan: Plan, seconds: float, memory: list[int] | None = None) -> Results:
+    """Play; ``memory`` is filled with what Interceptor uses at the end of each tenth."""
     player = Player(place.pbxs, place.apps, caller=place.caller, pbx=place.pbx, seed=plan.seed)
-    telling = asyncio.get_running_loop().create_task(_tell(player)) if sys.stderr.isatty() else None
+    loop = asyncio.get_running_loop()
+    beside = [loop.create_task(_tell(player))] if sys.stderr.isatty() else []
+    if memory is not None and place.proxy is not None:
+        beside.append(loop.create_task(_weigh(place, seconds / TENTHS, memory)))
     try:
         await player.play(calls_per_second=plan.calls_per_second, seconds=seconds)
         return player.results()
     finally:
-        if telling is not None:
-            telling.cancel()
+        for task in beside:
+            task.cancel()
         await player.stop()
+
+
+async def _weigh(place: Place, every: float, memory: list[int]) -> None:
+    for _ in range(TENTHS):
+        await asyncio.sleep(every)
+        memory.append(_usage(place).memory)
 
 
 async def _tell(player: Player) -> None:
@@ -371,7 +386,9 @@ def show(report: Report) -> None:
         _row(what, spread)
     _row("the simulator's own lateness", results.behind)
     echo(
-        f"\nInterceptor: memory {_mib(report.memory_before)} before, {_mib(report.memory_after)} after;"
+        f"\nInterceptor: memory {_mib(report.memory_before)} before,"
+        f" {', '.join(f'{each / (1 << 20):.0f}' for each in report.memory)} at each tenth of the time,"
+        f" {_mib(report.memory_after)} after;"
         f" {report.processor:.0%} of a processor"
         if report.memory_after
         else "\nInterceptor: another process; its memory is not known here"

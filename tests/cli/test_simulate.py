@@ -135,6 +135,8 @@ def test_a_load_loses_nothing_and_says_how_long_everybody_waited(tmp_path: Path)
     assert report["own"]["Interceptor's own time, command"]["count"] == results["commands_sent"]
     assert report["direct"]["notifications_seen"] > 0
     assert report["memory_after"] > 0
+    assert len(report["memory"]) == 10
+    assert min(report["memory"]) > report["memory_before"] / 2
     assert "0 lost, 0 doubled" in done.stdout
 
 
