@@ -19,6 +19,7 @@ gateway catches it and asks :meth:`Pipeline.broken` for the plan that the failur
 
 from collections.abc import Mapping
 from enum import Enum
+from typing import NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -32,10 +33,11 @@ from interceptor.fallbacks import Fallbacks
 from interceptor.firewall import Circumstances, Firewall, Judged
 from interceptor.identity import Identifier
 from interceptor.known_calls import KnownCalls
+from interceptor.older_rules import OlderRules
 from interceptor.ownership import Holdings, filtered, is_list, named_calls
 from interceptor.particulars import Names, differences, names_of
 from interceptor.policy import Meters, RuleSet
-from interceptor.settings import App, Cluster, Deadlines, Ownership, Settings
+from interceptor.settings import App, CallsRule, Cluster, Deadlines, Ownership, Settings
 from interceptor.storms import Storms
 from interceptor.values import (
     CallFacts,
@@ -221,6 +223,17 @@ class Settlement(Struct, frozen=True):
     body: bytes | None = None
 
 
+class _Callback(NamedTuple):
+    """Where a callback leads: its app and address, or why nowhere; the exchange, call and revision it is of."""
+
+    app: str
+    url: str
+    refused: Decision | None
+    origin: str
+    hint: str
+    revision: str
+
+
 class Pipeline:
     """What every exchange of one worker goes through. Holds no state of an exchange; ``rules`` is swapped whole."""
 
@@ -236,6 +249,7 @@ class Pipeline:
         calls: KnownCalls | None = None,
     ) -> None:
         self.rules = rules
+        self.older = OlderRules()
         self._calls = calls
         self._meters = meters
         self._taken = 0  # the number of the last slot that was taken before the exchange that is being begun
@@ -263,6 +277,18 @@ class Pipeline:
         self._replies: dict[Reply, bytes] = {}
         self._clusters = {name: _credential_changes(cluster) for name, cluster in settings.clusters.items()}
         self._fallbacks = Fallbacks(settings.apps)
+
+    def adopt(self, rules: RuleSet, at: float) -> None:
+        """Decide by these rules from now on; calls in progress by those that they began with, where config says so."""
+        if self._calls is not None and self._settings.policy.calls is CallsRule.KEEP:
+            self.older.keep(self.rules, rules, at)
+        self.rules = rules
+
+    def let_go(self, at: float) -> None:
+        """Forget older rules that no call in progress began with."""
+        if self.older and self._calls is not None:
+            calls, since = self._calls, at - self._settings.calls.idle
+            self.older.let_go(at, lambda revision: calls.in_progress(revision, since))
 
     @property
     def numbers(self) -> NumberReader:
@@ -454,13 +480,14 @@ class Pipeline:
         return None if self._calls is None else self._calls.find(message, values, app, at, around)
 
     def _ended(self, opened: Opened, settlement: Settlement) -> Settlement:
-        """The settlement, after its call has moved on, where a rule asks for calls."""
-        if self._calls is not None and self.rules.asks_for_calls:
+        """The settlement, after the calls that the message names have moved on."""
+        if self._calls is not None and not _CALL_NAMES.isdisjoint(opened.facts.values):
             arrival, decision, judged = opened.arrival, opened.decision, settlement.judged
             answered = () if judged is None else tuple(judged.answered)
             closing = Closing(arrival.exchange, arrival.at, settlement.outcome, settlement.code, answered=answered)
             reply = () if decision.reply is None else tuple(verb.name for verb in decision.reply.verbs)
-            self._calls.ended(arrival.kind, opened.name, self.calls_of(opened), closing, decision.verdict, reply)
+            named = self.calls_of(opened)
+            self._calls.ended(arrival.kind, opened.name, named, closing, decision.verdict, decision.revision, reply)
         return settlement
 
     def _owned(self, facts: Facts, message: MessageType | None, decision: Decision) -> Decision:
@@ -511,8 +538,11 @@ class Pipeline:
                 app = who
             else:
                 refused = self._refuse(_IDENTITY_REASONS.get(who.code, "unknown_app"), who)
-        facts = self._facts(arrival, kind_of, name, app, values)
-        decision = refused or self._owned(facts, kind_of, self.rules.decide(facts, self._meters))
+        rules = self.rules
+        if self.older and self._calls is not None and not _CALL_NAMES.isdisjoint(values):
+            rules = self.older.find(self._calls.revision(kind_of, values, arrival.at)) or rules
+        facts = self._facts(arrival, kind_of, name, app, values, rules)
+        decision = refused or self._owned(facts, kind_of, rules.decide(facts, self._meters))
         rewritten = parameters
         changed: tuple[ChangedParameter, ...] = ()
         judged: Judged | None = None
@@ -521,7 +551,7 @@ class Pipeline:
                 rewritten = parameters.changed(decision.changes)
                 changed = differences(decision, values, rewritten.values)
             if self._capture is not None or _OZML in values:
-                rewritten, judged = self._captured(arrival, kind_of, facts, rewritten)
+                rewritten, judged = self._captured(arrival, kind_of, facts, rewritten, rules)
                 if judged.over:
                     decision = self._refuse("verbs_over_cap", _invalid(_OZML, written))
                 elif judged.captured.refused:
@@ -566,15 +596,16 @@ class Pipeline:
             slow,
             judged,
             rewritten,
+            rules,
         )
 
     def _captured(
-        self, arrival: Arrival, kind_of: MessageType | None, facts: Facts, parameters: Parameters
+        self, arrival: Arrival, kind_of: MessageType | None, facts: Facts, parameters: Parameters, rules: RuleSet
     ) -> tuple[Parameters, Judged]:
         """A command's parameters with callbacks of ours and verbs that may pass, and what was done."""
         here = Circumstances(arrival.exchange, arrival.listener, facts.app, arrival.at)
         changes, judged = self._firewall.command(
-            kind_of, parameters.values, here, self.rules, self._meters, emergency=_is_for_help(facts)
+            kind_of, parameters.values, here, rules, self._meters, emergency=_is_for_help(facts)
         )
         return parameters.changed(changes) if changes else parameters, judged
 
@@ -628,21 +659,22 @@ class Pipeline:
         kind_of = knowledge.notification(written)
         name = kind_of.name if kind_of is not None else written
         patience = Patience.REPORT if kind_of is None else _GROUPS[kind_of.notification_group]
-        callback, refused, origin, hint = "", None, "", ""
+        callback, refused, origin, hint, rules = "", None, "", "", self.rules
         if self._capture is not None and path.startswith(_CALLBACK_PATH):
-            app, callback, refused, origin, hint = self._open_callback(path, arrival.at)
+            app, callback, refused, origin, hint, captured_by = self._open_callback(path, arrival.at)
+            rules = self.older.find(captured_by) or rules
             path = _CALLBACK_PATH  # a token is a key to the app: it is not written down
         else:
             app = self._subscribed(path, name)
         if refused is None and patience is not Patience.REPORT and self._storms.is_too_much(values, arrival.at, hint):
             refused = self._refuse(Fault.STORM.value, _TOO_MUCH)
-        asked = self._calls if self.rules.asks_for_calls else None
-        if asked is not None and (refused is None or refused.refusal is _TOO_MUCH):
-            asked.told(kind_of, values, arrival.at)
-        facts = self._facts(arrival, kind_of, name, app, values)
-        decision = refused or self.rules.decide(facts, self._meters)
+        calls = None if _CALL_NAMES.isdisjoint(values) else self._calls
+        if calls is not None and (refused is None or refused.refusal is _TOO_MUCH):
+            rules = self.older.find(calls.told(kind_of, values, arrival.at, rules.revision)) or self.rules
+        facts = self._facts(arrival, kind_of, name, app, values, rules)
+        decision = refused or rules.decide(facts, self._meters)
         plan, target, changed, app = self._plan_notification(arrival, decision, app, callback, query, parameters, name)
-        holdings = self._holdings if asked is None else asked.holdings
+        holdings = self._holdings if calls is None else calls.holdings
         if holdings is not None and app and decision.verdict is Verdict.ALLOW:
             for call in named_calls(kind_of, values):
                 holdings.hold(app, call, arrival.at)
@@ -677,30 +709,30 @@ class Pipeline:
             False,
             facts,
             changed,
-            rules=self.rules,
+            rules=rules,
             hint=hint,
         )
 
-    def _open_callback(self, path: bytes, at: float) -> tuple[str, str, Decision | None, str, str]:
-        """Whose callback a path is, its address, why it leads nowhere if so, the exchange it was captured in, its call.
+    def _open_callback(self, path: bytes, at: float) -> "_Callback":
+        """Whose callback a path is, and why it leads nowhere if so.
 
         Where nobody told the call's id, it goes by the exchange in which the first of its callbacks was captured.
         """
         assert self._keys is not None
         found = self._keys.open(path[len(_CALLBACK_PATH) :].decode("latin-1"), at)
         why = found.value if isinstance(found, Unusable) else ""
-        app = url = origin = hint = ""
+        app = url = origin = hint = revision = ""
         if not isinstance(found, Unusable):
-            app, url, origin = found.app, found.url.decode("latin-1"), found.exchange
+            app, url, origin, revision = found.app, found.url.decode("latin-1"), found.exchange, found.revision
             hint = found.call or origin
             if app not in self._settings.apps:
                 why = Unusable.FOREIGN.value
             elif self._targets.refuses(app, url) or take_apart(url) is None:
                 why = Unusable.FORBIDDEN.value
         if not why:
-            return app, url, None, origin, hint
+            return _Callback(app, url, None, origin, hint, revision)
         refused = self._refuse(why, Refusal(Code.FORBIDDEN_ADDRESS, "This callback leads nowhere"))
-        return app, "", refused, origin, hint
+        return _Callback(app, "", refused, origin, hint, "")
 
     def _subscribed(self, path: bytes, name: str) -> str:
         written = path.decode("latin-1")
@@ -745,11 +777,17 @@ class Pipeline:
     # both
 
     def _facts(
-        self, arrival: Arrival, kind_of: MessageType | None, name: str, app: str, values: dict[str, str]
+        self,
+        arrival: Arrival,
+        kind_of: MessageType | None,
+        name: str,
+        app: str,
+        values: dict[str, str],
+        rules: RuleSet,
     ) -> Facts:
         reads = kind_of or knowledge.unknown(arrival.kind)
-        number = self._numbers.dialled(reads, values, self.rules.classify)
-        caller = self._numbers.calling(reads, values, self.rules.classify)
+        number = self._numbers.dialled(reads, values, rules.classify)
+        caller = self._numbers.calling(reads, values, rules.classify)
         return Facts(
             arrival.kind,
             name,
@@ -761,7 +799,7 @@ class Pipeline:
             arrival.headers,
             arrival.at,
             arrival.exchange,
-            self._call_of(kind_of, values, app, arrival.at) if self.rules.asks_for_calls else None,
+            self._call_of(kind_of, values, app, arrival.at) if rules.asks_for_calls else None,
         )
 
     def _names_of(self, kind_of: MessageType | None) -> Names:
@@ -800,6 +838,7 @@ class Pipeline:
 
 
 _CALLBACK_PATH = CALLBACK_PATH.encode()
+_CALL_NAMES = frozenset(knowledge.CALL_IDS)
 _OZML = "responseozml"
 _NOT_OWNED = "not_owned"
 _TOO_MUCH = Refusal(Code.OVERLOADED, "This call asks again and again")

@@ -275,6 +275,13 @@ class ColdStart(Enum):
     REFUSE = "refuse"
 
 
+class CallsRule(Enum):
+    """By which rules the messages of a call are decided that began before a new policy came into force."""
+
+    KEEP = "keep"  # by those that the call began with
+    CHANGE = "change"  # by the new ones, like all others
+
+
 class EmergencyRule(Enum):
     """Whether rules that could keep a call from an emergency number may come into force."""
 
@@ -285,6 +292,7 @@ class EmergencyRule(Enum):
 class PolicySettings(Struct, frozen=True):
     """How a new policy comes into force, and how far. ``watch`` says whether the files are looked at for changes."""
 
+    calls: CallsRule = CallsRule.KEEP
     cases: CasesRule = CasesRule.REQUIRE
     cold_start: ColdStart = ColdStart.LAST_GOOD
     emergency: EmergencyRule = EmergencyRule.GUARDED

@@ -175,7 +175,7 @@ class Worker:
             breakers=self.breakers,
             repeats=Repeats(settings.apps, self._loop.time),
             observe=self._observed_by(observe),
-            over=lambda opened: self.kept.saw(opened, self._pipeline.rules),
+            over=lambda opened: self.kept.saw(opened, opened.rules or self._pipeline.rules),
         )
         listeners = [each for each in settings.listeners if first or each.mode is Mode.GATEWAY]
         self._doors = {
@@ -189,8 +189,7 @@ class Worker:
         settings = self._settings
         await self.journal.open()
         await self.calls.restore()
-        if self.rules.asks_for_calls or settings.ownership is not Ownership.OFF:
-            self._take_over_calls()
+        self._take_over_calls()
         self._sweeper.start()
         await self.deliveries.open()
         self.calls.start_polls(self.clusters)
@@ -334,6 +333,7 @@ class Worker:
         for app, depth in self.deliveries.depths().items():
             metrics.outbox_depth(app, depth)
         self.calls.gauge()
+        metrics.older_policies(len(self._pipeline.older))
         metrics.journal_state(pending=self.journal.statistics.pending, healthy=self.journal.healthy)
 
     # a new policy
@@ -367,10 +367,8 @@ class Worker:
         if ready is None or ready.rules.revision != revision:
             return False
         self._ready = None
-        before, asked, self.rules = self.rules.revision, self.rules.asks_for_calls, ready.rules
-        self._pipeline.rules = ready.rules
-        if ready.rules.asks_for_calls and not asked:
-            self._take_over_calls()
+        before, self.rules = self.rules.revision, ready.rules
+        self._pipeline.adopt(ready.rules, time.time())
         self._near, self._tables = ready.near, ready.tables
         self.metrics.policy_loaded(revision, ready.names, time.time())
         log.info("revision %s decides, before it %s", revision, before)
@@ -390,6 +388,7 @@ class Worker:
     def _look_for_near_misses(self) -> None:
         """Hold the newest of the messages that were kept against the rules, now and then: it costs next to nothing."""
         self._look = self._loop.call_later(_LOOK_SECONDS, self._look_for_near_misses)
+        self._pipeline.let_go(time.time())
         newest = self.kept.newest()
         if newest is None or newest is self._looked_at:
             return
@@ -455,7 +454,7 @@ class Worker:
     def _take_some_calls(self) -> None:
         waiting = self._calls_to_take
         for _ in range(min(_CALLS_A_TURN, len(waiting))):
-            self._known.take_over(waiting.pop())
+            self._known.take_over(waiting.pop(), self.rules.revision)
         if waiting and not self._stopping:
             self._loop.call_later(_TURN_SECONDS, self._take_some_calls)
 

@@ -33,6 +33,7 @@ from interceptor.settings import (
     App,
     CallbackSettings,
     CallSettings,
+    CallsRule,
     CasesRule,
     Cluster,
     ColdStart,
@@ -266,7 +267,13 @@ def _journal(node: Node, read: Reading, path: str) -> dict[str, Any]:
 
 def _policy(node: Node, read: Reading, path: str) -> PolicySettings:
     values = section(node, read, path, POLICY)
-    kinds = {"cases": CasesRule, "cold_start": ColdStart, "emergency": EmergencyRule, "mode": RuleMode}
+    kinds = {
+        "calls": CallsRule,
+        "cases": CasesRule,
+        "cold_start": ColdStart,
+        "emergency": EmergencyRule,
+        "mode": RuleMode,
+    }
     for key, kind in kinds.items():
         if key in values:
             values[key] = kind(values[key])
@@ -366,6 +373,7 @@ JOURNAL: Table = {
 }
 POLICY: Table = {
     "watch": truth,
+    "calls": choice(*(rule.value for rule in CallsRule)),
     "cases": choice(*(rule.value for rule in CasesRule)),
     "cold_start": choice(*(way.value for way in ColdStart)),
     "mode": choice(*(mode.value for mode in RuleMode)),

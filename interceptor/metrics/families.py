@@ -147,6 +147,11 @@ UPSTREAM_CONNECTIONS = _gauge("upstream_connections", "Connections in the upstre
 UPSTREAM_QUEUED = _gauge("upstream_queued_requests", "Requests waiting for an upstream connection.", "upstream")
 UPSTREAM_RETRIES = _counter("upstream_retries", "Messages sent a second time because nothing was processed.", "reason")
 
+POLICIES_OLDER = _gauge(
+    "policies_older",
+    "Policies no longer in force that still decide for calls that began with them.",
+    gather=Gather.MAX,
+)
 POLICY = Family("interceptor_policy", Type.INFO, "The policy in force.", ("revision",), Gather.MAX)
 POLICY_RULES = _gauge("policy_rules", "Rules in force.", gather=Gather.MAX)
 POLICY_LOADED = _gauge("policy_loaded_timestamp_seconds", "When the policy in force was loaded.", gather=Gather.MIN)
@@ -240,6 +245,7 @@ FAMILIES: tuple[Family, ...] = (
     POLICY_RELOAD_SECONDS,
     POLICY_MATCHES_FILES,
     POLICY_KEPT,
+    POLICIES_OLDER,
     JOURNAL_WRITE,
     JOURNAL_RECORDS,
     JOURNAL_BYTES,

@@ -250,6 +250,10 @@ class Metrics:
         """Of so many calls it is known where they are."""
         self._set(f.CALLS_LOCATED, (), calls)
 
+    def older_policies(self, count: int) -> None:
+        """So many policies that were in force before still decide for calls in progress."""
+        self._set(f.POLICIES_OLDER, (), count)
+
     def list_merged(self, outcome: str) -> None:
         """A list was asked of several PBXs; ``outcome`` is one of ``LIST_OUTCOMES``."""
         self._add(f.LISTS_MERGED, (outcome if outcome in f.LIST_OUTCOMES else OTHER,))

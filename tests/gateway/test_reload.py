@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.gateway.harness import ALLOW_ALL, LOCAL, Backend, Script, answering, eventually, free_port
+from tests.gateway.harness import ALLOW_ALL, LOCAL, Backend, Client, Script, answering, eventually, free_port
 from tests.gateway.process import Process
 
 pytestmark = pytest.mark.timeout(240)  # several starts of a process in one test
@@ -210,3 +210,34 @@ def test_a_start_with_broken_rules_takes_the_last_good_policy_and_says_so_everyw
 
 def test_without_a_good_policy_on_disk_a_start_with_broken_rules_fails(process: StartProcess) -> None:
     assert process(9, rules=BROKEN).ended() == 1
+
+
+@pytest.mark.parametrize(("policy", "code"), [("watch: false", 200), ("watch: false, calls: change", 306)])
+def test_a_call_in_progress_keeps_the_rules_it_began_with_in_every_worker(
+    process: StartProcess, backend: StartBackend, policy: str, code: int
+) -> None:
+    pbx, app = backend(answering()), backend(answering(b"<Response/>"))
+    running = process(pbx.port, app=app.port, workers=2, commands=f"{LOCAL}:{free_port()}", policy=policy)
+    before, after = os.urandom(4).hex(), os.urandom(4).hex()
+
+    def told(call: str, more: str = "") -> None:
+        body = f"NotificationName=CallChanged&CallId={call}{more}".encode()
+        head = (
+            f"POST / HTTP/1.0\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        assert Client(running.address("notifications")).send(head.encode() + body).read().status == 200
+
+    def held(call: str) -> set[int | None]:
+        """The codes of several commands, each on a connection of its own, so that both workers have some."""
+        request = f"GET /?command=Hold&CallId={call} HTTP/1.0\r\n\r\n".encode()
+        return {Client(running.address("commands")).send(request).read().code for _ in range(12)}
+
+    told(before)
+    frozen = "rules:\n  - {name: frozen, on: Hold, deny: {code: 306}}\n  - {name: rest, on: '*', allow: true}\n"
+    (running.folder / "rules" / "allow.yaml").write_text(frozen)
+    status, attempt = post(running, "/policy/reload")
+    assert (status, attempt["outcome"]) == (200, "loaded")
+    told(after)
+    assert [held(before), held(after)] == [{code}, {306}]
+    told(before, "&CallState=Completed")
+    assert held(before) == {306}

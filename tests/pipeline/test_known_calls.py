@@ -1,5 +1,7 @@
 """How calls stand, as rules see it: what messages have told, and nothing else."""
 
+from urllib.parse import unquote_to_bytes
+
 import pytest
 from msgspec.structs import replace
 
@@ -9,12 +11,13 @@ from interceptor.calls import Bounds, Calls, Closing, Sighting
 from interceptor.identity import Identifier
 from interceptor.known_calls import KnownCalls
 from interceptor.loading import policy_context
+from interceptor.older_rules import MOST_SETS, YOUNG_SECONDS, OlderRules
 from interceptor.ownership import KEPT_SECONDS
-from interceptor.pipeline import Fault, Opened, Pipeline
-from interceptor.policy import Source, compile_policy
+from interceptor.pipeline import Fault, Forward, Opened, Pipeline
+from interceptor.policy import RuleSet, Source, compile_policy
 from interceptor.rows import Rows
-from interceptor.settings import CallbackSettings, Settings, Url
-from interceptor.values import CallFacts, Kind
+from interceptor.settings import CallbackSettings, CallsRule, Settings, Url
+from interceptor.values import CallFacts, Kind, Verdict
 from interceptor.wire import knowledge
 from tests.pipeline.conftest import command, notification, site
 
@@ -133,13 +136,14 @@ def test_what_is_old_is_forgotten():
     assert line.now(AT + KEPT_SECONDS + 2) == CallFacts()
 
 
-def test_a_message_without_a_call_has_none_and_rules_that_do_not_ask_cost_nothing():
+def test_a_message_without_a_call_has_none_and_rules_that_do_not_ask_are_not_told():
     line = Line()
     assert line.pipeline.begin(command(b"/?command=Call&Dialed=1001")).facts.call is None
     silent = Line(SILENT)
     assert silent.told("CallConnected") is None
     assert silent.now() is None
-    assert silent.calls.find(None, {"callid": "abc"}, "crm", AT) == CallFacts()
+    known = silent.calls.find(None, {"callid": "abc"}, "crm", AT)
+    assert known == CallFacts(owned=True, state="connected", direction="outgoing")
 
 
 def test_of_two_calls_both_must_be_the_apps_own_and_the_transferred_one_is_looked_at():
@@ -192,9 +196,12 @@ def test_what_records_tell_is_taken_over_where_nothing_newer_is_known():
         record.close(Closing(f"e{number}", AT + number, "answered"))
     known = KnownCalls()
     message = knowledge.notification("CallChanged")
-    known.told(message, {"callid": "xyz", "callstate": "Completed"}, AT + 100)
+    known.told(message, {"callid": "xyz", "callstate": "Completed"}, AT + 100, "0123456789ab")
     for call in (*record.open, *record.recent):
-        known.take_over(call)
+        known.take_over(call, "0123456789ab")
+    assert known.in_progress("0123456789ab", AT)
+    assert known.revision(message, {"callid": "abc"}, AT) == "0123456789ab"
+    assert known.revision(message, {"callid": "xyz"}, AT) == ""
     found = {call: known.find(message, {"callid": call}, "crm", AT + 100) for call in ("abc", "xyz", "none")}
     assert found == {
         "abc": CallFacts(owned=True, state="held", direction="incoming"),
@@ -203,11 +210,139 @@ def test_what_records_tell_is_taken_over_where_nothing_newer_is_known():
     }
 
 
-def test_rows_keep_a_small_number_with_a_time_and_stay_within_their_memory():
-    rows = Rows(bytearray(24 * 16))
+def test_rows_keep_a_number_with_a_time_and_stay_within_their_memory():
+    rows = Rows(bytearray(28 * 16))
     rows.put("a", 1e12, 7)  # a time that no row can hold
     rows.change("a", 5.0, lambda was: None)
     assert rows.find("a") == (0xFFFF_FFFF, 7)
     rows.change("b", -1.0, lambda was: 3 if was is None else 4)
     assert rows.find("b") == (0, 3)
     assert rows.find("c") is None
+
+
+def test_a_number_is_found_by_its_beginning_and_old_ones_lose_it():
+    rows = Rows(bytearray(28 * 64))
+    mine = int.from_bytes(b"abcdef", "little")
+    for number in range(10):
+        rows.put(f"key {number}", 100.0, 7 << 48)
+    assert not rows.latest(b"abcdef", 0.0, 0xFF)
+    rows.put("old", 50.0, mine | 3 << 48)
+    assert rows.latest(b"abcdef", 50.0, (1 << 48) - 1)
+    assert not rows.latest(b"abcdef", 51.0, (1 << 48) - 1)
+    assert rows.find("old") == (50, 3 << 48)
+    assert not rows.latest(b"abcdef", 0.0, 0xFF)
+
+
+# the rules that a call began with
+
+
+FREEZE = """\
+rules:
+  - {name: frozen, on: "*", when: {app: crm}, deny: {code: 306, message: Frozen}}
+  - {name: rest, on: "*", allow: true}
+"""
+
+
+def rules_of(text: str, settings: Settings) -> RuleSet:
+    return compile_policy([Source("test.yaml", text.encode())], policy_context(settings))
+
+
+def verdict(line: Line, name: str, call: str = "abc", at: float = AT) -> str:
+    """What becomes of a command that names a call."""
+    arrival = command(f"/?command={name}&CallId={call}".encode(), at=at)
+    return line.pipeline.begin(arrival).decision.verdict.value
+
+
+def test_a_call_in_progress_keeps_the_rules_it_began_with_until_its_end():
+    line = Line(SILENT)
+    line.told("CallConnected")
+    line.pipeline.adopt(rules_of(FREEZE, line.settings), AT)
+    assert [verdict(line, "Hold"), verdict(line, "Hold", "other"), verdict(line, "ListActiveCalls", "")] == [
+        "allow",
+        "deny",
+        "deny",
+    ]
+    opened = line.pipeline.begin(notification(b"NotificationName=CallChanged&CallId=abc&CallState=Hold"))
+    assert (opened.decision.verdict.value, opened.decision.rule) == ("allow", "rest")
+    judged = line.pipeline.finish(opened, 200, b'<Response><BlindTransfer Target="1001"/></Response>').judged
+    assert judged is not None
+    assert judged.refused == 0
+    over = line.pipeline.begin(notification(b"NotificationName=CallChanged&CallId=abc&CallState=Completed"))
+    assert over.decision.verdict is Verdict.ALLOW  # that it ends is still told to its app
+    assert verdict(line, "Hold") == "deny"
+
+
+def test_a_call_that_begins_after_the_change_is_decided_by_the_new_rules():
+    line = Line(SILENT)
+    line.pipeline.adopt(rules_of(FREEZE, line.settings), AT)
+    opened = line.pipeline.begin(notification(b"NotificationName=IncomingCall&CallId=abc"))
+    assert opened.decision.rule == "frozen"
+
+
+def test_config_can_have_all_calls_change():
+    settings = site()
+    line = Line(SILENT, replace(settings, policy=replace(settings.policy, calls=CallsRule.CHANGE)))
+    line.told("CallConnected")
+    line.pipeline.adopt(rules_of(FREEZE, line.settings), AT)
+    assert verdict(line, "Hold") == "deny"
+    assert len(line.pipeline.older) == 0
+
+
+def test_older_rules_are_let_go_when_no_call_goes_on_that_began_with_them():
+    line = Line(SILENT)
+    line.told("CallConnected")
+    line.pipeline.adopt(rules_of(FREEZE, line.settings), AT)
+    line.pipeline.let_go(AT + YOUNG_SECONDS + 1)
+    assert [len(line.pipeline.older), verdict(line, "Hold")] == [1, "allow"]
+    line.told("CallChanged", "&CallState=Completed", at=AT + 5)
+    line.pipeline.let_go(AT + YOUNG_SECONDS)
+    assert len(line.pipeline.older) == 1  # a call may just have been asked for
+    line.pipeline.let_go(AT + YOUNG_SECONDS + 1)
+    assert len(line.pipeline.older) == 0
+
+
+def test_older_rules_do_not_wait_for_ever_for_the_end_of_a_call_of_which_nothing_is_heard():
+    line = Line(SILENT)
+    line.told("CallConnected")
+    line.pipeline.adopt(rules_of(FREEZE, line.settings), AT)
+    line.pipeline.let_go(AT + line.settings.calls.idle)
+    assert len(line.pipeline.older) == 1
+    line.pipeline.let_go(AT + line.settings.calls.idle + 1)
+    assert [len(line.pipeline.older), verdict(line, "Hold")] == [0, "deny"]
+
+
+def test_so_many_older_sets_are_kept_and_a_rollback_takes_its_own_back():
+    line = Line(SILENT)
+    line.told("CallConnected")
+    first = line.pipeline.rules
+    sets = [rules_of(FREEZE.replace("Frozen", f"Frozen {number}"), line.settings) for number in range(MOST_SETS + 1)]
+    for number, rules in enumerate(sets[:MOST_SETS]):
+        line.pipeline.adopt(rules, AT + number)
+    assert [len(line.pipeline.older), verdict(line, "Hold")] == [MOST_SETS, "allow"]
+    line.pipeline.adopt(sets[-1], AT)
+    assert [len(line.pipeline.older), verdict(line, "Hold")] == [MOST_SETS, "deny"]
+    line.pipeline.adopt(first, AT)
+    assert [line.pipeline.older.find(first.revision), verdict(line, "Hold")] == [None, "allow"]
+
+
+def test_a_large_older_set_is_kept_alone():
+    older, settings = OlderRules(most_rules=100), site()
+    many = "rules:\n" + "".join(f"  - {{name: r{number}, on: Call, deny: true}}\n" for number in range(60))
+    sets = [rules_of(f"{many}  - {{name: s{number}, on: Call, deny: true}}\n", settings) for number in range(3)]
+    older.keep(sets[0], sets[1], AT)
+    older.keep(sets[1], sets[2], AT)
+    assert [older.find(each.revision) for each in sets] == [None, sets[1], None]
+
+
+def test_a_callback_keeps_the_rules_under_which_it_was_captured():
+    settings = replace(site(), callbacks=CallbackSettings(public_url=Url("proxy.test", 7781, "")))
+    line = Line(SILENT, settings)
+    opened = line.pipeline.begin(command(b"/?command=Call&Dialed=1001&Url=http://crm.test:8001/connected"))
+    assert isinstance(opened.plan, Forward)
+    path = opened.plan.path.partition(b"proxy.test%3a7781")[2] or opened.plan.path.partition(b"proxy.test%3A7781")[2]
+    path = unquote_to_bytes(path.partition(b"&")[0])
+    assert path.startswith(b"/cb/")
+    line.pipeline.adopt(rules_of(FREEZE, settings), AT)
+    connected = line.pipeline.begin(notification(b"NotificationName=CallConnected&CallId=abc", target=path))
+    assert connected.decision.rule == "rest"
+    assert verdict(line, "Hold") == "allow"  # and so does the call that came out of it
