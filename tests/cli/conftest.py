@@ -1,11 +1,15 @@
-"""The command line as a process, and a small site to run it in."""
+"""The command line, and a small site to run it in."""
 
+import contextlib
 import os
-import subprocess
-import sys
 from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
 
 import pytest
+from typer.testing import CliRunner
+
+from interceptor.cli.main import app
 
 ROOT = Path(__file__).parents[2]
 SURROUNDINGS = {"PYTHONPATH": str(ROOT), "COLUMNS": "200", "NO_COLOR": "1", "PBX_PW": "x"}
@@ -32,28 +36,28 @@ rules:
 """
 
 
+class Done(NamedTuple):
+    """How a run ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
 @pytest.fixture(scope="session")
 def command():
-    """Run `interceptor` with these arguments in a folder, and wait for its end."""
+    """Run `interceptor` with these arguments in a folder, to its end.
+
+    It runs in this process, from the arguments to the exit code: starting one takes longer than nearly all that is
+    asked here. `test_main.py` asks processes.
+    """
 
     def run(*arguments, cwd, stdin="", **environment):
-        return subprocess.run(
-            [sys.executable, "-m", "interceptor", *map(str, arguments)],
-            cwd=cwd,
-            input=stdin,
-            env={
-                **os.environ,
-                "PYTHONPATH": str(ROOT),
-                "COLUMNS": "200",
-                "NO_COLOR": "1",
-                "PBX_PW": "x",
-                **environment,
-            },
-            capture_output=True,
-            text=True,
-            timeout=50,
-            check=False,
-        )
+        with contextlib.chdir(cwd), mock.patch.dict(os.environ, SURROUNDINGS | environment):
+            done = CliRunner().invoke(app, list(map(str, arguments)), input=stdin, prog_name="interceptor")
+        if done.exception is not None and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return Done(done.exit_code, done.stdout, done.stderr)
 
     return run
 

@@ -7,7 +7,9 @@ import sys
 from collections.abc import Callable
 
 import pytest
+from typer.testing import CliRunner
 
+from interceptor.cli.main import app
 from tests.gateway.harness import ALLOW_ALL
 from tests.gateway.process import ROOT, Process
 from tests.gateway.test_reload import BROKEN, DENY_ALL, policy, soon, write
@@ -19,17 +21,8 @@ StartProcess = Callable[..., Process]
 
 def run(running: Process, *words: str) -> tuple[int, str]:
     """What the command exits with and says."""
-    admin = str(running.address("admin"))
-    done = subprocess.run(
-        [sys.executable, "-m", "interceptor", "policy", *words, "--admin", admin],
-        cwd=running.folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    return done.returncode, done.stdout + done.stderr
+    done = CliRunner().invoke(app, ["policy", *words, "--admin", str(running.address("admin"))])
+    return done.exit_code, done.output
 
 
 def test_the_policy_of_a_running_server_is_shown_compared_loaded_and_rolled_back(process: StartProcess) -> None:

@@ -24,7 +24,7 @@ from interceptor.policy.analysis.parties import PartyValues
 from interceptor.policy.analysis.regions import ABSENT, Regions, bits
 from interceptor.policy.analysis.samples import continued
 from interceptor.policy.analysis.sources import Places
-from interceptor.policy.analysis.times import Moments
+from interceptor.policy.analysis.times import moments_of
 from interceptor.policy.condition import AllOf, AnyOf, Condition, Not, Test, any_word
 from interceptor.policy.context import Context
 from interceptor.policy.matchers.app import AppIn
@@ -132,7 +132,7 @@ class Space:
             network for each in found if isinstance(each, SourceIn) for network in each.networks
         )
         self._source_level: Final = len(sizes)
-        self._moments: Final = Moments([each for each in found if isinstance(each, _TIMES)], context.zone)
+        self._moments: Final = moments_of(tuple(each for each in found if isinstance(each, _TIMES)), context.zone)
         self._time_level: Final = len(sizes) + 1
         self._shares: Final = sorted({each.percent for each in found if isinstance(each, Sampled)})
         self._share_level: Final = len(sizes) + 2

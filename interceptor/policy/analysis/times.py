@@ -8,6 +8,7 @@ on which weekday a date falls, comes out as it is. Instants at which the same co
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from itertools import combinations
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -125,6 +126,16 @@ class Moments:
             if first | second == moments:
                 return f"{one} or {two}"
         return ""
+
+
+@lru_cache(maxsize=16)
+def moments_of(conditions: tuple[Condition, ...], zone: str) -> Moments:
+    """The moments that these conditions make, each of them named once.
+
+    Kept for the next who asks: the spaces of one policy, one for each invariant, mostly ask for the same times, and to
+    go through the years takes longer than all the rest of a proof.
+    """
+    return Moments(conditions, zone)
 
 
 def _hours(condition: Condition) -> str:
