@@ -296,6 +296,7 @@ def everything(made):
     made.endpoint_checked("pbx-main", "127.0.0.1:9780", "answered")
     made.call_looked_up("known")
     made.calls_located(3)
+    made.older_policies(1)
     made.list_merged("whole")
     made.upstream_pool("127.0.0.1:9780", idle=3, busy=2, queued=1)
     made.retried("next_endpoint")
