@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 TABLES = "tables"
 CASES = ".test.yaml"
+SCENARIO = ".scenario.yaml"
 _LARGEST_FILE = 64 << 20
 _SECRET_HEADERS = frozenset(("authorization", "proxy-authorization", "cookie"))
 
@@ -51,12 +52,12 @@ def check_settings(
 def rule_sources(path: Path) -> tuple[Source, ...]:
     """What the rules in ``path`` are made of: the rules files and the tables, in path order.
 
-    Rules are the file ``path``, or every ``*.yaml`` below the folder ``path`` but ``*.test.yaml``. Tables are every
-    ``*.csv`` and ``*.txt`` in a folder ``tables`` below it, or beside the file. Names begin at the folder, not at the
-    root of the file system: they go into every decision's record, which should not change when the folder moves. Hidden
-    files and folders are passed over (mounted configuration keeps its own books in them). A file that looks like rules
-    but would not be read is a problem: nobody wants a rule that is silently not in force. ``OSError`` where something
-    cannot be read.
+    Rules are the file ``path``, or every ``*.yaml`` below the folder ``path`` but cases (``*.test.yaml``) and the
+    scenarios that cases play (``*.scenario.yaml``). Tables are every ``*.csv`` and ``*.txt`` in a folder ``tables``
+    below it, or beside the file. Names begin at the folder, not at the root of the file system: they go into every
+    decision's record, which should not change when the folder moves. Hidden files and folders are passed over (mounted
+    configuration keeps its own books in them). A file that looks like rules but would not be read is a problem: nobody
+    wants a rule that is silently not in force. ``OSError`` where something cannot be read.
     """
     sources, problems = find_sources(path)
     if problems:
@@ -75,7 +76,7 @@ def find_sources(path: Path) -> tuple[tuple[Source, ...], tuple[Problem, ...]]:
     named = []
     for file in sorted(_visible(path), key=lambda file: file.relative_to(path).parts):
         name = f"{folder}/{file.relative_to(path).as_posix()}"
-        if file.name.endswith(CASES):
+        if file.name.endswith((CASES, SCENARIO)):
             continue
         if file.name.endswith(".yaml") or (is_table(file.name) and file.parent.name == TABLES):
             named.append((file, name))

@@ -1,9 +1,10 @@
 """## Files
 
-Every `*.yaml` file below the rules folder is read, in the order of their paths. A file has a list of `rules`, or
-[`holidays`](#holidays) and [`classes`](#number-classes-of-ones-own) that rules use, or [`invariants`](#invariants), or
-several of these, and may have a `mode`. A rule has a `name`, which no other rule of any file has, `on`, perhaps `when`
-and `mode`, and its actions.
+Every `*.yaml` file below the rules folder is read, in the order of their paths, but for `*.test.yaml` and
+`*.scenario.yaml`, which [test](testing-rules.md) the rules. A file has a list of `rules`, or [`holidays`](#holidays)
+and [`classes`](#number-classes-of-ones-own) that rules use, or [`invariants`](#invariants), or several of these, and
+may have a `mode`. A rule has a `name`, which no other rule of any file has, `on`, perhaps `when` and `mode`, and its
+actions.
 
     mode: enforce
     rules:

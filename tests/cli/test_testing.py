@@ -191,20 +191,20 @@ def test_a_scenario_is_a_case(command, place, cases):
         )
     )
     (place / "rules" / "00-emergency.yaml").write_text(EMERGENCY)
-    (place / "rules" / "look.scenario").write_text(SCENARIO)
-    cases.write_text("cases:\n  - {name: a look, scenario: look.scenario, expect: {rules: the-crm-may-look}}\n")
+    (place / "rules" / "look.scenario.yaml").write_text(SCENARIO)
+    cases.write_text("cases:\n  - {name: a look, scenario: look.scenario.yaml, expect: {rules: the-crm-may-look}}\n")
     done = command("test", cwd=place)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert "the-crm-may-look: never acted" not in done.stdout
-    (place / "rules" / "look.scenario").write_text(SCENARIO.replace("code: 200", "code: 306"))
+    (place / "rules" / "look.scenario.yaml").write_text(SCENARIO.replace("code: 200", "code: 306"))
     done = command("test", cwd=place)
     assert done.returncode == 1
     assert "scenario: expected to be played to its end, is crm sends ListExtensions and is told 306" in done.stdout
-    (place / "rules" / "look.scenario").write_text(SCENARIO.replace("crm", "crn"))
+    (place / "rules" / "look.scenario.yaml").write_text(SCENARIO.replace("crm", "crn"))
     assert "the configuration has no crn" in command("test", cwd=place).stdout
-    (place / "rules" / "look.scenario").write_text("scenario: 1")
+    (place / "rules" / "look.scenario.yaml").write_text("scenario: 1")
     done = command("test", cwd=place)
-    assert (done.returncode, done.stdout) == (1, "rules/look.scenario:1:1: a scenario needs `steps`\n")
+    assert (done.returncode, done.stdout) == (1, "rules/look.scenario.yaml:1:1: a scenario needs `steps`\n")
 
 
 def test_watching_runs_again_after_a_change_until_somebody_ends_it(place, cases):
