@@ -39,6 +39,7 @@ from interceptor.known_calls import KnownCalls
 from interceptor.live_calls import LiveCalls
 from interceptor.loading import policy_context
 from interceptor.metrics import Metrics, Snapshot
+from interceptor.outbox import Turn
 from interceptor.ownership import Holdings
 from interceptor.pipeline import Patience, Pipeline, patience_of
 from interceptor.policy import Meters, RuleSet, Source, compile_policy
@@ -50,7 +51,7 @@ from interceptor.rollout.examining import unpack_tables
 from interceptor.rollout.pace import Pace
 from interceptor.rows import Rows
 from interceptor.settings import Address, Cluster, Mode, Ownership, Settings
-from interceptor.state import CALLS, HOLDINGS, SharedTable, callback_keys, draining
+from interceptor.state import CALLS, HOLDINGS, TURNS, SharedTable, callback_keys, draining
 from interceptor.values import ProblemsError
 from interceptor.wire import knowledge
 from interceptor.wire.codes import Code
@@ -105,7 +106,7 @@ class Worker:
         self._patiences = patience_of(settings)
         self._longest = max(times.total for times in self._patiences.values()) * 2 + settings.timeouts.connect
         self._shared = shared
-        self._tables_of_calls: list[SharedTable] = []
+        self._shared_tables: list[SharedTable] = []
         meters = self._meters(index)
         holdings = Holdings(*self._table_of_calls(HOLDINGS))
         self._known = KnownCalls(holdings, Rows(*self._table_of_calls(CALLS)))
@@ -132,6 +133,7 @@ class Worker:
             self._pool_for,
             self._patiences[Patience.REPORT],
             self.metrics,
+            self._turns(index),
         )
         self.breakers = Breakers(settings.apps, self._loop.time)
         self.mirrors = Mirrors(
@@ -245,7 +247,7 @@ class Worker:
         await self.journal.close()
         if self._shared is not None:
             self._shared.close()
-        for table in self._tables_of_calls:
+        for table in self._shared_tables:
             table.close()
 
     def _observed_by(self, observe: Callable[[Record], None] | None) -> Callable[[Record], None] | None:
@@ -438,12 +440,24 @@ class Worker:
             self._pools[site] = pool
         return pool
 
+    def _turns(self, index: int) -> dict[str, Turn]:
+        """What keeps the order of reports over all workers; nothing where there is one."""
+        if self._shared is None:
+            return {}
+        memory, _ = self._table(TURNS)
+        workers = self._settings.workers
+        apps = enumerate(self._settings.apps)
+        return {name: Turn(memory, app=number, worker=index, workers=workers) for number, name in apps}
+
     def _table_of_calls(self, name: str) -> tuple[mmap, SharedTable] | tuple[()]:
         """Memory and guard of a table that workers share; none where there is one worker, which has its own."""
         if self._shared is None:
             return ()
+        return self._table(name)
+
+    def _table(self, name: str) -> tuple[mmap, SharedTable]:
         table = SharedTable(self._settings.state, name)
-        self._tables_of_calls.append(table)
+        self._shared_tables.append(table)
         return table.memory, table
 
     def _take_over_calls(self) -> None:

@@ -233,11 +233,11 @@ def _list(page: "CallsPage", zone: str) -> "list[Text]":
 
     states = ", ".join(f"{number} {state}" for state, number in page.states.items() if number)
     lines = [Text(f"{page.open} open{f': {states}' if states else ''}", style="bold")]
-    lines.append(Text(f"{'began':19}  {'id':14} {'lasts':>8}  {'from → to':36} {'state':32} apps", style="dim"))
+    lines.append(Text(f"{'began':19}  {'id':14} {'lasts':>8}  {'from → to':36} {'state':40} apps", style="dim"))
     for call in page.calls:
         line = Text(f"{ladders.day(call.began, zone)}  {call.id[:14]:14} {ladders.lasted(call):>8}  ")
         line.append(f"{ladders.who_with_whom(call):36.36} ")
-        line.append(f"{ladders.ended_how(call):32.32}", style=ladders.style_of(call))
+        line.append(f"{ladders.ended_how(call):40.40}", style=ladders.style_of(call))
         line.append(f" {', '.join(call.apps)}")
         if call.inferred:
             line.append("  partly inferred", style="yellow")

@@ -5,7 +5,7 @@ An outbox for each app that is told of something, a folder for each worker: no t
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import msgspec
 
 from interceptor.gateway.http1 import Reply
 from interceptor.gateway.upstream import Pool, Site
-from interceptor.outbox import Entry, Outbox
+from interceptor.outbox import Entry, Outbox, Turn
 from interceptor.outbox import Watcher as OutboxWatcher
 from interceptor.pipeline import Fault
 from interceptor.settings import Address, Deadlines
@@ -22,7 +22,7 @@ from interceptor.wire.url import WebAddress, take_apart
 
 
 class Deliveries:
-    """The outboxes of one worker."""
+    """The outboxes of one worker. ``turns`` keeps the order over several."""
 
     def __init__(
         self,
@@ -32,10 +32,12 @@ class Deliveries:
         pool_for: Callable[[Site], Pool],
         patience: Deadlines,
         watcher: OutboxWatcher,
+        turns: Mapping[str, Turn] | None = None,
     ) -> None:
         self._pool_for = pool_for
         self._patience = patience
-        self._boxes = {app: Outbox(folder, app, limit, self._deliver, watcher) for app in apps}
+        turns = turns or {}
+        self._boxes = {app: Outbox(folder, app, limit, self._deliver, watcher, turn=turns.get(app)) for app in apps}
 
     async def open(self) -> None:
         """Take the folders and go on with what was left. Raises ``OutboxError``."""
@@ -50,7 +52,7 @@ class Deliveries:
     def waiting(self, app: str) -> bool:
         """Whether newer notifications have to queue behind older ones."""
         box = self._boxes.get(app)
-        return box is not None and box.depth > 0
+        return box is not None and box.waiting
 
     def put(
         self, app: str, url: str, body: bytes, exchange: str, then: Callable[[bool], None], *, guarded: bool = False
@@ -66,7 +68,7 @@ class Deliveries:
     def wake(self, app: str) -> None:
         """The app has answered: what waits for it need not wait longer."""
         box = self._boxes.get(app)
-        if box is not None and box.depth > 0:
+        if box is not None and box.waiting:
             box.wake()
 
     def depths(self) -> dict[str, int]:

@@ -2,5 +2,6 @@
 
 from interceptor.outbox.log import Entry, OutboxError, OutboxInUseError
 from interceptor.outbox.outbox import Outbox, Queue, Watcher
+from interceptor.outbox.turns import Turn, table_size
 
-__all__ = ["Entry", "Outbox", "OutboxError", "OutboxInUseError", "Queue", "Watcher"]
+__all__ = ["Entry", "Outbox", "OutboxError", "OutboxInUseError", "Queue", "Turn", "Watcher", "table_size"]

@@ -4,6 +4,7 @@ Laws of this module:
 
 * ``put`` is true only for what is on disk. Several puts at once share one sync.
 * Entries leave in the order they came, one at a time; the next is tried once the one before it arrived or expired.
+  Where several workers have an outbox for one app, that holds for all of them together (``turns.py``).
 * A full outbox refuses the newest: what was promised stays promised.
 * Delivery is at least once: a process that dies between delivery and note delivers again.
 """
@@ -20,10 +21,12 @@ from typing import Protocol
 import msgspec
 
 from interceptor.outbox.log import COMPACT_BYTES, Entry, Gone, Log
+from interceptor.outbox.turns import Turn
 
 FIRST_PAUSE = 0.5  # seconds after the first failure; doubled after each
 LONGEST_PAUSE = 60.0
 DELIVERY_SECONDS = 60.0  # for one delivery; the callable has its own, shorter deadlines
+LOOK_SECONDS = 0.005  # how often a worker looks whether it is its turn
 EMPTY_BYTES = 64 << 10  # an outbox without entries is rewritten when its file is this long
 KEEP_SECONDS = 86_400.0  # an entry older than this tells the app nothing it can still use
 
@@ -63,6 +66,7 @@ class Outbox:
         deliver: Callable[[Entry], Awaitable[bool]],
         watcher: Watcher | None = None,
         *,
+        turn: Turn | None = None,
         first_pause: float = FIRST_PAUSE,
         longest_pause: float = LONGEST_PAUSE,
         keep_seconds: float = KEEP_SECONDS,
@@ -75,6 +79,7 @@ class Outbox:
         self._limit = limit
         self._deliver = deliver
         self._watcher = watcher
+        self._turn = turn
         self._first_pause = first_pause
         self._longest_pause = longest_pause
         self._keep_seconds = keep_seconds
@@ -96,8 +101,13 @@ class Outbox:
 
     @property
     def depth(self) -> int:
-        """How many entries wait. While it is not 0, newer notifications must be put behind them to keep the order."""
+        """How many entries wait here."""
         return len(self._entries) + len(self._coming)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether any wait, here or at another worker: newer notifications are put behind them to keep the order."""
+        return self.depth > 0 or (self._turn is not None and self._turn.others > 0)
 
     @property
     def queue(self) -> Queue:
@@ -113,6 +123,7 @@ class Outbox:
         self._entries.extend(entries)
         self._next_id = max((entry.id for entry in entries), default=0) + 1
         self._show_depth()
+        self._stand()
         if entries:
             self._work.set()
         self._tasks = [asyncio.create_task(self._write()), asyncio.create_task(self._send())]
@@ -127,12 +138,15 @@ class Outbox:
         numbered = msgspec.structs.replace(entry, id=self._next_id, app=self._app, at=entry.at or self._clock())
         self._next_id += 1
         self._coming.append((numbered, kept))
+        self._stand()
         self._writes.set()
         return kept
 
     def wake(self) -> None:
-        """The app seems to be back: do not wait for the pause to end."""
+        """The app seems to be back: nobody waits for a pause to end, no other worker either."""
         self._woken.set()
+        if self._turn is not None:
+            self._turn.wake()
 
     async def close(self) -> None:
         """Write what has come, stop delivering, let go of the file. What is left waits for the next process."""
@@ -146,6 +160,8 @@ class Outbox:
         await writer
         self._tasks = []
         self._log.close()
+        if self._turn is not None:
+            self._turn.stands(0.0)
 
     async def _write(self) -> None:
         """Everything that came while the disk was busy is one write."""
@@ -167,6 +183,7 @@ class Outbox:
             await asyncio.to_thread(self._log.append, lines, durable=bool(coming))
         except Exception:  # noqa: BLE001 - the disk, or an entry that is no text: told, and the outbox goes on
             del self._coming[: len(coming)]
+            self._stand()
             for _, kept in coming:
                 self._drop("cannot_write")
                 _settle(kept, value=False)
@@ -201,6 +218,7 @@ class Outbox:
                 self._work.clear()
                 continue
             entry = self._entries[0]
+            await self._turn_comes(entry)
             if self._clock() - entry.at > self._keep_seconds:
                 self._drop("expired")
             elif not await self._try(entry):
@@ -213,6 +231,7 @@ class Outbox:
                 self._watcher.outbox_delivered(self._app)
             self._failures = 0
             self._entries.popleft()
+            self._stand()
             self._gone.append(Gone(entry.id))
             self._writes.set()
             self._show_depth()
@@ -232,8 +251,27 @@ class Outbox:
         self._next_at = self._clock() + pause
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(pause):
-                await self._woken.wait()
+                await self._awoken()
         self._next_at = 0.0
+
+    async def _awoken(self) -> None:
+        """Return when the app seems to be back, to us or to another worker."""
+        if self._turn is None:
+            await self._woken.wait()
+            return
+        before = self._turn.wakes
+        while not self._woken.is_set() and self._turn.wakes == before:  # noqa: ASYNC110 - memory rings no bell
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _turn_comes(self, entry: Entry) -> None:
+        """Return when no other worker has an older one."""
+        while self._turn is not None and 0 < self._turn.others < entry.at:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def _stand(self) -> None:
+        if self._turn is not None:
+            oldest = self._entries[0] if self._entries else self._coming[0][0] if self._coming else None
+            self._turn.stands(oldest.at if oldest is not None else 0.0)
 
     def _drop(self, reason: str) -> None:
         if self._watcher is not None:

@@ -1,8 +1,8 @@
-"""Tables that all workers share, of meters, holdings and calls: files that each maps into its memory, behind a lock.
+"""Tables that all workers share, of meters, holdings, calls and turns: files that each maps into its memory.
 
-The supervisor makes it anew at each start. The lock is the system's, so it falls with the process that holds it: a
-worker that is killed in the middle of counting keeps nobody waiting, and spoils one row at most (``policy/meters.py``
-says how that heals). It is held for a few microseconds.
+They stand behind a lock; turns need none. The supervisor makes them anew at each start. The lock is the system's, so it
+falls with the process that holds it: a worker that is killed in the middle of counting keeps nobody waiting, and spoils
+one row at most (``policy/meters.py`` says how that heals). It is held for a few microseconds.
 """
 
 import os
@@ -20,12 +20,17 @@ if sys.platform != "win32":
 METERS = "meters"
 HOLDINGS = "holdings"
 CALLS = "calls"
+TURNS = "turns"
 
 
-def make_tables(state: Path, workers: int) -> None:
-    """Put empty tables for so many workers into the folder ``state``. Raises ``OSError``."""
+def make_tables(state: Path, workers: int, turns: int = 1) -> None:
+    """Put empty tables for so many workers into the folder ``state``, that of ``turns`` with so many bytes.
+
+    Raises ``OSError``.
+    """
     state.mkdir(parents=True, exist_ok=True)
-    for name, size in ((METERS, table_size(workers)), (HOLDINGS, TABLE_BYTES), (CALLS, TABLE_BYTES)):
+    sizes = {METERS: table_size(workers), HOLDINGS: TABLE_BYTES, CALLS: TABLE_BYTES, TURNS: turns}
+    for name, size in sizes.items():
         fresh = state / f"{name}.new"
         with fresh.open("wb") as file:
             file.truncate(size)

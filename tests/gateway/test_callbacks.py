@@ -111,6 +111,16 @@ def test_a_token_of_an_app_that_is_gone_or_restricted_since_is_refused(proxy: St
     assert rotated.notify("NotificationName=GoTo", path).status == 200
 
 
+def test_a_token_whose_time_is_over_is_refused_and_leads_nowhere(proxy: Start, backend: StartBackend) -> None:
+    pbx, app = backend(answering()), backend(answering(b"<Response/>"))
+    running = proxy(pbx.port, callbacks=replace(MINE, lifetime=0.0), apps=crm(app.port))
+    running.get(CALL.format(url=f"http%3A%2F%2F127.0.0.1%3A{app.port}%2F"))
+    answer = running.notify("NotificationName=CallConnected&CallId=abc", called_back(pbx))
+    assert (answer.status, app.requests) == (403, [])
+    assert running.decisions()[-1].reason == "callback_expired"
+    assert running.counted('interceptor_refusals_total{reason="callback_expired"}') == 1
+
+
 def test_a_command_may_not_point_the_pbx_at_an_inner_address(proxy: Start, backend: StartBackend) -> None:
     pbx = backend(answering())
     running = proxy(pbx.port, callbacks=MINE, apps=crm(8001))

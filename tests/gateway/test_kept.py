@@ -1,6 +1,7 @@
 """Reports that an app could not take: kept through restarts, delivered in order, once in the quiet case."""
 
 import asyncio
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from interceptor.pipeline import NO_OPINION
 from interceptor.settings import Deadlines, Limits
 from tests.gateway.harness import (
     Backend,
+    Client,
     Loop,
     Proxy,
     Script,
@@ -23,6 +25,7 @@ from tests.gateway.harness import (
     settings_for,
 )
 from tests.gateway.misbehaving import HTML, PHP_ERROR, after, ask_admin, await_until, counted, dripping, resetting
+from tests.gateway.process import Process
 
 Start = Callable[..., Proxy]
 StartBackend = Callable[[Script], Backend]
@@ -254,3 +257,23 @@ def test_the_end_does_not_wait_for_an_app_that_is_away(proxy: Start) -> None:
     began = running.loop.loop.time()
     running.stop()
     assert running.loop.loop.time() - began < 1.5  # the shutdown cap of the tests is 2
+
+
+def test_several_workers_deliver_what_they_have_kept_in_one_order(
+    process: Callable[..., Process], app_at: Callable[..., Backend]
+) -> None:
+    port = free_port()
+    running = process(9, app=port, workers=2)
+    listener = running.address("notifications")
+    numbers = list(range(1, 25))
+    for number in numbers:  # each on a connection of its own, as the PBX sends them: so both workers have some
+        body = f"NotificationName=CallChanged&CallId={number}&CallState=Ringing".encode()
+        head = (
+            f"POST / HTTP/1.0\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        assert Client(listener).send(head.encode() + body).read().status == 200
+    queues = json.loads(running.page("/outbox")[1])["outbox"]
+    assert sorted(each["worker"] for each in queues if each["waiting"]) == ["w0", "w1"]
+    app = app_at(port)
+    app.wait_for(len(numbers))
+    assert arrived(app) == numbers

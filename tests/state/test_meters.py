@@ -72,7 +72,7 @@ def test_a_new_start_begins_with_an_empty_table(tmp_path: Path) -> None:
     assert shared(state, 0).take(Meter(b"one", 10**12), (), NOW) == GRANTED
     make_tables(state, 3)
     assert shared(state, 0).take(Meter(b"one", 10**12), (), NOW) == GRANTED
-    assert sorted(path.name for path in state.iterdir()) == ["calls", "holdings", "meters"]
+    assert sorted(path.name for path in state.iterdir()) == ["calls", "holdings", "meters", "turns"]
     assert (state / "meters").stat().st_mode & 0o777 == 0o600
 
 

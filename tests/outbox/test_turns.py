@@ -1,0 +1,122 @@
+"""Two workers with an outbox each for one app: reports leave as if there were one."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from mmap import mmap
+from pathlib import Path
+
+from interceptor.outbox import Entry, Outbox, Turn, table_size
+
+START = 1_800_000_000.0
+
+
+def turns(workers: int = 2) -> list[Turn]:
+    memory = mmap(-1, table_size(2, workers))
+    return [Turn(memory, app=1, worker=number, workers=workers) for number in range(workers)]
+
+
+class Site:
+    """Outboxes of several workers, an app that can be away, and one clock."""
+
+    def __init__(self, folder: Path) -> None:
+        self.up = False
+        self.got: list[str] = []
+        self.now = START
+        self.boxes = [
+            Outbox(
+                folder / f"w{number}", "crm", 100, self._deliver, turn=turn, clock=self._clock,
+                first_pause=3600.0, longest_pause=3600.0,
+            )
+            for number, turn in enumerate(turns())
+        ]  # fmt: skip
+
+    def _clock(self) -> float:
+        self.now += 0.001
+        return self.now
+
+    async def _deliver(self, entry: Entry) -> bool:
+        if self.up:
+            self.got.append(entry.body.decode())
+        return self.up
+
+    async def put(self, worker: int, text: str) -> None:
+        assert await self.boxes[worker].put(Entry(app="crm", url="http://x/", body=text.encode(), exchange=""))
+
+    async def empty(self, *workers: int) -> None:
+        boxes = [self.boxes[worker] for worker in workers or range(len(self.boxes))]
+        while any(box.depth for box in boxes):  # noqa: ASYNC110 - a counter rings no bell
+            await asyncio.sleep(0.001)
+
+
+def played(site: Site, story: Callable[[], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        async with asyncio.timeout(20):
+            for box in site.boxes:
+                await box.open()
+            try:
+                await story()
+            finally:
+                for box in site.boxes:
+                    await box.close()
+
+    asyncio.run(whole())
+
+
+def test_what_was_kept_first_leaves_first_whoever_has_it(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    texts = [f"{number}" for number in range(30)]
+
+    async def story() -> None:
+        for number, text in enumerate(texts):
+            await site.put((number // 3) % 2, text)
+        site.up = True
+        site.boxes[1].wake()  # the app has answered something there, and the other sits in its pause
+        await site.empty()
+
+    played(site, story)
+    assert site.got == texts
+
+
+def test_what_waits_at_one_worker_holds_back_the_other(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+
+    async def story() -> None:
+        assert [box.waiting for box in site.boxes] == [False, False]
+        await site.put(0, "first")
+        assert [box.waiting for box in site.boxes] == [True, True]
+        site.up = True
+        site.boxes[1].wake()
+        await site.empty()
+        assert [box.waiting for box in site.boxes] == [False, False]
+
+    played(site, story)
+
+
+def test_a_worker_that_is_gone_is_not_overtaken_and_one_that_has_ended_holds_nobody_back(tmp_path: Path) -> None:
+    killed, other = turns()
+    killed.stands(START)
+    site = Site(tmp_path)
+    assert (other.others, killed.others) == (START, 0.0)
+    other.stands(START + 1)
+    assert (other.others, killed.others) == (START, START + 1)
+
+    async def story() -> None:
+        await site.put(0, "left for the next process")
+        await site.boxes[0].close()
+        site.up = True
+        await site.put(1, "goes")
+        await site.empty(1)
+
+    played(site, story)
+    assert site.got == ["goes"]
+
+
+def test_rows_of_apps_and_workers_are_their_own() -> None:
+    memory = mmap(-1, table_size(2, 3))
+    rows = [[Turn(memory, app=app, worker=worker, workers=3) for worker in range(3)] for app in range(2)]
+    for app in range(2):
+        for worker in range(3):
+            rows[app][worker].stands(100.0 * (app + 1) + worker)
+            rows[app][worker].wake()
+    assert [[turn.others for turn in each] for each in rows] == [[101.0, 100.0, 100.0], [201.0, 200.0, 200.0]]
+    assert [turn.wakes for each in rows for turn in each] == [3.0] * 6
