@@ -131,6 +131,25 @@ def test_with_other_rules_what_a_record_lacks_is_not_guessed(sent, policy, setti
     assert digits.trace.steps[2].standing is Standing.UNKNOWN
 
 
+def test_how_a_call_stood_no_record_tells_but_whether_there_was_one(sent, settings):
+    text = """
+rules:
+  - {name: own, on: [Hold, Call, "verb:Speak"], when: {call: {owned: true}}, tag: own}
+  - {name: held, on: [Hold, Call, "verb:Speak"], when: {call: {state: held}}, tag: held}
+  - {name: any, on: [Hold, Call, "verb:Speak"], when: {call: {exists: true}}, tag: any}
+"""
+    asking = compile_policy([Source("all.yaml", text.encode())], policy_context(settings))
+
+    def standings(kind, name, **parameters):
+        record = sent(kind, name, **parameters).record
+        return [step.standing for step in explain_record(record, asking).trace.steps]
+
+    unknown, failed, acted = Standing.UNKNOWN, Standing.FAILED, Standing.ACTED
+    assert standings(Kind.COMMAND, "Hold", CallId="7") == [unknown, unknown, acted]
+    assert standings(Kind.COMMAND, "Call", Dialed="1001") == [failed, failed, failed]
+    assert standings(Kind.VERB, "Speak", Text="Hello") == [unknown, unknown, unknown]
+
+
 def test_a_record_from_before_the_rules_were_asked_has_no_rules(sent, policy, settings):
     message = Message(kind=Kind.COMMAND, name="Call", source="192.0.2.1")
     told = explain_record(Rehearsal(settings, policy).send(message).record, policy)
