@@ -157,9 +157,12 @@ class Interceptor:
         explanation = self.worker.explain(exchange)
         return None if explanation is None else await asyncio.to_thread(explanation)
 
-    async def reload_policy(self) -> Mapping[str, Any]:
-        """Load the files."""
-        return attempt_page(await self.rollout.reload(By.REQUEST), self.rollout)
+    async def reload_policy(self, *, at_once: bool) -> Mapping[str, Any]:
+        """Load the files; ``at_once`` for calls in progress, too."""
+        attempt = await self.rollout.reload(By.REQUEST)
+        if at_once and attempt.good:
+            self.worker.change_calls()
+        return attempt_page(attempt, self.rollout)
 
     async def preview_policy(self) -> Mapping[str, Any]:
         """What loading the files would change."""

@@ -40,6 +40,10 @@ class OlderRules:
         ):
             del self._sets[next(iter(self._sets))]
 
+    def clear(self) -> None:
+        """Let all of them go."""
+        self._sets.clear()
+
     def let_go(self, at: float, in_progress: Callable[[str], bool]) -> None:
         """Forget the rules that no call ``in_progress`` began with."""
         for revision, (_, since) in list(self._sets.items()):

@@ -384,9 +384,12 @@ class Supervisor:
                 return msgspec.json.decode(answer)
         return None
 
-    async def reload_policy(self) -> Mapping[str, Any]:
-        """Load the files."""
-        return attempt_page(await self.rollout.reload(By.REQUEST), self.rollout)
+    async def reload_policy(self, *, at_once: bool) -> Mapping[str, Any]:
+        """Load the files; ``at_once`` for calls in progress, too."""
+        attempt = await self.rollout.reload(By.REQUEST)
+        if at_once and attempt.good:
+            await self._gather("change_calls")
+        return attempt_page(attempt, self.rollout)
 
     async def preview_policy(self) -> Mapping[str, Any]:
         """What loading the files would change."""
@@ -555,6 +558,8 @@ def _answer(worker: Worker, question: str, more: str) -> Any:
             return encode_export(worker.calls.export(msgspec.json.decode(more, type=Wanted)))
         case "forget":
             return worker.forget()
+        case "change_calls":
+            return worker.change_calls()
         case "warnings":
             return worker.warnings()
         case "clusters":

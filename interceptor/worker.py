@@ -376,6 +376,10 @@ class Worker:
         log.info("revision %s decides, before it %s", revision, before)
         return True
 
+    def change_calls(self) -> None:
+        """Decide by the policy in force for calls in progress, too, whatever they began with."""
+        self._pipeline.older.clear()
+
     def forget(self) -> None:
         """Drop the policy that is ready."""
         self._ready = None

@@ -12,6 +12,8 @@ def readable_policy(page: Mapping[str, Any]) -> str:
     ]
     lines += [f"          {file['file']}  {file['sha256'][:12]}  {file['bytes']} bytes" for file in page["files"]]
     lines += [f"workers   {name} decides by {revision}" for name, revision in page["workers"].items()]
+    if page["older_policies"]:
+        lines.append(f"older     policies that still decide for calls in progress: {page['older_policies']}")
     lines += [f"WARNING   {warning}" for warning in page["warnings"]]
     attempt = page["last_attempt"]
     lines.append(

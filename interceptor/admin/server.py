@@ -58,8 +58,11 @@ class AdminSource(Protocol):
     async def warnings(self) -> tuple[str, ...]:
         """What an operator should know although messages are served, one sentence each."""
 
-    async def reload_policy(self) -> Mapping[str, Any]:
-        """Bring into force what the files say; ``outcome`` is ``loaded``, ``unchanged``, ``refused`` or ``failed``."""
+    async def reload_policy(self, *, at_once: bool) -> Mapping[str, Any]:
+        """Bring into force what the files say; ``outcome`` is ``loaded``, ``unchanged``, ``refused`` or ``failed``.
+
+        ``at_once`` also for calls in progress, which else keep the rules that they began with.
+        """
 
     async def preview_policy(self) -> Mapping[str, Any]:
         """What loading the files would change; ``outcome`` is ``compared``, ``refused`` or ``failed``."""
@@ -192,8 +195,11 @@ class AdminServer:
             return _text(readable_policy(page))
         return _json(page)
 
-    async def _reload(self, _request: web.Request) -> web.Response:
-        return await self._changed(self._source.reload_policy())
+    async def _reload(self, request: web.Request) -> web.Response:
+        at_once = request.query.get("at_once", "false")
+        if at_once not in {"true", "false"}:
+            return _text("at_once should be true or false\n", 400)
+        return await self._changed(self._source.reload_policy(at_once=at_once == "true"))
 
     async def _preview(self, _request: web.Request) -> web.Response:
         return await self._changed(self._source.preview_policy())

@@ -39,13 +39,20 @@ def status(config: ConfigOption = Path("config.yaml"), admin: AdminOption = "", 
 
 
 @app.command("reload")
-def reload(config: ConfigOption = Path("config.yaml"), admin: AdminOption = "", as_json: JsonOption = False) -> None:
+def reload(
+    config: ConfigOption = Path("config.yaml"),
+    admin: AdminOption = "",
+    at_once: Annotated[
+        bool, typer.Option("--at-once", help="For calls in progress, too, which else keep the rules they began with.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Load the files now. A rollback no longer holds then.
 
     Exits with 0 when they are in force, with 1 when they have problems (what was in force stays), with 2 when the
     server does not answer or cannot do it.
     """
-    _told_attempt(_ask(config, admin, "POST", "/policy/reload"), as_json)
+    _told_attempt(_ask(config, admin, "POST", "/policy/reload" + "?at_once=true" * at_once), as_json)
 
 
 @app.command("rollback")

@@ -45,6 +45,7 @@ def policy_page(
         "matches_files": rollout.matches_files,
         "warnings": rollout.warnings(),
         "workers": revisions,
+        "older_policies": _by_rule(snapshot, families.POLICIES_OLDER.name).get("", 0),
         "files": [
             {"file": source.file, "sha256": sha256(source.data).hexdigest(), "bytes": len(source.data)}
             for source in current.sources

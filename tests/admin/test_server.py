@@ -31,6 +31,7 @@ PAGE = {
     "matches_files": False,
     "warnings": ["policy: the last reload was refused"],
     "workers": {"w0": "abc123"},
+    "older_policies": 1,
     "files": [{"file": "rules/a.yaml", "sha256": "f" * 64, "bytes": 77}],
     "last_attempt": ATTEMPT,
     "history": [
@@ -83,7 +84,7 @@ class Source:
         await self._trouble()
         return PAGE
 
-    async def reload_policy(self):
+    async def reload_policy(self, *, at_once=False):
         await self._trouble()
         self.asked.append("reload")
         return {"outcome": self.outcome, "in_force": "abc123"}
@@ -214,6 +215,7 @@ revision  abc123   in force since 2026-11-23T09:00:00Z, by start
 files     1   NOT what is in force
           rules/a.yaml  ffffffffffff  77 bytes
 workers   w0 decides by abc123
+older     policies that still decide for calls in progress: 1
 WARNING   policy: the last reload was refused
 last try  2026-11-23T10:00:00Z, by file: refused, 1 problem (0.2 s)
           rules/a.yaml:4:5: unknown key `denny`

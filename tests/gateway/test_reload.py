@@ -239,5 +239,28 @@ def test_a_call_in_progress_keeps_the_rules_it_began_with_in_every_worker(
     assert (status, attempt["outcome"]) == (200, "loaded")
     told(after)
     assert [held(before), held(after)] == [{code}, {306}]
+    in_force = json.loads(running.page("/policy")[1])
+    older = metric(running, "interceptor_policies_older")
+    assert older == in_force["older_policies"] == (code == 200)
     told(before, "&CallState=Completed")
     assert held(before) == {306}
+
+
+def test_a_reload_at_once_is_one_for_calls_in_progress_too(process: StartProcess, backend: StartBackend) -> None:
+    pbx, app = backend(answering()), backend(answering(b"<Response/>"))
+    running = process(pbx.port, app=app.port, workers=2, commands=f"{LOCAL}:{free_port()}", policy="watch: false")
+    body = b"NotificationName=CallConnected&CallId=abc"
+    head = b"POST / HTTP/1.0\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n"
+    assert Client(running.address("notifications")).send(head % len(body) + body).read().status == 200
+    write(running, DENY_ALL)
+
+    def codes() -> set[int | None]:
+        request = b"GET /?command=Hold&CallId=abc HTTP/1.0\r\n\r\n"
+        return {Client(running.address("commands")).send(request).read().code for _ in range(12)}
+
+    assert post(running, "/policy/reload")[0] == 200
+    assert codes() == {200}
+    assert post(running, "/policy/reload?at_once=perhaps") == (400, "at_once should be true or false\n")
+    status, told = post(running, "/policy/reload?at_once=true")
+    assert (status, told["outcome"]) == (200, "unchanged")
+    assert codes() == {306}
