@@ -34,11 +34,13 @@ from interceptor.wire.numbers import NumberReader
 
 log = logging.getLogger(__name__)
 
-QUEUED: Final = 20_000  # records that wait to be read; more are missed, and counted
+QUEUED: Final = 4_096  # records that wait to be read, some 2 kB each; more are missed, and counted
 BATCH: Final = 64  # records read in one turn of the loop: about half a millisecond
 CATCH_UP: Final = 512  # records that are read first when somebody asks
 WAIT_SECONDS: Final = 0.05
-SHARE: Final = 0.1  # of the loop's time that reading may take: exchanges go first
+SHARE: Final = (
+    0.05  # of the loop's time that reading may take: exchanges go first. Some 4,000 of them a second are read
+)
 TICK_SECONDS: Final = 1.0
 REPLAY_BYTES: Final = 128 << 20
 POLL_DEADLINES: Final = Deadlines(5.0, 10.0)

@@ -123,7 +123,7 @@ _FAULT_CODES = {
 }
 
 
-class Arrival(Struct, frozen=True):
+class Arrival(Struct, frozen=True, gc=False):
     """One whole request as an edge read it. ``headers`` has names in lower case; ``at`` is Unix time in seconds."""
 
     exchange: str
@@ -137,7 +137,7 @@ class Arrival(Struct, frozen=True):
     at: float
 
 
-class Forward(Struct, frozen=True):
+class Forward(Struct, frozen=True, gc=False):
     """Send it on: to ``target``, asking for ``path`` there, with ``body`` (``None``: the body that came, untouched).
 
     ``guarded`` is an address that the app chose: what its name leads to is looked at once more before it is asked.
@@ -149,7 +149,7 @@ class Forward(Struct, frozen=True):
     guarded: bool = False
 
 
-class Answer(Struct, frozen=True):
+class Answer(Struct, frozen=True, gc=False):
     """Answer in place of the other side."""
 
     body: bytes
@@ -170,7 +170,7 @@ class Copy(Struct, frozen=True):
     content_type: str
 
 
-class Opened(Struct):
+class Opened(Struct, gc=False):
     """An exchange that was decided. ``name`` is canonical where we know the message, as written where not.
 
     ``ambiguous`` says that others could read the command differently, and that it passes because config lets it.
@@ -203,7 +203,7 @@ class Opened(Struct):
         return self.facts if self.facts.app == self.app else replace(self.facts, app=self.app)
 
 
-class Settlement(Struct, frozen=True):
+class Settlement(Struct, frozen=True, gc=False):
     """How an exchange ended. ``answer`` is ``None`` where the other side's reply goes back as it came.
 
     ``outcome`` is ``answered`` (by the other side), ``refused`` or ``rule`` (by the policy), and where the other side

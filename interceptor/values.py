@@ -88,7 +88,7 @@ class CallFacts(Struct, frozen=True, gc=False):
     direction: str = ""
 
 
-class Facts(Struct, frozen=True):
+class Facts(Struct, frozen=True, gc=False):
     """All that a condition may see: the message as it arrived, who sent it, and when.
 
     ``values`` maps parameter names in lower case to their decoded text; ``headers`` maps header names in lower case to
@@ -213,7 +213,7 @@ class ToUrl(Struct, frozen=True):
 Target = ToCluster | ToApp | ToUrl
 
 
-class Decision(Struct, frozen=True):
+class Decision(Struct, frozen=True, gc=False):
     """The whole answer of the policy to one message.
 
     ``reason`` is a stable code: ``rule`` (a rule ended the reading), ``limit`` (what a rule does with messages over its

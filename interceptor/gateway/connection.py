@@ -34,7 +34,7 @@ _REASONS: Final = {
 }
 
 
-class Response(Struct):
+class Response(Struct, gc=False):
     """What goes back to the asker. ``lines`` are header lines, each with its CRLF, the framing of ``body`` included."""
 
     status_line: bytes

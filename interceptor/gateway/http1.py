@@ -250,7 +250,7 @@ def _is_chunked(fields: list[tuple[bytes, bytes]]) -> bool:
     return True
 
 
-class Request(Struct):
+class Request(Struct, gc=False):
     """One whole request. ``target`` is in origin form, or ``*``; ``minor`` is the x of HTTP/1.x."""
 
     method: str
@@ -266,7 +266,7 @@ class Request(Struct):
         return not block.close if self.minor else block.keep_alive and not block.close
 
 
-class Reply(Struct):
+class Reply(Struct, gc=False):
     """One whole reply. ``status_line`` is what follows the version: code and reason as written."""
 
     status: int
