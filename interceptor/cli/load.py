@@ -25,7 +25,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from interceptor.cli.proxy_process import ProxyProcess, Usage
 from interceptor.cli.stage import LOOPBACK, Stage, StageError
 from interceptor.loading import load_settings
-from interceptor.metrics.families import CALLS_SAVED, DECISIONS, JOURNAL_WRITE, OWN
+from interceptor.metrics.families import CALLS_SAVED, DECISIONS, JOURNAL_WRITE, OWN, REFUSALS
 from interceptor.settings import Address, Durability, Mode, Settings
 from interceptor.simulator import RealClock, SimulatedApp, SimulatedPbx
 from interceptor.simulator.load import Player, Results, Spread
@@ -52,8 +52,9 @@ class Plan(Struct, frozen=True, kw_only=True):
 class Report(Struct, frozen=True, kw_only=True):
     """A whole load. ``own`` is what took Interceptor its time, from its metrics; seconds, bytes.
 
-    ``memory`` is what Interceptor used at the end of each tenth of the time. ``processor`` and ``simulator`` are what
-    Interceptor and we used of one processor.
+    ``reasons`` are those of whatever did not go its way, as the metric names them. ``memory`` is what Interceptor used
+    at the end of each tenth of the time. ``processor`` and ``simulator`` are what Interceptor and we used of one
+    processor.
     """
 
     plan: Plan
@@ -61,6 +62,7 @@ class Report(Struct, frozen=True, kw_only=True):
     direct: Results | None
     own: dict[str, Spread]
     refused: dict[str, int]
+    reasons: dict[str, int]
     fallbacks: int
     memory_before: int
     memory: list[int]
@@ -225,12 +227,14 @@ async def _measured(place: Place, plan: Plan) -> Report:
     own = time.process_time() - own_before
     after, used_after = await _counted(place.admin), _usage(place)
     refused = {why: int(count - before.refused.get(why, 0.0)) for why, count in after.refused.items()}
+    reasons = {why: int(count - before.reasons.get(why, 0.0)) for why, count in after.reasons.items()}
     return Report(
         plan=plan,
         results=results,
         direct=direct,
         own={kind: _spread(before.times.get(kind, {}), counts) for kind, counts in sorted(after.times.items())},
         refused={why: count for why, count in refused.items() if count},
+        reasons={why: count for why, count in reasons.items() if count},
         fallbacks=int(after.fallbacks - before.fallbacks),
         memory_before=used_before.memory,
         memory=memory,
@@ -278,10 +282,11 @@ def _usage(place: Place) -> Usage:
 
 
 class Counted(Struct):
-    """What Interceptor has counted so far: how often something took at most so long, and refusals by rule."""
+    """What Interceptor has counted: how often something took at most so long; refusals by rule and by reason."""
 
     times: dict[str, dict[float, float]] = {}
     refused: dict[str, float] = {}
+    reasons: dict[str, float] = {}
     fallbacks: float = 0.0
 
 
@@ -308,6 +313,8 @@ async def _counted(admin: Address) -> Counted:
                 counted.refused[told] = counted.refused.get(told, 0.0) + sample.value
             elif sample.name == CALLS_SAVED.shown:
                 counted.fallbacks += sample.value
+            elif sample.name == REFUSALS.shown:
+                counted.reasons[labels["reason"]] = counted.reasons.get(labels["reason"], 0.0) + sample.value
     return counted
 
 
@@ -374,7 +381,8 @@ def show(report: Report) -> None:
     echo(f"failures    {failures or 'none'}")
     if report.refused or report.fallbacks:
         refused = ", ".join(f"{count} × {why}" for why, count in report.refused.items())
-        echo(f"refused     {refused or 'none'}; {report.fallbacks} fallbacks")
+        reasons = ", ".join(f"{count} × {why}" for why, count in report.reasons.items())
+        echo(f"refused     {refused or 'none'}; {report.fallbacks} fallbacks{f' ({reasons})' if reasons else ''}")
     if results.not_begun or results.still_open:
         echo(
             f"            {results.not_begun} not begun because too many went on,"
