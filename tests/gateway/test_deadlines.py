@@ -1,5 +1,6 @@
 """Every wait of a connection has an end."""
 
+import asyncio
 import socket
 import time
 from collections.abc import Callable
@@ -8,6 +9,7 @@ import pytest
 
 from interceptor.gateway.deadlines import NEVER, Sweeper
 from interceptor.settings import Deadlines, Timeouts
+from interceptor.worker import new_event_loop
 from tests.gateway.harness import Backend, Gate, Loop, Proxy, Script, answering, eventually, gated, hanging
 
 Start = Callable[..., Proxy]
@@ -143,3 +145,53 @@ def test_the_sweeper_meets_every_deadline_even_after_one_that_fails(loop: Loop) 
 
     loop.run(swept())
     assert eventually(lambda: met == ["bad", "good"])
+
+
+class Waiting:
+    """Waits for a byte on a socket, until it is overdue."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        self.due = loop.time() + seconds
+        self.ended: asyncio.Future[str] = loop.create_future()
+
+    def came(self) -> None:
+        self.due = NEVER
+        self.ended.set_result("came")
+
+    def overdue(self) -> None:
+        self.due = NEVER
+        self.ended.set_result("overdue")
+
+
+@pytest.mark.parametrize("new_loop", [new_event_loop, asyncio.new_event_loop], ids=["ours", "asyncio"])
+@pytest.mark.parametrize("answered", [True, False])
+def test_an_answer_that_was_there_in_time_is_not_late_because_we_were_held_up(
+    new_loop: Callable[[], asyncio.AbstractEventLoop], answered: bool
+) -> None:
+    async def whole() -> str:
+        loop = asyncio.get_running_loop()
+        (ours, theirs), (busy, caller) = socket.socketpair(), socket.socketpair()
+
+        def held_up() -> None:
+            """What another socket brings takes long, and meanwhile the answer comes."""
+            loop.remove_reader(busy)
+            if answered:
+                theirs.send(b"x")
+            time.sleep(0.3)
+
+        with ours, theirs, busy, caller:
+            sweeper, waiting = Sweeper(loop), Waiting(loop, 0.1)
+            sweeper.watch([waiting])
+            loop.add_reader(ours, waiting.came)
+            loop.add_reader(busy, held_up)
+            sweeper.start()
+            caller.send(b"x")
+            try:
+                async with asyncio.timeout(5):
+                    return await waiting.ended
+            finally:
+                sweeper.stop()
+                loop.remove_reader(ours)
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        assert runner.run(whole()) == ("came" if answered else "overdue")
