@@ -114,7 +114,7 @@ def decide(options: argparse.Namespace) -> int:
         settings={"numbers": NUMBERS},
     )
     decisions.measure(fresh, FOLDER / "venv", FOLDER / "decisions", options.rounds, options.seconds, _tell)
-    print("\n\n".join(["", report.goals(fresh), *report.decided(fresh), *fresh.remarks]))
+    print("\n\n".join(["", report.goals(fresh, whole=False), *report.decided(fresh), *fresh.remarks]))
     if not file.exists():
         return 0
     kept = msgspec.json.decode(file.read_bytes(), type=Results)

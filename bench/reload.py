@@ -36,6 +36,7 @@ NOTES_END: Final = "<!-- end of reload -->"
 _LOAD: Final = Load(64)
 _RELOAD_SECONDS: Final = 300.0
 _LONGER: Final = 36_000  # wrk is told to stop earlier
+_LEAST_SECONDS: Final = 2.0  # one that is told so before it has begun prints nothing
 
 
 class Round(Struct, frozen=True):
@@ -111,8 +112,10 @@ def _load(pen: Pen, script: Path, port: int, cores: list[int], meanwhile: Any) -
     """Keep wrk running for as long as something takes; what wrk counted, and what that gave."""
     command = ["wrk", "-t1", f"-c{_LOAD.connections}", f"-d{_LONGER}s", "--timeout", "10s", "-s", str(script)]
     wrk = pen.start("wrk", [*command, f"http://127.0.0.1:{port}"], cores=cores)
+    begun = time.monotonic()
     try:
         given = meanwhile()
+        time.sleep(max(0.0, begun + _LEAST_SECONDS - time.monotonic()))
         wrk.popen.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             wrk.popen.wait(30)

@@ -9,6 +9,7 @@ from bench.results import Case, Results, Spread
 
 NOTES_BEGIN = "<!-- notes: what stands between these two marks is written by people and kept -->"
 NOTES_END = "<!-- end of notes -->"
+_NOT_MEASURED = "not measured"
 _NO_NOTES = "\nNothing is noted yet.\n"
 
 _HOW = """\
@@ -68,9 +69,10 @@ def kept_notes(page_before: str) -> str:
     return rest.partition(NOTES_END)[0] if found else _NO_NOTES
 
 
-def goals(results: Results) -> str:
-    """Goal, reached, verdict: one line each; goals that were not measured are said to be so."""
+def goals(results: Results, *, whole: bool = True) -> str:
+    """Goal, reached, verdict: one line each; goals that were not measured are said to be so, or left out."""
     rows = [_goal(goal, results) for goal in GOALS]
+    rows = [row for row in rows if whole or row[-1] != _NOT_MEASURED]
     return _table(("goal", "wanted", "reached", "verdict"), rows)
 
 
@@ -108,7 +110,7 @@ def _goal(goal: Goal, results: Results) -> tuple[str, str, str, str]:
     wanted = f"{'≥' if goal.at_least else '≤'} {goal.bound:g}{goal.unit}"
     figure = goal.find(results)
     if figure is None:
-        return goal.title, wanted, "–", "not measured"
+        return goal.title, wanted, "–", _NOT_MEASURED
     verdict = "reached" if goal.reached(figure) else "**missed**"
     return goal.title, wanted, _figure(figure, goal.unit), verdict
 
