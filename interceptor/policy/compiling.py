@@ -17,7 +17,7 @@ from interceptor.policy.grammar import Reading
 from interceptor.policy.invariants import Invariant, InvariantReader
 from interceptor.policy.rules import Rule, RuleReader
 from interceptor.policy.ruleset import RuleSet
-from interceptor.policy.tables import Table, TableKey, is_table, read_tables
+from interceptor.policy.tables import Table, TableKey, is_table, read_tables, table_name
 from interceptor.values import Kind, Problem, ProblemsError, Severity
 
 
@@ -37,7 +37,9 @@ class _Read(NamedTuple):
 def _read(
     sources: Sequence[Source], context: Context, made: Mapping[TableKey, Table]
 ) -> tuple[_Read, tuple[Problem, ...]]:
-    tables, found = read_tables([source for source in sources if is_table(source.file)], context, made)
+    written = [source for source in sources if is_table(source.file)]
+    tables, found = read_tables(written, context, made)
+    broken = {table_name(source.file) for source in written} - tables.keys()
     reader, holidays, invariants = RuleReader(context.mode), HolidayReader(tables), InvariantReader()
     classes = ClassReader()
     files: deque[tuple[Node | None, Problems]] = deque()
@@ -55,8 +57,15 @@ def _read(
             reading = Reading(context, problems, tables, holidays.sets)
             reader.read_file(root, reading)
             invariants.read_file(root, reading)
-        found += sorted(problems.found, key=lambda problem: (problem.place.line, problem.place.column))
+        told = [problem for problem in problems.found if not _follows(problem, broken)]
+        found += sorted(told, key=lambda problem: (problem.place.line, problem.place.column))
     return _Read(tuple(reader.rules), tables, tuple(invariants.invariants), tuple(classes.declared)), tuple(found)
+
+
+def _follows(problem: Problem, broken: set[str]) -> bool:
+    """Whether a problem is only that a table is missing which is there, with problems of its own that are told."""
+    what = {"unknown_table": "table", "unknown_holidays": "holidays"}.get(problem.code)
+    return what is not None and any(problem.message.startswith(f"unknown {what} `{name}`") for name in broken)
 
 
 def compile_policy(
