@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
         return 2
     begin = time.monotonic()
     proxy_cores, load_cores = machine.cores()
-    known = plan.available(FOLDER / "venv", options.baseline)
+    known = plan.available(FOLDER / "venv", options.baseline, options.python)
     measures = plan.quick(options.seconds or 1) if options.quick else plan.whole(options.seconds or 3)
     if options.case:
         measures = [measure for measure in measures if measure.key in options.case]
@@ -189,6 +189,9 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--baseline", type=Path, metavar="CHECKOUT", help="run Interceptor of this checkout beside ours"
+    )
+    parser.add_argument(
+        "--python", metavar="TITLE=COMMAND", default="", help="run Interceptor with another interpreter beside ours"
     )
     parser.add_argument("--keep", action="store_true", help="leave the folder with configurations and logs")
 

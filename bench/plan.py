@@ -32,7 +32,7 @@ class Measure(Struct, frozen=True):
     seconds: int
 
 
-def available(venv: Path, baseline: Path | None) -> dict[str, Contestant]:
+def available(venv: Path, baseline: Path | None, python: str = "") -> dict[str, Contestant]:
     """Every contestant that can be started on this machine, by key."""
     found: list[Contestant] = []
     if bench.proxies.nginx.version():
@@ -43,13 +43,14 @@ def available(venv: Path, baseline: Path | None) -> dict[str, Contestant]:
         found += bench.proxies.envoy.contestants(POLICY_RULES, venv)
     if bench.proxies.mitmdump.version():
         found += bench.proxies.mitmdump.contestants(POLICY_RULES)
-    found += bench.proxies.interceptor.contestants(baseline)
+    found += bench.proxies.interceptor.contestants(baseline, python)
     return {contestant.key: contestant for contestant in found}
 
 
 def whole(seconds: int) -> list[Measure]:
     """All cases of ``make bench``."""
-    some = ("nginx", "haproxy", "haproxy-lua", "envoy", "envoy-lua", "mitmdump", RELAXED, STRICT)
+    other = bench.proxies.interceptor.OTHER_PYTHON
+    some = ("nginx", "haproxy", "haproxy-lua", "envoy", "envoy-lua", "mitmdump", RELAXED, STRICT, other)
     short = max(1, seconds - 1)
     with_policy = ("nginx-map", "haproxy-lua", "envoy-lua", "mitmdump", RELAXED, STRICT)
     return [

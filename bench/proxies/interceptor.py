@@ -1,5 +1,6 @@
 """Interceptor itself, started as a user starts it, metrics on, the journal written."""
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from bench.contestant import Contestant, Launch, Site
 from bench.rules import APPS, as_interceptor
 
 _SOURCE = Path(__file__).resolve().parents[2]
+OTHER_PYTHON = "python-1000-relaxed"
 _RULE_COUNTS = (10, 1_000, 10_000)
 _CONFIG = """
 country: HU
@@ -31,8 +33,11 @@ journal: {{directory: state/journal, durability: {durability}, file_size: 256MiB
 """
 
 
-def contestants(baseline: Path | None = None) -> list[Contestant]:
-    """Every number of rules with both durabilities; two workers; the same of another checkout where one is named."""
+def contestants(baseline: Path | None = None, python: str = "") -> list[Contestant]:
+    """Every number of rules with both durabilities; two workers; the same of another checkout where one is named.
+
+    ``python`` is another interpreter to run one of them with, as ``TITLE=COMMAND``.
+    """
     found = []
     for durability in ("relaxed", "strict"):
         for rules in _RULE_COUNTS:
@@ -45,6 +50,10 @@ def contestants(baseline: Path | None = None) -> list[Contestant]:
         found.append(
             make(key, f"Interceptor, 1,000 rules, `relaxed`, {title}", 1_000, "relaxed", workers, all_cores=True)
         )
+    title, named, command = python.partition("=")
+    if named:
+        title = f"**Interceptor, 1,000 rules, journal `relaxed`**, {title}"
+        found.append(make(OTHER_PYTHON, title, 1_000, "relaxed", interpreter=tuple(shlex.split(command))))
     return found
 
 
@@ -58,11 +67,12 @@ def make(
     source: Path = _SOURCE,
     all_cores: bool = False,
     wrapper: tuple[str, ...] = (),
+    interpreter: tuple[str, ...] = (sys.executable,),
 ) -> Contestant:
     """One configuration; ``wrapper`` stands between the interpreter and ``-m interceptor``, for a profiler."""
 
     def prepare(site: Site) -> Launch:
-        command = launch(site, rules, durability, workers, wrapper=wrapper)
+        command = launch(site, rules, durability, workers, wrapper=wrapper, interpreter=interpreter)
         return Launch(command, site.spare_port, "/readyz", source, environment(source), seconds_to_start=120.0)
 
     return Contestant(key, title, prepare, rules=rules, all_cores=all_cores)
@@ -76,10 +86,11 @@ def launch(
     *,
     policy: str = "{emergency: unchecked}",
     wrapper: tuple[str, ...] = (),
+    interpreter: tuple[str, ...] = (sys.executable,),
 ) -> list[str]:
     """Write what it needs into the site's folder; the command that starts it."""
     config = write_config(site, rules, durability, workers, policy)
-    return [sys.executable, *wrapper, "-m", "interceptor", "run", "--config", str(config)]
+    return [*interpreter, *wrapper, "-m", "interceptor", "run", "--config", str(config)]
 
 
 def environment(source: Path = _SOURCE) -> dict[str, str]:

@@ -176,7 +176,7 @@ class Recorder:
         if mask.ways:
             parameters, hidden = self._hide(values, mask)
         written = "\n".join(values.values())
-        if may_tell(written):
+        if may_tell("\n".join(parameters.values()) if mask.ways else written):
             parameters, masked = _mask_texts(parameters, masked)
         name, number, caller = facts.name, facts.number, facts.caller
         refusal, reply = decision.refusal, decision.reply

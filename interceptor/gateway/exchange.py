@@ -39,6 +39,7 @@ _FORBIDDEN = b"403 Forbidden"
 _BODILESS = frozenset({204, 304})
 _KEPT_LINES = 4096
 _BY_POLICY = frozenset({"rule", "limit", "default"})
+_VERDICTS = {verdict: verdict.value for verdict in Verdict}  # an Enum's own `value` is two calls in Python
 
 
 class RecordKeeper(Protocol):
@@ -164,7 +165,7 @@ class Carrier:
         """Put a settled exchange into the metrics."""
         metrics, decision = self.metrics, opened.decision
         by_policy = decision.reason in _BY_POLICY
-        verdict = decision.verdict.value if by_policy else ""
+        verdict = _VERDICTS[decision.verdict] if by_policy else ""
         if opened.patience is Patience.COMMAND:
             metrics.command_settled(opened.name, settlement.code, decision.rule, verdict, upstream, own)
         else:

@@ -85,10 +85,10 @@ class NumberLookup(Struct, frozen=True, gc=False):
     def rank(self) -> int:
         return _RANKS[self.by] + (self.party == "caller")
 
-    def probe(self, table: Mapping[Any, Positions], _readings: Readings) -> Probe:
+    def probe(self, table: Mapping[Any, Positions], readings: Readings) -> Probe:
         number_of = attrgetter(self.party)
         if self.by == "prefix":
-            return _prefix_probe(by_length(table), number_of)
+            return _prefix_probe(by_length(table), number_of, readings)
         attribute = length_of if self.by == "length" else attrgetter(_ATTRIBUTES[self.by])
 
         def find(facts: Facts, hits: list[int]) -> None:
@@ -102,16 +102,21 @@ class NumberLookup(Struct, frozen=True, gc=False):
 
 
 def _prefix_probe(
-    lengths: tuple[tuple[int, dict[str, Positions]], ...], number_of: Callable[[Facts], Number | None]
+    lengths: tuple[tuple[int, dict[str, Positions]], ...],
+    number_of: Callable[[Facts], Number | None],
+    readings: Readings,
 ) -> Probe:
+    def begins(canonical: str) -> Positions:
+        return tuple(at for length, prefixes in lengths for at in prefixes.get(canonical[:length], ()))
+
+    look = readings.remembering(begins)
+
     def find(facts: Facts, hits: list[int]) -> None:
         number = number_of(facts)
         if number is not None:
-            canonical = number.canonical
-            for length, prefixes in lengths:
-                found = prefixes.get(canonical[:length])
-                if found is not None:
-                    hits.extend(found)
+            found = look(number.canonical)
+            if found:
+                hits.extend(found)
 
     return find
 

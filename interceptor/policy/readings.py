@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 WEEK_MINUTES: Final = 7 * 24 * 60
 _ADDRESSES: Final = 4096
+_FOUND: Final = 16_384
 IPV4_FROM: Final = 0xFFFF << 32  # ::ffff:0:0/96, where IPv4 lives inside IPv6
 
 
@@ -26,10 +27,11 @@ def address_bits(text: str) -> int:
 class Readings:
     """Remembers the addresses that were seen and, per time zone, the minute that is."""
 
-    __slots__ = ("_addresses", "_calendars", "_clocks", "kept")
+    __slots__ = ("_addresses", "_calendars", "_clocks", "_found", "kept")
 
     def __init__(self) -> None:
         self.kept: dict[object, object] = {}  # what conditions share beside this, under a key of their own
+        self._found: dict[tuple[int, str], tuple[int, ...]] = {}
         self._addresses: dict[str, int] = {}
         self._clocks: dict[str, Callable[[float], int]] = {}
         self._calendars: dict[str, Callable[[float], tuple[int, int]]] = {}
@@ -42,6 +44,21 @@ class Readings:
                 self._addresses.clear()
             bits = self._addresses[text] = address_bits(text)
         return bits
+
+    def remembering(self, find: Callable[[str], tuple[int, ...]]) -> Callable[[str], tuple[int, ...]]:
+        """``find`` that remembers what it found for the last texts: messages carry the same numbers again and again."""
+        found, find_id = self._found, id(find)  # which lives as long as what is returned
+
+        def look(text: str) -> tuple[int, ...]:
+            known = found.get((find_id, text))
+            if known is None:
+                known = find(text)
+                if len(found) >= _FOUND:
+                    found.clear()
+                found[find_id, text] = known
+            return known
+
+        return look
 
     def clock(self, zone: str) -> Callable[[float], int]:
         """A function from Unix time to the local minute of the week, counted from Monday 00:00."""
