@@ -33,7 +33,8 @@ class Change(Struct, frozen=True):
 
     ``before`` and ``after`` say what happens to them, ``messages`` which they are, in boxes that exclude each other;
     ``more`` boxes are not told. ``example`` is one of them, ``""`` where none was found: then it cannot be decided
-    whether there are any. ``was`` and ``now`` are the labels of the rules that decide, or ``the default``.
+    whether there are any. ``was`` and ``now`` are the labels of the rules that decide, or ``the default``; where the
+    verdict is the same, of those that differ in the two policies and change something.
     """
 
     kind: Kind
@@ -94,11 +95,14 @@ class _Comparison:
         self._new = new
         self._secrets = space.context.secrets
         self._groups: dict[tuple[Any, ...], _Group] = {}
+        self._olds: set[str] = set()  # the names of the rules that are not in both
+        self._news: set[str] = set()
 
     def changes(self, olds: Iterable[Rule], news: Iterable[Rule]) -> Iterator[Change]:
         diagrams = self._space.diagrams
         done = NONE
-        for messages in self._touched({rule.name for rule in olds}, {rule.name for rule in news}):
+        self._olds, self._news = {rule.name for rule in olds}, {rule.name for rule in news}
+        for messages in self._touched(self._olds, self._news):
             left = diagrams.without(messages, done)
             done = diagrams.either(done, messages)
             if left != NONE:
@@ -144,8 +148,24 @@ class _Comparison:
         was, now = _verdicts(before), _verdicts(after)
         whole = was == now
         words = _words(before, self._secrets, whole=whole), _words(after, self._secrets, whole=whole)
-        group = self._groups.setdefault((words, _end(before), _end(after)), _Group(words, before, after))
+        labels = _end(before), _end(after)
+        if whole:
+            labels = (
+                self._changing(self._old, where, self._olds) or labels[0],
+                self._changing(self._new, where, self._news) or labels[1],
+            )
+        group = self._groups.setdefault((words, labels), _Group(words, labels, before, after))
         group.messages = self._space.diagrams.either(group.messages, where)
+
+    def _changing(self, walk: Walk, where: int, names: set[str]) -> str:
+        """Those of the rules with these names that come to act on some of these messages."""
+        both = self._space.diagrams.both
+        acting = (
+            entry.rule.label
+            for entry in walk.near(where)
+            if entry.rule.name in names and both(walk.reached(entry, where), entry.matches) != NONE
+        )
+        return " and ".join(acting)
 
     def _told(self, group: "_Group") -> Change | None:
         space = self._space
@@ -163,8 +183,7 @@ class _Comparison:
             *group.words,
             tuple(box_text(box, space) for box in boxes[:_MOST_BOXES]),
             "" if facts is None else message_text(facts, space),
-            _end(group.before),
-            _end(group.after),
+            *group.labels,
             newly_allowed=Verdict.ALLOW in now - was,
             newly_denied=Verdict.DENY in now - was,
             more=max(len(boxes) - _MOST_BOXES, 0),
@@ -172,10 +191,11 @@ class _Comparison:
 
 
 class _Group:
-    __slots__ = ("after", "before", "messages", "words")
+    __slots__ = ("after", "before", "labels", "messages", "words")
 
-    def __init__(self, words: tuple[str, str], before: list[Part], after: list[Part]) -> None:
+    def __init__(self, words: tuple[str, str], labels: tuple[str, str], before: list[Part], after: list[Part]) -> None:
         self.words = words
+        self.labels = labels
         self.before = before
         self.after = after
         self.messages = NONE

@@ -520,3 +520,20 @@ def test_a_difference_tells_which_calls_it_is_about(when, words):
     found = difference(policy(f"rules:\n{allow}"), policy(f"rules:\n{deny}{allow}"), WORLD)
     assert found.complete
     assert [each.messages for each in found.changes] == [(f"command Hangup {words}",)]
+
+
+def test_where_the_verdict_stays_the_rules_that_make_the_difference_are_told():
+    rest = "  - {name: rest, on: command, allow: true}\n"
+    shown = "  - {name: shown, on: command:Call, when: {app: crm}, rewrite: {set: {CallerId: '1'}}}\n"
+    moved = "  - {name: moved, on: command:Hangup, reroute: pbx-marketing}\n"
+    plain, more = policy(f"rules:\n{rest}"), policy(f"rules:\n{shown}{moved}{rest}")
+    found = difference(plain, more, WORLD)
+    assert [(each.was, each.now) for each in found.changes] == [
+        ("p.yaml:2 rest", "p.yaml:2 shown"),
+        ("p.yaml:2 rest", "p.yaml:3 moved"),
+    ]
+    back = difference(more, plain, WORLD)
+    assert [(each.was, each.now) for each in back.changes] == [
+        ("p.yaml:2 shown", "p.yaml:2 rest"),
+        ("p.yaml:3 moved", "p.yaml:2 rest"),
+    ]
