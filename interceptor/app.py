@@ -28,7 +28,7 @@ from interceptor.rollout.page import attempt_page, policy_page, preview_page
 from interceptor.settings import Address, Settings
 from interceptor.state import keep_draining
 from interceptor.supervisor import Supervisor
-from interceptor.worker import Worker, new_event_loop
+from interceptor.worker import Worker, new_event_loop, settle_memory
 
 log = logging.getLogger(__name__)
 
@@ -200,6 +200,8 @@ async def _serve(settings: Settings, beginning: Beginning) -> int:
     except (ListenError, JournalError, OSError) as error:
         sys.stderr.write(f"cannot start: {error}\n")
         return 2
+    if isinstance(proxy, Interceptor):
+        settle_memory()
     for name, address in sorted(proxy.addresses.items()):
         log.info("%s listens on %s", name, address)
     signals = _Signals(proxy, asked_to_end)

@@ -49,7 +49,7 @@ from interceptor.rollout import Attempt, Beginning, By, Package, PolicySet, Roll
 from interceptor.rollout.page import attempt_page, policy_page, preview_page
 from interceptor.settings import Address, Listener, Mode, Settings
 from interceptor.state import SharedTable, keep_draining, make_tables
-from interceptor.worker import Worker, new_event_loop
+from interceptor.worker import Worker, new_event_loop, settle_memory
 
 log = logging.getLogger(__name__)
 
@@ -485,6 +485,7 @@ async def _live(line: Connection, settings: Settings, sources: list[Source], ind
             index=index,
         )
         addresses = await worker.start()
+        settle_memory()
     except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor tells it
         line.send((0, f"worker {index}: {error}"))
         return

@@ -66,6 +66,17 @@ _CALLS_A_TURN = 50  # half a millisecond
 _TURN_SECONDS = 0.005
 
 
+def settle_memory() -> None:
+    """Let the collector pass over all that is there now, and come rarely from now on.
+
+    For a process that begins to serve and does nothing else: it holds for all of its memory. A worker beside other
+    things, as in tests and in the demo, would keep what they leave behind for ever.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GC_THRESHOLD, 20, 100)
+
+
 class Worker:
     """The data plane of one process. ``name`` is its journal's and goes into its exchange ids.
 
@@ -212,9 +223,6 @@ class Worker:
             await self.stop()
             raise
         self._look = self._loop.call_later(_LOOK_SECONDS, self._look_for_near_misses)
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(_GC_THRESHOLD, 20, 100)
         return addresses
 
     async def stop(self) -> None:

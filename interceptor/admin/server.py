@@ -149,6 +149,7 @@ class AdminServer:
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
+            del self._source  # aiohttp keeps the handlers in a cache, and with them us: not all that we told of
 
     @web.middleware
     async def _guard(

@@ -21,7 +21,7 @@ from interceptor.policy import Source
 from interceptor.rollout import begin_with
 from interceptor.settings import Address, Settings
 from interceptor.supervisor import Supervisor
-from interceptor.worker import new_event_loop
+from interceptor.worker import new_event_loop, settle_memory
 
 START_SECONDS = 120.0
 STOP_SECONDS = 20.0
@@ -116,6 +116,8 @@ async def _until_told(line: Connection, settings: Settings, sources: tuple[Sourc
     except Exception as error:  # noqa: BLE001 - whatever it is, it is told
         line.send(f"{type(error).__name__}: {error}")
         return
+    if isinstance(proxy, Interceptor):
+        settle_memory()
     line.send(dict(proxy.addresses))
     loop.add_reader(line.fileno(), ended.set)  # nothing is ever sent: readable means closed
     try:

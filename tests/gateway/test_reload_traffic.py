@@ -15,7 +15,7 @@ from tests.gateway.test_reload import policy, post, soon, write
 StartProcess = Callable[..., Process]
 StartBackend = Callable[[Script], Backend]
 
-RELOADS = 10
+RELOADS = 6
 RULES = 300
 CONNECTIONS = 16
 COMMANDS = ("Call", "ListExtensions")
