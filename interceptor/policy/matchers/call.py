@@ -12,9 +12,12 @@ whose notification is answered. `Call` and `RoutingInterception` name none, for 
 | `not`, `any`, `all` | see above |
 
 What nobody has told of a call is not known and equals nothing: `state: connected` does not hold for it, `not: {state:
-connected}` does. Where a message names two calls, `owned` means both, the others the first. Workers share what they
-know; a restart reads it out of the journal. With `ownership: enforce` an app is kept away from other apps' calls
-without a rule; here rules can say more.
+connected}` does. What a call became that an app asked for is told to its callbacks, so they must come back through us
+(`callbacks` of `config.yaml`), or to an app that is subscribed to `CallChanged`.
+
+Where a message names two calls, `owned` means both, the others the first. Workers share what they know; a restart reads
+it out of the journal. With `ownership: enforce` an app is kept away from other apps' calls without a rule; here rules
+can say more.
 
     - name: nobody-is-transferred-before-somebody-has-answered
       on: BlindTransfer
