@@ -34,7 +34,7 @@ from interceptor.wire.numbers import NumberReader
 
 log = logging.getLogger(__name__)
 
-QUEUED: Final = 4_096  # records that wait to be read, some 2 kB each; more are missed, and counted
+QUEUED: Final = 2_048  # records that wait to be read, some 2 kB each; more are missed, and counted
 BATCH: Final = 64  # records read in one turn of the loop: about half a millisecond
 CATCH_UP: Final = 512  # records that are read first when somebody asks
 WAIT_SECONDS: Final = 0.05

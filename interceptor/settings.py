@@ -340,7 +340,7 @@ class CallSettings(Struct, frozen=True):
     start. ``poll`` is how often PBXs are asked for their calls, ``None`` never.
     """
 
-    open: int = 20_000
+    open: int = 5_000
     recent: int = 1_000
     messages: int = 200  # of one call
     idle: float = 7200.0

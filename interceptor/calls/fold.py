@@ -41,7 +41,7 @@ class Bounds(Struct, frozen=True):
     how far apart the first messages of a call may be for an inferred join.
     """
 
-    open: int = 20_000
+    open: int = 5_000
     recent: int = 1_000
     passages: int = 200
     idle: float = 7200.0
