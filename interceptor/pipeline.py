@@ -320,6 +320,8 @@ class Pipeline:
             return Settlement("answered", None, facts.code, None, facts.well_formed, body=shown)
         if 200 <= status < 300 and answers.reads_like_ozml(body):
             return self._judge(opened, body)
+        if 200 <= status < 300 and opened.patience is Patience.REPORT and not answers.reads_like_page(body):
+            return Settlement("answered", None, None, Answer(NO_OPINION), well_formed=False)  # `OK` is a receipt
         return self._fail(opened, Fault.UNREADABLE)
 
     def _judge(self, opened: Opened, body: bytes) -> Settlement:

@@ -55,14 +55,25 @@ class Deliveries:
         return box is not None and box.waiting
 
     def put(
-        self, app: str, url: str, body: bytes, exchange: str, then: Callable[[bool], None], *, guarded: bool = False
+        self,
+        app: str,
+        url: str,
+        body: bytes,
+        exchange: str,
+        then: Callable[[bool], None],
+        *,
+        at: float,
+        guarded: bool = False,
     ) -> None:
-        """Keep a notification; ``then`` hears whether it is safe. ``guarded``: the app chose the address."""
+        """Keep a notification that came ``at``; ``then`` hears whether it is safe.
+
+        ``guarded``: the app chose the address.
+        """
         box = self._boxes.get(app)
         if box is None or not url:
             then(False)
             return
-        entry = Entry(app=app, url=url, body=body, exchange=exchange, guarded=guarded)
+        entry = Entry(app=app, url=url, body=body, at=at, exchange=exchange, guarded=guarded)
         box.put(entry).add_done_callback(lambda kept: then(not kept.cancelled() and kept.result()))
 
     def wake(self, app: str) -> None:

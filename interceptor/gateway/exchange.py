@@ -54,7 +54,15 @@ class Keeper(Protocol):
     def waiting(self, app: str) -> bool: ...
 
     def put(
-        self, app: str, url: str, body: bytes, exchange: str, then: Callable[[bool], None], *, guarded: bool = False
+        self,
+        app: str,
+        url: str,
+        body: bytes,
+        exchange: str,
+        then: Callable[[bool], None],
+        *,
+        at: float,
+        guarded: bool = False,
     ) -> None: ...
 
     def wake(self, app: str) -> None: ...
@@ -668,6 +676,7 @@ class Exchange:
             body,
             self._arrival.exchange,
             lambda kept: self._kept(settlement, kept=kept),
+            at=self._arrival.at,
             guarded=guarded,
         )
 

@@ -4,6 +4,7 @@ Laws of this module:
 
 * ``put`` is true only for what is on disk. Several puts at once share one sync.
 * Entries leave in the order they came, one at a time; the next is tried once the one before it arrived or expired.
+  One is put when its delivery has failed, which may be after newer ones: ``at``, when it came, tells its place.
   Where several workers have an outbox for one app, that holds for all of them together (``turns.py``).
 * A full outbox refuses the newest: what was promised stays promised.
 * Delivery is at least once: a process that dies between delivery and note delivers again.
@@ -95,6 +96,8 @@ class Outbox:
         self._woken = asyncio.Event()
         self._gone_lines = 0
         self._failures = 0  # to deliver the first entry, in a row
+        self._delivering = False
+        self._oldest = 0.0  # what our turn says
         self._next_at = 0.0
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = False
@@ -120,7 +123,8 @@ class Outbox:
     async def open(self) -> None:
         """Take the outbox and begin to deliver what a former process left. Raises :class:`OutboxError`."""
         entries = await asyncio.to_thread(self._log.open)
-        self._entries.extend(entries)
+        for entry in entries:
+            self._insert(entry)
         self._next_id = max((entry.id for entry in entries), default=0) + 1
         self._show_depth()
         self._stand()
@@ -138,7 +142,8 @@ class Outbox:
         numbered = msgspec.structs.replace(entry, id=self._next_id, app=self._app, at=entry.at or self._clock())
         self._next_id += 1
         self._coming.append((numbered, kept))
-        self._stand()
+        if not 0.0 < self._oldest <= numbered.at:
+            self._stand()
         self._writes.set()
         return kept
 
@@ -192,7 +197,7 @@ class Outbox:
         del self._gone[: len(gone)]
         self._gone_lines += len(gone)
         for entry, kept in coming:
-            self._entries.append(entry)
+            self._insert(entry)
             if self._watcher is not None:
                 self._watcher.outbox_kept(self._app)
             _settle(kept, value=True)
@@ -219,9 +224,11 @@ class Outbox:
                 continue
             entry = self._entries[0]
             await self._turn_comes(entry)
+            if entry is not self._entries[0]:  # meanwhile an older one was put
+                continue
             if self._clock() - entry.at > self._keep_seconds:
                 self._drop("expired")
-            elif not await self._try(entry):
+            elif not await self._try_first(entry):
                 self._failures += 1
                 if self._watcher is not None:
                     self._watcher.outbox_failed(self._app)
@@ -235,6 +242,20 @@ class Outbox:
             self._gone.append(Gone(entry.id))
             self._writes.set()
             self._show_depth()
+
+    def _insert(self, entry: Entry) -> None:
+        """Put it behind all that came before it. One that is being delivered stays the first."""
+        place, first = len(self._entries), int(self._delivering)
+        while place > first and 0.0 < self._entries[place - 1].at - entry.at < self._delivery_seconds:
+            place -= 1  # by a longer time nobody was late: a clock has gone back
+        self._entries.insert(place, entry)
+
+    async def _try_first(self, entry: Entry) -> bool:
+        self._delivering = True
+        try:
+            return await self._try(entry)
+        finally:
+            self._delivering = False
 
     async def _try(self, entry: Entry) -> bool:
         try:
@@ -270,8 +291,10 @@ class Outbox:
 
     def _stand(self) -> None:
         if self._turn is not None:
-            oldest = self._entries[0] if self._entries else self._coming[0][0] if self._coming else None
-            self._turn.stands(oldest.at if oldest is not None else 0.0)
+            waiting = [entry.at for entry, _ in self._coming]
+            waiting += [self._entries[0].at] if self._entries else []
+            self._oldest = min(waiting, default=0.0)
+            self._turn.stands(self._oldest)
 
     def _drop(self, reason: str) -> None:
         if self._watcher is not None:

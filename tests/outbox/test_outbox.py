@@ -561,3 +561,54 @@ def test_after_kill_9_everything_kept_is_still_there_or_was_delivered(opened, ru
     assert left == list(range(left[0], left[0] + len(left))), "in order, without a hole"
     assert left[-1] >= promised[-1]
     assert left[0] > 0, "what was delivered before is not delivered again from the start"
+
+
+def test_what_came_first_leaves_first_whenever_it_was_put(opened, run, app):
+    async def story():
+        app.up = False
+        box = await opened(clock=lambda: 5000.0)
+        for at, text in ((4903.0, "c"), (4901.0, "a"), (4904.0, "d"), (4902.0, "b")):
+            assert await box.put(entry(text, at=at))
+        await box.close()
+        app.up = True
+        await opened(clock=lambda: 5000.0)
+        await until(lambda: len(app.got) == 4)
+        assert app.got == ["a", "b", "c", "d"]
+
+    run(story())
+
+
+def test_what_is_being_delivered_stays_the_first(opened, run):
+    got, gate, begun = [], asyncio.Event(), asyncio.Event()
+
+    async def deliver(kept):
+        begun.set()
+        await gate.wait()
+        got.append(kept.body.decode())
+        return True
+
+    async def story():
+        box = await opened(deliver=deliver, clock=lambda: 5000.0)
+        assert await box.put(entry("newer", at=4902.0))
+        await begun.wait()
+        assert await box.put(entry("newest", at=4903.0))
+        assert await box.put(entry("older", at=4901.0))
+        gate.set()
+        await until(lambda: box.depth == 0)
+        assert got == ["newer", "older", "newest"]
+
+    run(story())
+
+
+def test_a_clock_that_goes_back_mixes_up_nothing(opened, run, app):
+    async def story():
+        app.up = False
+        box = await opened(clock=lambda: 5000.0)
+        for at, text in ((5000.0, "before"), (1400.0, "after")):
+            assert await box.put(entry(text, at=at))
+        app.up = True
+        box.wake()
+        await until(lambda: len(app.got) == 2)
+        assert app.got == ["before", "after"]
+
+    run(story())

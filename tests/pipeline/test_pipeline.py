@@ -316,6 +316,19 @@ def test_what_reads_like_ozml_is_the_apps_answer(pipeline: Build, status: int, b
     assert (settled.outcome, settled.fault) == (("answered", None) if taken else ("fallback", Fault.UNREADABLE))
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "taken"),
+    [(200, b"OK", True), (201, b'{"ok": true}', True), (200, b"<html></html>", False), (500, b"OK", False)],
+)
+def test_a_report_is_taken_by_any_text_but_an_error_page(
+    pipeline: Build, status: int, body: bytes, *, taken: bool
+) -> None:
+    built = pipeline()
+    settled = built.finish(built.begin(notification(b"NotificationName=CallChanged")), status, body)
+    assert (settled.outcome, settled.fault) == (("answered", None) if taken else ("kept", Fault.UNREADABLE))
+    assert (settled.answer, settled.keep) == (Answer(NO_OPINION), not taken)
+
+
 CODES = {
     Fault.UNREACHABLE: 901,
     Fault.OVERLOADED: 902,
