@@ -282,7 +282,7 @@ class Outbox:
             return
         before = self._turn.wakes
         while not self._woken.is_set() and self._turn.wakes == before:  # noqa: ASYNC110 - memory rings no bell
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(10 * LOOK_SECONDS)
 
     async def _turn_comes(self, entry: Entry) -> None:
         """Return when no other worker has an older one."""
