@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from interceptor.simulator import RealClock, SimulatedApp, SimulatedPbx
 from interceptor.simulator.load import Counts, Latencies, Player
+from interceptor.simulator.load.pages import EXTENSION
 
 
 @given(st.lists(st.floats(0.0001, 100.0), min_size=1, max_size=200), st.floats(0.01, 1.0))
@@ -50,6 +51,23 @@ def test_what_an_app_does_not_see_is_told_as_lost() -> None:
             assert results.failures["IncomingCall: unreachable"] == results.lost > 0
             assert (results.doubled, results.commands_sent - results.commands_seen) == (0, 0)
             assert "IncomingCall" in results.examples[0]
+
+    asyncio.run(work())
+
+
+def test_a_command_that_the_pbx_has_read_and_could_not_do_has_arrived() -> None:
+    async def work() -> None:
+        clock = RealClock(20)
+        async with SimulatedApp(clock=clock, quick=True) as app, SimulatedPbx(clock=clock, quick=True) as pbx:
+            app.pbx_url = pbx.url
+            player = Player({"pbx": pbx}, {"app": app}, caller="app", pbx="pbx")
+            pbx.directory.forget(EXTENSION)
+            await player.play(calls_per_second=100, seconds=0.5, drain_seconds=2.0)
+            results = player.results()
+            await player.stop()
+            assert results.failures["Call: code 401"] > 0
+            assert results.commands_sent == results.commands_seen > 0
+            assert (results.lost, results.doubled) == (0, 0)
 
     asyncio.run(work())
 

@@ -46,6 +46,8 @@ _TICK_SECONDS = 0.005
 _WATCH_SECONDS = 0.05
 _WAITING = frozenset({"CallConnected", "IncomingCall", "DtmfEntered", "GoTo", "RoutingInterception"})
 _COMMANDS = frozenset({"Call", "SendSms", "Hangup"})
+_AFTER_READING = frozenset({401, 402, 501})
+"""Codes of a PBX that has read the command and could not do it: such a command has arrived, and is not another's."""
 _MOST_STARTS = 20_000
 
 
@@ -253,7 +255,7 @@ class Player:
         if answer.code == 200:
             return
         self._failures[f"{name}: {f'code {answer.code}' if answer.status else 'no answer'}"] += 1
-        if answer.code is not None:
+        if answer.code is not None and answer.code not in _AFTER_READING:
             await asyncio.sleep(0)
             if self._commands.is_open(key):
                 self._commands.refuse(key)
