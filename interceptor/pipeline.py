@@ -276,6 +276,8 @@ class Pipeline:
         self._names: dict[int, Names] = {}
         self._replies: dict[Reply, bytes] = {}
         self._clusters = {name: _credential_changes(cluster) for name, cluster in settings.clusters.items()}
+        self._home = ToCluster(settings.default_cluster)  # where commands go that no rule sends elsewhere
+        self._homes = {name: ToCluster(app.cluster) for name, app in settings.apps.items() if app.cluster is not None}
         self._fallbacks = Fallbacks(settings.apps)
 
     def adopt(self, rules: RuleSet, at: float) -> None:
@@ -627,7 +629,7 @@ class Pipeline:
     ) -> tuple[Plan, str]:
         if decision.verdict is not Verdict.ALLOW:
             return self._answer_command(decision, arrival.exchange), ""
-        target = decision.target or ToCluster(self._cluster_of(app))
+        target = decision.target or self._homes.get(app) or self._home
         name = ""
         if isinstance(target, ToCluster):
             name = target.cluster
@@ -640,10 +642,6 @@ class Pipeline:
             return Forward(target, arrival.target), name
         new_target = join_target(path, rewritten.query, question_mark)
         return Forward(target, new_target, rewritten.body if arrival.body else None), name
-
-    def _cluster_of(self, app: str) -> str:
-        known = self._settings.apps.get(app)
-        return (known.cluster if known is not None else None) or self._settings.default_cluster
 
     def _answer_command(self, decision: Decision, exchange: str) -> Answer:
         if decision.verdict is Verdict.ANSWER:

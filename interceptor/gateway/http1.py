@@ -622,8 +622,33 @@ class ReplyReader(_Reader):
         return None
 
 
+class _ReplyHead(Struct, frozen=True, gc=False):
+    """The head of a reply, read."""
+
+    status: int
+    status_line: bytes
+    minor: int
+    block: HeaderBlock
+    reusable: bool
+
+
+_reply_heads: dict[bytes, _ReplyHead] = {}  # as ``_blocks``; what differs is the ``Date``, and that once a second
+
+
 def _reply(data: bytes, end: int) -> Reply:
     """Read the head of a reply that ends there. Raises :class:`Http1Error`."""
+    written = data[:end]
+    head = _reply_heads.get(written)
+    if head is None:
+        head = _read_reply_head(data, end)
+        if end <= _KEPT_BLOCK_BYTES:
+            if len(_reply_heads) >= _KEPT_BLOCKS:
+                _reply_heads.clear()
+            _reply_heads[written] = head
+    return Reply(head.status, head.status_line, head.minor, head.block, b"", head.reusable)
+
+
+def _read_reply_head(data: bytes, end: int) -> _ReplyHead:
     line_end = data.find(b"\r\n")
     line = _STATUS_LINE.fullmatch(data, 0, line_end)
     if line is None:
@@ -633,4 +658,4 @@ def _reply(data: bytes, end: int) -> Reply:
     if block.chunked and not minor:
         raise Http1Error("bad_transfer_encoding")
     reusable = not block.close if minor else block.keep_alive and not block.close
-    return Reply(int(line[2]), data[9:line_end], minor, block, b"", reusable)
+    return _ReplyHead(int(line[2]), data[9:line_end], minor, block, reusable)

@@ -28,7 +28,9 @@ from interceptor.settings import Durability, JournalSettings
 
 Then = Callable[[bool], None]
 
-FLUSH_RECORDS = 1000  # relaxed: so many are written without waiting for the clock
+FLUSH_RECORDS = (
+    256  # relaxed: so many are written without waiting for the clock; more leave the processor's cache meanwhile
+)
 BATCH_RECORDS = 2000  # a batch is encoded on the loop: this many take about a millisecond
 # The thread needs the interpreter three times a batch. A busy loop lets go of it only when asked, after this long;
 # Python's five milliseconds would be the journal's latency then.

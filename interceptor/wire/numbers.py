@@ -117,7 +117,18 @@ class NumberReader:
         The first of its parameters that has a value, unless a later one carries a costlier number: a message is judged
         by the worst it may do, whichever parameter the PBX dials in the end.
         """
-        return self._first_or_costlier(message.dialled, values, classify)
+        first: Number | None = None
+        for name in message.dialled:
+            value = values.get(name)
+            if not value:
+                continue
+            number = self.read(value) if classify is None else classify(self.read(value))
+            if first is None or (
+                number.number_class in _COSTLY
+                and (first.number_class not in _COSTLY or _CARE[number.number_class] < _CARE[first.number_class])
+            ):
+                first = number
+        return first
 
     def calling(self, message: MessageType, values: dict[str, str], classify: Classify | None = None) -> Number | None:
         """The number that a message shows as calling, ``None`` where it shows none."""
@@ -140,22 +151,6 @@ class NumberReader:
         else:
             runs = [run for each in _RUN.findall(plain) if len(run := _SEPARATORS.sub("", each)) >= _SHORTEST_RUN]
         return tuple(self._read_new(run[:_LONGEST_CACHED]) for run in dict.fromkeys(runs[:_MOST_RUNS]))
-
-    def _first_or_costlier(
-        self, names: tuple[str, ...], values: dict[str, str], classify: Classify | None
-    ) -> Number | None:
-        first: Number | None = None
-        for name in names:
-            value = values.get(name)
-            if not value:
-                continue
-            number = self.read(value) if classify is None else classify(self.read(value))
-            if first is None or (
-                number.number_class in _COSTLY
-                and (first.number_class not in _COSTLY or _CARE[number.number_class] < _CARE[first.number_class])
-            ):
-                first = number
-        return first
 
     def _read_older(self, text: str) -> Number:
         number = self._old.pop(text, None) or self._read_new(text)
