@@ -259,8 +259,10 @@ def _neighbourhood(source: str) -> str:
 
 
 def _bytes(password: str) -> bytes:
-    # What was not UTF-8 on the wire arrives as surrogates; any text must have bytes.
-    return password.encode("utf-8", "surrogatepass")
+    try:
+        return password.encode()
+    except UnicodeEncodeError:  # what was not UTF-8 on the wire arrives as surrogates; any text must have bytes
+        return password.encode("utf-8", "surrogatepass")
 
 
 def _scrypt(password: bytes, salt: bytes, log2_n: int, r: int, p: int) -> bytes:

@@ -175,8 +175,8 @@ class Recorder:
         hidden: tuple[tuple[str, str], ...] = ()
         if mask.ways:
             parameters, hidden = self._hide(values, mask)
-        written = "\n".join(values.values())
-        if may_tell("\n".join(parameters.values()) if mask.ways else written):
+        shown = "\n".join(parameters.values())
+        if may_tell(shown):
             parameters, masked = _mask_texts(parameters, masked)
         name, number, caller = facts.name, facts.number, facts.caller
         refusal, reply = decision.refusal, decision.reply
@@ -218,8 +218,7 @@ class Recorder:
         if masker.hides_numbers and (changes or refusal is not None or "?" in target):
             hidden += self._canonical_forms(number, caller)  # a rule can have put them there
         for needle, _ in hidden:
-            # Once in its own parameter is how it should be; a line break in it could spoil the counting.
-            elsewhere = written.count(needle) > 1 or "\n" in needle or needle in record.path or needle in record.target
+            elsewhere = needle in shown or needle in record.path or needle in record.target
             if elsewhere or changes or refusal is not None:
                 _scrub(record, hidden)
                 break

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from interceptor.audit.masking import SECRET_WORDS
 from interceptor.audit.record import ChangedParameter, Instants, Recorder, readable
 from interceptor.settings import Masking
 from interceptor.values import Decision, Facts, Kind, Number, NumberClass, Refusal, Reply, Verb, Verdict
@@ -365,3 +366,10 @@ def test_a_number_that_a_rule_puts_into_texts_in_canonical_form_is_hidden_there_
         ChangedParameter("Message", None, "for +********567"),
     )
     assert decided(values, denied, Masking(), number=number).refusal.message == refusal.message
+
+
+@pytest.mark.parametrize("word", SECRET_WORDS)
+def test_a_value_behind_any_word_for_a_secret_is_hidden_inside_an_address(word):
+    record = decided({"url": f"http://app.test/?id=1&My{word.title()}=hunter2&x=y"})
+    assert record.parameters == {"url": f"http://app.test/?id=1&My{word.title()}=***&x=y"}
+    assert record.masked == ("url",)
