@@ -31,7 +31,7 @@ DEEPEST: Final = 64
 LONG: Final = 1000  # items of a list that is read one by one
 _fold: Final = msgspec.msgpack.Encoder().encode
 _unfold: Final = msgspec.msgpack.Decoder().decode
-_MOST_NAMED: Final = 16
+_MOST_NAMED: Final = 32
 _LOOKED_THROUGH: Final = 1 << 16  # characters at a time
 _UNPRINTABLE: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
