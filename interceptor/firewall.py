@@ -61,6 +61,8 @@ _INLINE_DEPTH: Final = 4  # of OzML inside a parameter inside OzML inside …
 _LOOPS_MOST: Final = 3  # ForEach in ForEach
 _ANSWERED_MOST: Final = 20  # names of verbs that are told of an answer
 _CALL_MOST: Final = 40  # characters of a call's id in a token, which stands in an address: ours have six
+_WAITING: Final = frozenset({"input", "received"})  # what stands in these runs when a key or an alarm comes
+_MENUS_MOST: Final = 8
 _NAME_MOST: Final = 40  # characters of such a name: a sender may write any
 
 
@@ -207,7 +209,9 @@ class Firewall:
         key = (decision.verdict.value, decision.rule)
         judged.counts[key] = judged.counts.get(key, 0) + 1
         if decision.verdict is not Verdict.ALLOW or decision.rules or decision.shadow or facts.number is not None:
-            judged.records.append(self._record(here, message, facts, decision, changes))
+            record = self._record(here, message, facts, decision, changes)
+            record.menu = _menu(element)
+            judged.records.append(record)
         if decision.verdict is Verdict.ALLOW:
             _write(markup, element, message, values, after, decision)
             _note(reading, element, (facts.name,))
@@ -354,6 +358,19 @@ def _loops_around(element: Element) -> int:
         loops += lower(around.name) == "foreach"
         around = around.parent
     return loops
+
+
+def _menu(element: Element) -> str:
+    """What has to be pressed, or received, before a verb runs that stands in a menu; empty where it runs at once."""
+    waits: list[str] = []
+    around = element.parent
+    while around is not None and len(waits) < _MENUS_MOST:
+        name = lower(around.name)
+        if name in _WAITING:
+            key = around.attribute("key")
+            waits.append(name if key is None else key.value[:_NAME_MOST])
+        around = around.parent
+    return " ".join(reversed(waits))
 
 
 def _note(reading: "_Reading", element: Element, names: tuple[str, ...]) -> None:

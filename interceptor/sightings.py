@@ -175,6 +175,7 @@ class Follower:
             record.rules,
             _changes(record),
             None if record.refusal is None else record.refusal.code,
+            _readable(record.menu),
         )
 
     def _closing(self, record: SettlementRecord) -> Closing:

@@ -40,7 +40,8 @@ class DecisionRecord(Struct, omit_defaults=True, gc=False, tag_field="event", ta
 
     ``masked`` names the parameters whose values are hidden, so that a reader knows something was there. ``origin`` is
     the exchange in which the callback was captured that this notification came to; ``captured`` how many callbacks of
-    this message were. The verbs in an answer have records of their own, with the exchange of the answer.
+    this message were. The verbs in an answer have records of their own, with the exchange of the answer; ``menu`` names
+    what must come first for one that may never run, such as ``1 9`` for the keys of a menu and of one inside it.
     """
 
     sequence: int
@@ -74,6 +75,7 @@ class DecisionRecord(Struct, omit_defaults=True, gc=False, tag_field="event", ta
     captured: int = 0
     limited: tuple[str, ...] = ()
     mirrors: tuple[str, ...] = ()
+    menu: str = ""
 
 
 class SettlementRecord(Struct, omit_defaults=True, gc=False, tag_field="event", tag="settlement"):

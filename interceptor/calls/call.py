@@ -237,7 +237,7 @@ def directions(sighting: Sighting, closing: Closing) -> Iterable[tuple[str, bool
         return [
             (said.number, said.name == "BlindTransfer")
             for said in sighting.said
-            if said.number and said.verdict is Verdict.ALLOW and said.name in _DIRECTS
+            if said.number and not said.menu and said.verdict is Verdict.ALLOW and said.name in _DIRECTS
         ]
     if sighting.target:
         found = meaning.closed(sighting, closing)

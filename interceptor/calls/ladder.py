@@ -236,7 +236,7 @@ def _describe(sighting: Sighting) -> str:
 def _said(said: Said) -> str:
     changes = "; ".join(_change(change) for change in said.changes)
     by = f" by {', '.join(map(printable, said.rules))}" if said.rules else ""
-    name = printable(said.name)
+    name = f"{f'on {printable(said.menu)}: ' if said.menu else ''}{printable(said.name)}"
     if said.verdict is Verdict.DENY:
         return f"{name}{f' {printable(said.number)}' if said.number else ''} refused{by}"
     if said.verdict is Verdict.ANSWER:

@@ -18,7 +18,10 @@ class Changed(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Said(Struct, array_like=True, gc=False):
-    """A verb of an answer that has a record of its own: it dials, it was refused, or a rule touched it."""
+    """A verb of an answer that has a record of its own: it dials, it was refused, or a rule touched it.
+
+    ``menu`` is what has to be pressed before it runs, if it stands in a menu: then it may never run.
+    """
 
     name: str
     verdict: Verdict
@@ -27,6 +30,7 @@ class Said(Struct, array_like=True, gc=False):
     rules: tuple[str, ...] = ()
     changes: tuple[Changed, ...] = ()
     code: int | None = None
+    menu: str = ""
 
 
 class Closing(Struct, array_like=True, gc=False):

@@ -183,6 +183,13 @@ def test_a_menu_is_followed_by_its_callbacks_alone(line: Line) -> None:
     assert legs_of(line.find("X"))[-1].number == "1099"
 
 
+def test_what_a_menu_may_lead_to_is_not_taken_for_done(line: Line) -> None:
+    said = (Said("BlindTransfer", Verdict.ALLOW, "1099", menu="9"),)
+    line.told("IncomingCall", call_id="X", caller="+36301", dialled="5000", answered=("UserInput",), said=said)
+    assert line.find("X").state is State.CONNECTED
+    assert [leg.number for leg in legs_of(line.find("X"))] == ["+36301", "5000"]
+
+
 def test_an_app_that_rejects_a_call_ends_it(line: Line) -> None:
     line.told("IncomingCall", call_id="X", answered=("Reject",))
     assert line.find("X").cause is Cause.REJECTED

@@ -75,6 +75,7 @@ def test_verbs_that_dial_are_refused_or_changed_are_noted(line: Line) -> None:
     said = (
         Said("BlindTransfer", Verdict.ALLOW, "1099"),
         Said("SQL", Verdict.DENY),
+        Said("BlindTransfer", Verdict.ALLOW, "1098", menu="1 9"),
         Said("Call", Verdict.ALLOW, "2", changes=(Changed("CallerId", None, "1"),), rules=("a.yaml:1 r",)),
         Said("GoTo", Verdict.ANSWER, rules=("a.yaml:2 s",)),
         Said("Speak", Verdict.ALLOW),
@@ -84,6 +85,7 @@ def test_verbs_that_dial_are_refused_or_changed_are_noted(line: Line) -> None:
     assert told(line, "X").rungs[1].notes == (
         "BlindTransfer → 1099",
         "SQL refused",
+        "on 1 9: BlindTransfer → 1098",
         "Call changed: CallerId: not there → 1 by a.yaml:1 r",
         "GoTo replaced by a.yaml:2 s",
         "2 verbs were refused",

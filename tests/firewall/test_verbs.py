@@ -45,6 +45,16 @@ def test_a_verb_that_dials_is_recorded_when_it_is_allowed_too():
     assert next((record.name, record.number) for record in judged.records) == ("BlindTransfer", "+36201234567")
 
 
+def test_the_record_of_a_verb_in_a_menu_says_which_keys_come_first():
+    inner = b"<UserInput><Inputs><Input key='9'><BlindTransfer>2</BlindTransfer></Input></Inputs></UserInput>"
+    body = (
+        b"<Response><BlindTransfer>1</BlindTransfer><UserInput><InitialCommands><BlindTransfer>3</BlindTransfer>"
+        b"</InitialCommands><Inputs><Input Key='1'>" + inner + b"</Input></Inputs></UserInput></Response>"
+    )
+    menus = {record.number: record.menu for record in answered(body).records if record.number}
+    assert menus == {"1": "", "3": "", "2": "1 9"}
+
+
 @pytest.mark.parametrize(
     ("waits", "left"),
     [
