@@ -138,7 +138,7 @@ def test_a_call_that_nobody_has_takes_the_ordinary_way_and_is_not_asked_for_agai
 
 def test_those_who_ask_at_the_same_time_share_the_question(loop: Loop, proxy: Start, backend: StartBackend) -> None:
     gate = Gate(loop)
-    first, second = Pbx(backend, "aaa"), Pbx(backend, *(f"b{n}" for n in range(8)), gate=gate)
+    first, second = Pbx(backend, "aaa", gate=gate), Pbx(backend, *(f"b{n}" for n in range(8)), gate=gate)
     running = proxy(9, **several(first, second), timeouts=PATIENT)
     clients = [
         running.client().send(b"GET /?command=Hold&CallId=b%d HTTP/1.1\r\nHost: x\r\n\r\n" % n) for n in range(8)
