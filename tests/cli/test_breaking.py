@@ -26,6 +26,8 @@ from interceptor.simulator.notifications import encode_form
 from interceptor.simulator.scenario import form
 from interceptor.values import Place
 
+pytestmark = pytest.mark.no_cover  # hundreds of calls are played; watched line by line they take twice as long
+
 CONFIG = shipped() / "config.example.yaml"
 EVERYBODY = ("pbx-main", "pbx-main-2", "switchboard", "crm")
 
