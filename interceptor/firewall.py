@@ -353,23 +353,20 @@ def _hidden_sql(facts: Facts) -> str:
 
 
 def _loops_around(element: Element) -> int:
-    loops, around = 0, element
-    while around.parent is not None:
-        loops += lower(around.name) == "foreach"
-        around = around.parent
-    return loops
+    """How many loops run it, its own with them; the root is none."""
+    return sum(lower(each.name) == "foreach" for each in (*element.around, element.verb)[1:])
 
 
 def _menu(element: Element) -> str:
     """What has to be pressed, or received, before a verb runs that stands in a menu; empty where it runs at once."""
     waits: list[str] = []
-    around = element.parent
-    while around is not None and len(waits) < _MENUS_MOST:
+    for around in reversed(element.around):
+        if len(waits) == _MENUS_MOST:
+            break
         name = lower(around.name)
         if name in _WAITING:
-            key = around.attribute("key")
-            waits.append(name if key is None else key.value[:_NAME_MOST])
-        around = around.parent
+            key = next((value for each, value in around.attributes if lower(each) == "key"), None)
+            waits.append(name if key is None else key[:_NAME_MOST])
     return " ".join(reversed(waits))
 
 

@@ -10,7 +10,8 @@ import os
 import signal
 import sys
 import time
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Self
@@ -22,6 +23,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
+from interceptor.cli.load_goals import Goal, judged
 from interceptor.cli.proxy_process import ProxyProcess, Usage
 from interceptor.cli.stage import LOOPBACK, Stage, StageError
 from interceptor.loading import load_settings
@@ -34,7 +36,8 @@ from interceptor.values import Kind, Verdict
 
 TELL_SECONDS = 5.0
 TENTHS = 10
-_GC_THRESHOLD = 50_000  # the logs of the simulator are long, and looking through them often is time that callers wait
+_GC_THRESHOLD = 50_000
+OWN_KINDS = tuple(f"Interceptor's own time, {kind.value}" for kind in (Kind.COMMAND, Kind.NOTIFICATION))
 LIMITS = "40-limits.yaml"
 """The part of the shipped policy that is left out of a load: ten calls a second are enough for it."""
 
@@ -78,6 +81,17 @@ class Report(Struct, frozen=True, kw_only=True):
         wrong = results.lost or results.doubled or results.failures or results.still_open or results.not_begun
         return not (wrong or self.refused or self.fallbacks)
 
+    @property
+    def goals(self) -> list[Goal]:
+        """What a load is to reach, and whether this one did."""
+        results = self.results
+        return judged(
+            lost=results.lost + results.not_begun + results.still_open,
+            added={kind: self.own[kind] for kind in OWN_KINDS if kind in self.own},
+            memory=self.memory,
+            seconds=results.seconds,
+        )
+
 
 class LoadStage(Stage):
     """A stage with Interceptor in a process beside it, callbacks captured, the journal strict."""
@@ -107,7 +121,6 @@ async def run(config: Path, rules: Path | None, plan: Plan, *, own: bool, runnin
     main = asyncio.current_task()
     assert main is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, main.cancel)
-    gc.set_threshold(_GC_THRESHOLD)
     async with AsyncExitStack() as stack:
         if running:
             place: Place = await stack.enter_async_context(RunningPlace(config))
@@ -115,7 +128,22 @@ async def run(config: Path, rules: Path | None, plan: Plan, *, own: bool, runnin
             stage = await stack.enter_async_context(LoadStage(config, rules, workers=plan.workers, own=own))
             place = Place(stage.settings, stage.pbxs, stage.apps, stage.world.between, stage.addresses["admin"])
             place.proxy = stage.proxy
-        return await _measured(place, plan)
+        with _rarely_collected():
+            return await _measured(place, plan)
+
+
+@contextmanager
+def _rarely_collected() -> Iterator[None]:
+    """Let the collector come seldom, and pass over what is there already: while it looks, every caller waits."""
+    thresholds = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GC_THRESHOLD, 20, 100)
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*thresholds)
 
 
 class Place:
@@ -304,7 +332,7 @@ async def _counted(admin: Address) -> Counted:
         for sample in family.samples:
             labels = sample.labels
             if sample.name == f"{OWN.name}_bucket":
-                what = f"Interceptor's own time, {labels['kind']}"
+                what = f"Interceptor's own time, {labels['kind']}"  # as in OWN_KINDS
                 counted.times.setdefault(what, {})[float(labels["le"])] = sample.value
             elif sample.name == f"{JOURNAL_WRITE.name}_bucket":
                 counted.times.setdefault("One write to the journal", {})[float(labels["le"])] = sample.value
@@ -393,6 +421,10 @@ def show(report: Report) -> None:
     for what, spread in report.own.items():
         _row(what, spread)
     _row("the simulator's own lateness", results.behind)
+    if report.direct is not None:
+        echo("\nadded, as those see it who wait (with Interceptor less without it)")
+        _difference("   commands", results.command_latency, report.direct.command_latency)
+        _difference("   notifications", results.notification_latency, report.direct.notification_latency)
     echo(
         f"\nInterceptor: memory {_mib(report.memory_before)} before,"
         f" {', '.join(f'{each / (1 << 20):.0f}' for each in report.memory)} at each tenth of the time,"
@@ -403,6 +435,8 @@ def show(report: Report) -> None:
     )
     echo(f"the simulator: {report.simulator:.0%} of a processor")
     echo(f"machine: {os.cpu_count()} processors, load average {report.load_average:.1f}")
+    for goal in report.goals:
+        echo(f"goal: {goal.what}: {goal.figure}: {goal.verdict}")
 
 
 def _rows(results: Results, direct: Results | None) -> None:
@@ -426,6 +460,12 @@ def _row(name: str, spread: Spread) -> None:
     typer.echo(f"{name:<34}{spread.count:>8}{times}")
 
 
+def _difference(name: str, between: Spread, direct: Spread) -> None:
+    pairs = ((between.p50, direct.p50), (between.p95, direct.p95), (between.p99, direct.p99))
+    times = "".join(f"{1000 * (through - without):>+9.2f}" for through, without in pairs)
+    typer.echo(f"{name:<34}{between.count:>8}{times}")
+
+
 def _mib(count: int) -> str:
     return f"{count / (1 << 20):.1f} MiB"
 
@@ -433,4 +473,5 @@ def _mib(count: int) -> str:
 def write(report: Report, file: Path) -> None:
     """Keep a report as JSON."""
     shown: dict[str, Any] = msgspec.to_builtins(report)
+    shown["goals"] = msgspec.to_builtins(report.goals)
     file.write_bytes(msgspec.json.format(msgspec.json.encode(shown), indent=2) + b"\n")

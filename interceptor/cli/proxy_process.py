@@ -97,6 +97,9 @@ def _usage(pid: int) -> Usage:
 
 
 def _serve(line: Connection, settings: Settings, sources: tuple[Source, ...]) -> None:
+    # As a service, in a session of its own: there are systems that share processors out by sessions, and a proxy that
+    # shares one with its load, and with whoever started that, gets less than it would in life.
+    os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal: ours ends us
     logging.basicConfig(level=logging.WARNING)
     logging.getLogger("mitmproxy").setLevel(logging.ERROR)

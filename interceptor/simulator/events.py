@@ -216,6 +216,10 @@ class EventLog:
         """The events of one type, in order."""
         return [event for event in self._events if isinstance(event, kind) and (where is None or where(event))]
 
+    def keep(self, most: int) -> None:
+        """Keep only so many of the latest from now on: for whoever observes a flood and asks nothing afterwards."""
+        self._events = deque(self._events, maxlen=most)
+
     def observe(self, observer: Callable[[Event], None]) -> None:
         """Have ``observer`` called with every event from now on."""
         self._observers.append(observer)

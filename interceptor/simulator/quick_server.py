@@ -13,7 +13,7 @@ from interceptor.simulator.faults import Faults
 from interceptor.simulator.http_server import MAX_BODY_BYTES, Answerer, Asked, take_apart
 
 _MAX_HEAD_BYTES = 64 << 10
-_REQUEST = re.compile(rb"([A-Z]+) (\S+) HTTP/(1\.[01])")
+_REQUEST = re.compile(r"([A-Z]+) (\S+) HTTP/(1\.[01])", re.ASCII)
 _BAD = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
@@ -136,13 +136,14 @@ class _Connection(asyncio.Protocol):
             if len(self._data) > _MAX_HEAD_BYTES:
                 self._refuse()
             return
-        first, *lines = self._data[:end].split(b"\r\n")
+        first, *lines = self._data[:end].decode("latin-1").split("\r\n")
         found = _REQUEST.fullmatch(first)
-        pairs = tuple(
-            (name.decode("latin-1"), value.strip().decode("latin-1"))
-            for name, _, value in (line.partition(b":") for line in lines)
-        )
-        length = next((value for name, value in pairs if name.lower() == "content-length"), "0")
+        pairs, length = [], "0"
+        for line in lines:
+            name, _, value = line.partition(":")
+            pairs.append((name, value := value.strip()))
+            if name.lower() == "content-length":
+                length = value
         if found is None or not length.isdigit() or int(length) > MAX_BODY_BYTES:
             self._refuse()
             return
@@ -150,8 +151,10 @@ class _Connection(asyncio.Protocol):
         if len(self._data) < whole:
             return
         body, self._data = self._data[end + 4 : whole], self._data[whole:]
-        method, target, version = (part.decode("utf-8", "surrogateescape") for part in found.groups())
-        request = Asked(method, target, pairs, body, self._source, version, "", ())
+        method, target, version = found.groups()
+        if not target.isascii():
+            target = target.encode("latin-1").decode("utf-8", "surrogateescape")
+        request = Asked(method, target, tuple(pairs), body, self._source, version, "", ())
         self._task = asyncio.get_running_loop().create_task(self._give(request))
 
     async def _give(self, request: Asked) -> None:

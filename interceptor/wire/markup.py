@@ -52,14 +52,15 @@ class Element:
     """An element and its place: the tags lie from ``start`` to ``opened`` and from ``closing`` to ``end``.
 
     ``texts`` are the places of its own text, between its tags, its children and comments; character data in CDATA is
-    one of them with its marks.
+    one of them with its marks. ``around`` are the elements that it stands in, as verbs and the root first: an element
+    that led up as well as down would keep every document until the collector comes.
     """
 
-    __slots__ = ("attributes", "children", "closing", "end", "name", "opened", "parent", "start", "texts", "verb")
+    __slots__ = ("around", "attributes", "children", "closing", "end", "name", "opened", "start", "texts", "verb")
 
-    def __init__(self, name: str, parent: "Element | None", start: int, opened: int, verb: Verb) -> None:
+    def __init__(self, name: str, around: tuple[Verb, ...], start: int, opened: int, verb: Verb) -> None:
         self.name = name
-        self.parent = parent
+        self.around = around
         self.start = start
         self.opened = opened
         self.closing = opened
@@ -72,10 +73,7 @@ class Element:
     @property
     def depth(self) -> int:
         """How many elements it stands in; 1 for a verb directly in the root."""
-        depth, parent = 0, self.parent
-        while parent is not None:
-            depth, parent = depth + 1, parent.parent
-        return depth
+        return len(self.around)
 
     def attribute(self, name: str) -> Attribute | None:
         """The first attribute of this name, compared without case."""
@@ -198,8 +196,9 @@ def read_markup(body: bytes, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DE
 
 
 def _lay_side_by_side(body: bytes, tree: "etree._Element", offset: int) -> Element | None:
-    elements = tree.iter()
+    elements = zip(tree.iter(), _with_all_inside(read_verb(tree)), strict=True)
     root: Element | None = None
+    open_elements: list[Element] = []
     inside: Element | None = None
     at = 0
     for tag in _TAG.finditer(body):
@@ -208,10 +207,11 @@ def _lay_side_by_side(body: bytes, tree: "etree._Element", offset: int) -> Eleme
             inside.texts.append((at + offset, start + offset))
         at = end
         if tag["opens"] is not None:
-            read = next(elements, None)
-            if read is None or local_name(read) != _local(tag["opens"]):
+            read, verb = next(elements, (None, None))
+            if read is None or verb is None or verb.name != _local(tag["opens"]):
                 return None
-            element = Element(local_name(read), inside, start + offset, end + offset, read_verb(read))
+            around = () if inside is None else (*inside.around, inside.verb)
+            element = Element(verb.name, around, start + offset, end + offset, verb)
             attributes = _attributes(read, tag, offset)
             if attributes is None:
                 return None
@@ -222,15 +222,24 @@ def _lay_side_by_side(body: bytes, tree: "etree._Element", offset: int) -> Eleme
                 return None
             root = root or element
             if not tag["empty"]:
+                open_elements.append(element)
                 inside = element
         elif tag["closes"] is not None:
             if inside is None or inside.name != _local(tag["closes"]):
                 return None
             inside.closing, inside.end = start + offset, end + offset
-            inside = inside.parent
+            open_elements.pop()
+            inside = open_elements[-1] if open_elements else None
         elif body.startswith(b"<![", start) and inside is not None:
             inside.texts.append((start + offset, end + offset))
     return root if inside is None and next(elements, None) is None else None
+
+
+def _with_all_inside(verb: Verb) -> Iterator[Verb]:
+    """It and every verb inside, in document order."""
+    yield verb
+    for child in verb.children:
+        yield from _with_all_inside(child)
 
 
 def _attributes(read: "etree._Element", tag: re.Match[bytes], offset: int) -> tuple[Attribute, ...] | None:

@@ -138,6 +138,9 @@ def test_a_load_loses_nothing_and_says_how_long_everybody_waited(tmp_path: Path)
     assert len(report["memory"]) == 10
     assert min(report["memory"]) > report["memory_before"] / 2
     assert "0 lost, 0 doubled" in done.stdout
+    assert [goal["verdict"] for goal in report["goals"]][::2] == ["reached", "cannot be told"]
+    assert "goal: no message lost, no call left: 0: reached" in done.stdout
+    assert "added, as those see it who wait" in done.stdout
 
 
 def test_ctrl_c_ends_a_load_and_what_it_started() -> None:

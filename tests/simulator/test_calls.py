@@ -304,6 +304,9 @@ def test_the_log_is_bounded_and_says_what_it_dropped(journey) -> None:
         assert [event.number for event in log.of(Rang)] == ["2", "3", "4"]
         assert (log.count, log.dropped) == (5, 2)
         assert [event.number for event in log.since(4)] == ["4"]
+        log.keep(1)
+        assert [event.number for event in log.of(Rang)] == ["4"]
+        assert log.dropped == 4
         with pytest.raises(TimeoutError, match="no NotificationSent within"):
             await log.wait(e.NotificationSent, within_seconds=0.05)
 

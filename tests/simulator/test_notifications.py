@@ -83,6 +83,25 @@ def test_an_answer_is_read_whatever_its_dress(reply: bytes) -> None:
     assert (told.usable, [verb.text for verb in told.verbs], reason) == (True, ["Hello"], "")
 
 
+@pytest.mark.parametrize("reply", [http(OZML), b"HTTP/1.0 200 OK\r\n\r\n" + OZML], ids=["by its length", "to the end"])
+def test_an_answer_that_comes_a_byte_at_a_time_is_the_same(reply: bytes) -> None:
+    async def work() -> Told:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"NotificationName=GoTo")
+            for at in range(len(reply)):
+                writer.write(reply[at : at + 1])
+                await writer.drain()
+                await asyncio.sleep(0)
+            writer.close()
+
+        clock = VirtualClock()
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            return await Notifier(clock, EventLog(clock)).tell("GoTo", f"http://127.0.0.1:{port}/", ())
+
+    assert [verb.text for verb in asyncio.run(work()).verbs] == ["Hello"]
+
+
 @pytest.mark.parametrize("body", [b"", b" \r\n", b"<Response/>", b"<Response></Response>"])
 def test_no_verbs_is_an_answer(body: bytes) -> None:
     _, told, _ = asyncio.run(exchange(http(body)))
@@ -103,6 +122,9 @@ def test_no_verbs_is_an_answer(body: bytes) -> None:
         (b"HTTP/1.0 200 OK\r\nContent-Length: 100\r\n\r\nshort", "cut_short"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "chunked"),
         (b"HTTP/1.0 200 OK\r\nContent-Length: many\r\n\r\n", "not_http"),
+        (b"HTTP/1.0 200 OK\r\nX: " + b"x" * (64 << 10), "not_http"),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 8388609\r\n\r\n", "too_big"),
+        (b"HTTP/1.0 200 OK\r\n\r\n" + b"x" * ((8 << 20) + 1), "too_big"),
     ],
 )
 def test_what_is_no_ozml_is_no_answer(reply: bytes, reason: str) -> None:

@@ -1,5 +1,7 @@
 """OzML with places: one verb changes, every other byte stays."""
 
+import gc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,6 +45,27 @@ def test_everything_has_its_place():
     assert speak.verb == Verb("Speak", (), "2 < 3 so it is")
     assert [each.name for each in markup.root.children] == ["UserInput", "Speak", "Hangup"]
     assert go_to.depth == 4
+
+
+def test_an_element_knows_what_it_stands_in():
+    markup = read(MENU)
+    assert (markup.root.depth, markup.root.around) == (0, ())
+    assert [each.name for each in element(markup, "GoTo").around] == ["Response", "UserInput", "Inputs", "Input"]
+    assert element(markup, "Hangup").depth == 1
+
+
+def test_a_document_is_gone_with_its_last_reader_and_waits_for_no_collector():
+    def documents() -> int:
+        return sum(isinstance(each, Element) for each in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = documents()
+        read(MENU)
+        assert documents() == before
+    finally:
+        gc.enable()
 
 
 def test_an_attribute_changes_in_place():

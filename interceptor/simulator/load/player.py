@@ -40,6 +40,9 @@ MOST_SECONDS = 3600.0
 MOST_OPEN = 10_000
 """Errands under way at once; more are not begun, and told."""
 
+KEPT_EVENTS = 256
+"""Of each PBX and app: all is counted when it happens, and long logs are memory for the collector to go through."""
+
 _CUSTOMERS = 1000
 _LINE_WEIGHTS = (75, 12, 8, 5)  # the menu, a colleague, a colleague who is engaged, the line that turns callers away
 _TICK_SECONDS = 0.005
@@ -70,6 +73,7 @@ class Results(Struct, frozen=True, kw_only=True):
     command_latency: Spread
     set_up: Spread
     silence: dict[str, Spread]
+    notification_latency: Spread
     on_the_way: Spread
     behind: Spread
 
@@ -102,6 +106,7 @@ class Player:
         self._command_latency, self._set_up, self._on_the_way = Latencies(), Latencies(), Latencies()
         self._behind = Latencies()
         self._silence: dict[str, Latencies] = {}
+        self._notification_latency = Latencies()
         self._asked: dict[tuple[str, str], float] = {}
         self._routing: dict[str, float] = {}
         self._furnish()
@@ -109,8 +114,10 @@ class Player:
     def _furnish(self) -> None:
         for app in self._apps.values():
             app.doors[:] = [Door(LoadPages(app.url))]
+            app.log.keep(KEPT_EVENTS)
             app.log.observe(self._app_saw)
         for pbx in self._pbxs.values():
+            pbx.log.keep(KEPT_EVENTS)
             pbx.log.observe(self._pbx_saw)
             for extension in pbx.core.directory:  # where fallbacks and rules may lead
                 pbx.core.directory.set_phone(Phone(number=extension.id, talks_seconds=2.0))
@@ -192,6 +199,7 @@ class Player:
             command_latency=self._command_latency.spread(),
             set_up=self._set_up.spread(),
             silence={name: self._silence[name].spread() for name in sorted(self._silence)},
+            notification_latency=self._notification_latency.spread(),
             on_the_way=self._on_the_way.spread(),
             behind=self._behind.spread(),
         )
@@ -309,7 +317,9 @@ class Player:
         asked = self._asked.pop((name, call_id), None)
         if asked is not None:
             kind = name if name in _WAITING else "reports"
-            self._silence.setdefault(kind, Latencies()).add(time.monotonic() - asked)
+            waited = time.monotonic() - asked
+            self._silence.setdefault(kind, Latencies()).add(waited)
+            self._notification_latency.add(waited)
 
     def _is_set_up(self, call_id: str) -> None:
         began = self._routing.pop(call_id, None)
