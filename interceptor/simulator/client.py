@@ -13,6 +13,7 @@ from interceptor.simulator.clock import Clock
 from interceptor.simulator.events import AnswerReceived, CommandSent, EventLog, Pairs
 
 MAX_ANSWER_BYTES = 8 << 20
+_PARSER = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
 
 
 class CommandAnswer(Struct, frozen=True):
@@ -119,8 +120,7 @@ def read_answer(body: bytes) -> tuple[int | None, str]:
 
 
 def _parse(body: bytes) -> etree._Element | None:
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
     try:
-        return etree.fromstring(body.strip(), parser)
+        return etree.fromstring(body.strip(), _PARSER)
     except (etree.XMLSyntaxError, ValueError):
         return None

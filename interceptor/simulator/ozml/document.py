@@ -9,6 +9,7 @@ from interceptor.values import Verb
 
 ROOTS = frozenset({"response", "ozml", "request"})
 MAX_DEPTH = 64
+_PARSER = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
 
 
 def decode(body: bytes) -> tuple[Verb, ...] | None:
@@ -16,9 +17,8 @@ def decode(body: bytes) -> tuple[Verb, ...] | None:
     text = body.removeprefix(b"\xef\xbb\xbf").strip()
     if not text:
         return ()
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
     try:
-        root = etree.fromstring(text, parser)
+        root = etree.fromstring(text, _PARSER)
     except (etree.XMLSyntaxError, ValueError):
         return None
     if root.getroottree().docinfo.internalDTD is not None or _name(root).lower() not in ROOTS:
@@ -29,7 +29,7 @@ def decode(body: bytes) -> tuple[Verb, ...] | None:
 
 
 def _name(element: etree._Element) -> str:
-    return etree.QName(element).localname
+    return str(element.tag).rpartition("}")[2]
 
 
 def _elements(element: etree._Element) -> list[etree._Element]:
