@@ -54,7 +54,8 @@ class Interceptor:
     ) -> None:
         self._settings = settings
         beginning = policy if isinstance(policy, Beginning) else begin_with(tuple(policy), settings)
-        self.worker = Worker(settings, beginning.chosen.sources, observe=observe, rules=beginning.rules)
+        chosen = beginning.chosen
+        self.worker = Worker(settings, chosen.sources, observe=observe, rules=beginning.rules, canary=chosen.canary)
         self.rollout = Rollout(settings, self, beginning)
         self._admin = AdminServer(settings.admin, self)
         self.addresses: dict[str, Address] = {}
@@ -171,6 +172,10 @@ class Interceptor:
     async def roll_back_policy(self, revision: str) -> Mapping[str, Any]:
         """Return to the policy before this one, or to this revision."""
         return attempt_page(await self.rollout.rollback(revision), self.rollout)
+
+    async def try_canary(self, percent: float) -> Mapping[str, Any]:
+        """Give a share of the calls to the canary, or none."""
+        return attempt_page(await self.rollout.try_canary(percent), self.rollout)
 
 
 def run(config: Path) -> int:

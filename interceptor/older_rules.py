@@ -40,6 +40,10 @@ class OlderRules:
         ):
             del self._sets[next(iter(self._sets))]
 
+    def drop(self, revision: str) -> None:
+        """Let one go: it decides beside them now."""
+        self._sets.pop(revision, None)
+
     def clear(self) -> None:
         """Let all of them go."""
         self._sets.clear()

@@ -29,6 +29,7 @@ from interceptor.audit.record import ChangedParameter, DecisionRecord, Recorder
 from interceptor.callbacks import Capture, Keyring, Targets, Unusable
 from interceptor.callbacks.capture import PATH as CALLBACK_PATH
 from interceptor.calls import Closing
+from interceptor.canary import CanaryRules
 from interceptor.fallbacks import Fallbacks
 from interceptor.firewall import Circumstances, Firewall, Judged
 from interceptor.identity import Identifier
@@ -250,6 +251,7 @@ class Pipeline:
     ) -> None:
         self.rules = rules
         self.older = OlderRules()
+        self.canary: CanaryRules | None = None
         self._calls = calls
         self._meters = meters
         self._taken = 0  # the number of the last slot that was taken before the exchange that is being begun
@@ -280,11 +282,20 @@ class Pipeline:
         self._homes = {name: ToCluster(app.cluster) for name, app in settings.apps.items() if app.cluster is not None}
         self._fallbacks = Fallbacks(settings.apps)
 
-    def adopt(self, rules: RuleSet, at: float) -> None:
-        """Decide by these rules from now on; calls in progress by those that they began with, where config says so."""
+    def adopt(self, rules: RuleSet, at: float, canary: CanaryRules | None = None) -> None:
+        """Decide by these rules from now on, and a share of the calls by the canary's, if there is one.
+
+        Calls in progress are decided by those that they began with, where config says so.
+        """
         if self._calls is not None and self._settings.policy.calls is CallsRule.KEEP:
-            self.older.keep(self.rules, rules, at)
-        self.rules = rules
+            stay = {rules.revision} if canary is None else {rules.revision, canary.rules.revision}
+            before = [self.rules] if self.canary is None else [self.canary.rules, self.rules]
+            for each in before:
+                if each.revision not in stay:
+                    self.older.keep(each, rules, at)
+            for revision in stay:
+                self.older.drop(revision)
+        self.rules, self.canary = rules, canary
 
     def let_go(self, at: float) -> None:
         """Forget older rules that no call in progress began with."""
@@ -475,6 +486,31 @@ class Pipeline:
             for slot in slots:
                 self._meters.give_back(slot)
 
+    # which rules, where there are several sets
+
+    def _rules_of(self, revision: str) -> RuleSet:
+        """Those of this revision; those in force where they are gone."""
+        canary = self.canary
+        if canary is not None and canary.rules.revision == revision:
+            return canary.rules
+        return self.older.find(revision) or self.rules
+
+    def _rules_at_first(self, kind_of: MessageType | None, values: Mapping[str, str], exchange: str) -> RuleSet:
+        """Those of a call of which nothing is known yet, by its id; of what has none, by the exchange."""
+        canary = self.canary
+        if canary is None:
+            return self.rules
+        named = named_calls(kind_of, values)
+        return canary.rules if canary.takes(named[0] if named else exchange) else self.rules
+
+    def _rules_for_command(self, kind_of: MessageType | None, values: Mapping[str, str], arrival: Arrival) -> RuleSet:
+        """Those that the call began with which a command names, else as for a call that begins."""
+        if self._calls is not None and not _CALL_NAMES.isdisjoint(values):
+            began = self._calls.revision(kind_of, values, arrival.at)
+            if began:
+                return self._rules_of(began)
+        return self._rules_at_first(kind_of, values, arrival.exchange)
+
     # calls and their owners
 
     def _call_of(
@@ -504,7 +540,8 @@ class Pipeline:
                     return replace(decision, tags=(*decision.tags, _NOT_OWNED))
                 self.give_back(decision.slots)
                 refusal = Refusal(Code.CALL_NOT_FOUND, sentence(Code.CALL_NOT_FOUND, call))
-                return replace(self._refuse(_NOT_OWNED, refusal), rules=decision.rules, shadow=decision.shadow)
+                refused = self._refuse(_NOT_OWNED, refusal)
+                return replace(refused, revision=decision.revision, rules=decision.rules, shadow=decision.shadow)
         return decision
 
     def _shown(self, opened: Opened, body: bytes) -> bytes | None:
@@ -543,8 +580,8 @@ class Pipeline:
             else:
                 refused = self._refuse(_IDENTITY_REASONS.get(who.code, "unknown_app"), who)
         rules = self.rules
-        if self.older and self._calls is not None and not _CALL_NAMES.isdisjoint(values):
-            rules = self.older.find(self._calls.revision(kind_of, values, arrival.at)) or rules
+        if self.canary is not None or self.older:
+            rules = self._rules_for_command(kind_of, values, arrival)
         facts = self._facts(arrival, kind_of, name, app, values, rules)
         decision = refused or self._owned(facts, kind_of, rules.decide(facts, self._meters))
         rewritten = parameters
@@ -557,14 +594,17 @@ class Pipeline:
             if self._capture is not None or _OZML in values:
                 rewritten, judged = self._captured(arrival, kind_of, facts, rewritten, rules)
                 if judged.over:
-                    decision = self._refuse("verbs_over_cap", _invalid(_OZML, written))
+                    decision = self._refuse("verbs_over_cap", _invalid(_OZML, written), rules)
                 elif judged.captured.refused:
-                    decision = self._refuse("callback_forbidden", Refusal(Code.FORBIDDEN_USER, judged.captured.refused))
+                    forbidden = Refusal(Code.FORBIDDEN_USER, judged.captured.refused)
+                    decision = self._refuse("callback_forbidden", forbidden, rules)
         plan, target = self._plan_command(
             arrival, decision, app, path, parameters, rewritten, question_mark=question_mark
         )
         if decision.verdict is not Verdict.ALLOW:
             changed = ()
+        if self.canary is not None:
+            self.canary.saw(decision)
         names = self._names_of(kind_of)
         record = self._recorder.decision(
             arrival.exchange,
@@ -613,8 +653,8 @@ class Pipeline:
         )
         return parameters.changed(changes) if changes else parameters, judged
 
-    def _refuse(self, reason: str, refusal: Refusal) -> Decision:
-        return Decision(Verdict.DENY, reason, self.rules.revision, refusal=refusal)
+    def _refuse(self, reason: str, refusal: Refusal, rules: RuleSet | None = None) -> Decision:
+        return Decision(Verdict.DENY, reason, (rules or self.rules).revision, refusal=refusal)
 
     def _plan_command(
         self,
@@ -659,10 +699,13 @@ class Pipeline:
         kind_of = knowledge.notification(written)
         name = kind_of.name if kind_of is not None else written
         patience = Patience.REPORT if kind_of is None else _GROUPS[kind_of.notification_group]
-        callback, refused, origin, hint, rules = "", None, "", "", self.rules
+        several = self.canary is not None or bool(self.older)
+        callback, refused, origin, hint = "", None, "", ""
+        rules = self._rules_at_first(kind_of, values, arrival.exchange) if several else self.rules
         if self._capture is not None and path.startswith(_CALLBACK_PATH):
             app, callback, refused, origin, hint, captured_by = self._open_callback(path, arrival.at)
-            rules = self.older.find(captured_by) or rules
+            if several:
+                rules = self._rules_of(captured_by) if captured_by else rules
             path = _CALLBACK_PATH  # a token is a key to the app: it is not written down
         else:
             app = self._subscribed(path, name)
@@ -670,7 +713,11 @@ class Pipeline:
             refused = self._refuse(Fault.STORM.value, _TOO_MUCH)
         calls = None if _CALL_NAMES.isdisjoint(values) else self._calls
         if calls is not None and (refused is None or refused.refusal is _TOO_MUCH):
-            rules = self.older.find(calls.told(kind_of, values, arrival.at, rules.revision)) or self.rules
+            began = calls.told(kind_of, values, arrival.at, rules.revision)
+            if several:
+                rules = self._rules_of(began or rules.revision)
+        if refused is not None and refused.refusal is _TOO_MUCH:
+            refused = replace(refused, revision=rules.revision)
         facts = self._facts(arrival, kind_of, name, app, values, rules)
         decision = refused or rules.decide(facts, self._meters)
         plan, target, changed, app = self._plan_notification(arrival, decision, app, callback, query, parameters, name)
@@ -680,6 +727,8 @@ class Pipeline:
                 holdings.hold(app, call, arrival.at)
         if refused is not None and refused.refusal is not _TOO_MUCH:
             plan = Answer(NO_OPINION, status=403)
+        if self.canary is not None:
+            self.canary.saw(decision)
         names = self._names_of(kind_of)
         record = self._recorder.decision(
             arrival.exchange,

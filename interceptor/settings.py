@@ -290,8 +290,12 @@ class EmergencyRule(Enum):
 
 
 class PolicySettings(Struct, frozen=True):
-    """How a new policy comes into force, and how far. ``watch`` says whether the files are looked at for changes."""
+    """How a new policy comes into force, and how far. ``watch`` says whether the files are looked at for changes.
 
+    ``canary`` is where the policy stands that may decide a share of the calls.
+    """
+
+    canary: Path | None = None
     calls: CallsRule = CallsRule.KEEP
     cases: CasesRule = CasesRule.REQUIRE
     cold_start: ColdStart = ColdStart.LAST_GOOD

@@ -45,7 +45,7 @@ from interceptor.live_calls import (
 from interceptor.metrics import Gatherer, Snapshot, merge
 from interceptor.outbox import table_size
 from interceptor.policy import Source
-from interceptor.rollout import Attempt, Beginning, By, Package, PolicySet, Rollout, RolloutError
+from interceptor.rollout import Attempt, Beginning, By, Canary, Package, PolicySet, Rollout, RolloutError
 from interceptor.rollout.page import attempt_page, policy_page, preview_page
 from interceptor.settings import Address, Listener, Mode, Settings
 from interceptor.state import SharedTable, keep_draining, make_tables
@@ -85,7 +85,7 @@ class _Child:
         """Whether it can be asked."""
         return self._line is not None
 
-    async def start(self, sources: Sequence[Source]) -> dict[str, Address]:
+    async def start(self, policy: PolicySet) -> dict[str, Address]:
         """Start the process; give its listeners' addresses. Raises :class:`WorkerError`."""
         self.ready_for = ""
         loop = asyncio.get_running_loop()
@@ -94,7 +94,9 @@ class _Child:
         self.ended = asyncio.Event()
         self._started = loop.create_future()
         process = context.Process(
-            target=_work, args=(theirs, self._settings, list(sources), self.index), name=f"worker-{self.index}"
+            target=_work,
+            args=(theirs, self._settings, list(policy.sources), policy.canary, self.index),
+            name=f"worker-{self.index}",
         )
         await asyncio.to_thread(process.start)
         theirs.close()
@@ -205,7 +207,7 @@ class Supervisor:
             make_tables(settings.state, settings.workers, turns)
             self._children = [_Child(n, self._settings) for n in range(self._settings.workers)]
             for child in self._children:  # one after the other: the first problem is told once
-                self.addresses |= await child.start(self._chosen.sources)
+                self.addresses |= await child.start(self._chosen)
             await self.rollout.start()
             self._watchers = [asyncio.create_task(self._watch(child)) for child in self._children]
             self.addresses["admin"] = await self._admin.start()
@@ -236,7 +238,7 @@ class Supervisor:
             await asyncio.sleep(wait)
             try:
                 async with self._changing:
-                    await child.start(self._chosen.sources)
+                    await child.start(self._chosen)
             except WorkerError as error:
                 log.error("%s", error)  # noqa: TRY400 - it says all
                 wait = min(wait * 2, RESTART_MOST_SECONDS)
@@ -263,7 +265,7 @@ class Supervisor:
         """Have every worker decide by the policy; those that start from now on begin with it."""
         async with self._changing:
             late = [child for child in self._children if child.alive and child.ready_for != chosen.revision]
-            await self._prepare(late, Package(chosen.sources, chosen.revision))
+            await self._prepare(late, Package(chosen.sources, chosen.revision, canary=chosen.canary))
             self._chosen = chosen
             alive = [child for child in self._children if child.alive]
             answers = await asyncio.gather(
@@ -399,6 +401,10 @@ class Supervisor:
         """Return to the policy before this one, or to this revision."""
         return attempt_page(await self.rollout.rollback(revision), self.rollout)
 
+    async def try_canary(self, percent: float) -> Mapping[str, Any]:
+        """Give a share of the calls to the canary, or none."""
+        return attempt_page(await self.rollout.try_canary(percent), self.rollout)
+
 
 def _spool(package: Package) -> int:
     """The makings of a policy in a file without a name, which every worker reads by itself; its descriptor.
@@ -458,7 +464,7 @@ def _add_reader(loop: asyncio.AbstractEventLoop, line: Connection, read: Callabl
 # in the worker's process
 
 
-def _work(line: Connection, settings: Settings, sources: list[Source], index: int) -> None:
+def _work(line: Connection, settings: Settings, sources: list[Source], canary: Canary | None, index: int) -> None:
     """The whole life of a worker process."""
     logging.basicConfig(level=logging.INFO, format=f"%(asctime)s %(levelname)s w{index} %(name)s: %(message)s")
     logging.getLogger("mitmproxy").setLevel(logging.WARNING)
@@ -467,10 +473,10 @@ def _work(line: Connection, settings: Settings, sources: list[Source], index: in
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as above
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(_live(line, settings, sources, index))
+        runner.run(_live(line, settings, sources, canary, index))
 
 
-async def _live(line: Connection, settings: Settings, sources: list[Source], index: int) -> None:
+async def _live(line: Connection, settings: Settings, sources: list[Source], canary: Canary | None, index: int) -> None:
     loop = asyncio.get_running_loop()
     ending = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, ending.set)
@@ -483,6 +489,7 @@ async def _live(line: Connection, settings: Settings, sources: list[Source], ind
             share_port=True,
             shared=SharedTable(settings.state),
             index=index,
+            canary=canary,
         )
         addresses = await worker.start()
         settle_memory()

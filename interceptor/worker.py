@@ -11,7 +11,7 @@ import random
 import secrets
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from mmap import mmap
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from interceptor.audit.record import Record, Recorder
 from interceptor.callbacks import Targets
 from interceptor.calls import Call
+from interceptor.canary import CanaryRules
 from interceptor.explanation import Explanation, Kept
 from interceptor.gateway.affinity import Whereabouts
 from interceptor.gateway.asking import Breakers
@@ -42,11 +43,11 @@ from interceptor.metrics import Metrics, Snapshot
 from interceptor.outbox import Turn
 from interceptor.ownership import Holdings
 from interceptor.pipeline import Patience, Pipeline, patience_of
-from interceptor.policy import Meters, RuleSet, Source, compile_policy
+from interceptor.policy import Context, Meters, RuleSet, Source, compile_policy
 from interceptor.policy.near import NearMisses
 from interceptor.policy.tables import Table, TableKey, is_table, table_key, table_name
 from interceptor.rehearsal import Rehearsed
-from interceptor.rollout import Package
+from interceptor.rollout import Canary, Package
 from interceptor.rollout.examining import unpack_tables
 from interceptor.rollout.pace import Pace
 from interceptor.rows import Rows
@@ -80,7 +81,8 @@ def settle_memory() -> None:
 class Worker:
     """The data plane of one process. ``name`` is its journal's and goes into its exchange ids.
 
-    ``rules`` are the ``sources`` compiled, where that was done already. ``shared`` are the meters of limits that all
+    ``rules`` are the ``sources`` compiled, where that was done already; ``canary`` decides its share beside them.
+    ``shared`` are the meters of limits that all
     workers count in, of which this one is the one with that ``index``; the worker closes them when it stops.
     """
 
@@ -96,6 +98,7 @@ class Worker:
         rules: RuleSet | None = None,
         shared: SharedTable | None = None,
         index: int = 0,
+        canary: Canary | None = None,
     ) -> None:
         self._settings = settings
         self._name = name
@@ -108,7 +111,8 @@ class Worker:
         self.metrics = Metrics(
             name, commands=knowledge.COMMANDS, notifications=knowledge.NOTIFICATIONS, codes=tuple(Code)
         )
-        self.metrics.policy_loaded(self.rules.revision, _names(self.rules), time.time())
+        chosen = None if canary is None else _canary_rules(canary, policy_context(settings))
+        self._policy_loaded(chosen, _names(self.rules), {} if chosen is None else _names(chosen.rules))
         self.metrics.before_snapshot.append(self._gauge)
         self._sweeper = Sweeper(self._loop)
         self.journal = Journal(settings.journal, name, self._loop, self.metrics)
@@ -131,6 +135,7 @@ class Worker:
             None if settings.ownership is Ownership.OFF else holdings,
             self._known,
         )
+        self._pipeline.canary = chosen
         self._pools: dict[Site, Pool] = {}
         self._targets = Targets(settings.apps)
         self.clusters = {name: self._route(cluster) for name, cluster in settings.clusters.items()}
@@ -157,7 +162,7 @@ class Worker:
         )
         self.kept = Kept(settings.explain, random.random)
         self._near = NearMisses(self.rules)
-        self._tables = _tables(sources, self.rules)
+        self._tables = _tables(sources, self.rules) | _tables_of_canary(canary, chosen)
         self._looked_at: Rehearsed | None = None
         self._look: asyncio.TimerHandle | None = None
         self.calls = LiveCalls(
@@ -344,6 +349,8 @@ class Worker:
             metrics.outbox_depth(app, depth)
         self.calls.gauge()
         metrics.older_policies(len(self._pipeline.older))
+        if self._pipeline.canary is not None:
+            metrics.canary_messages(self._pipeline.canary.counted)
         metrics.journal_state(pending=self.journal.statistics.pending, healthy=self.journal.healthy)
 
     # a new policy
@@ -378,9 +385,12 @@ class Worker:
             return False
         self._ready = None
         before, self.rules = self.rules.revision, ready.rules
-        self._pipeline.adopt(ready.rules, time.time())
+        canary, was = ready.canary, self._pipeline.canary
+        if canary is not None and was is not None and canary.rules.revision == was.rules.revision:
+            canary.go_on(was, revision)
+        self._pipeline.adopt(ready.rules, time.time(), canary)
         self._near, self._tables = ready.near, ready.tables
-        self.metrics.policy_loaded(revision, ready.names, time.time())
+        self._policy_loaded(canary, ready.names, ready.names_beside)
         log.info("revision %s decides, before it %s", revision, before)
         return True
 
@@ -397,7 +407,21 @@ class Worker:
         context = replace(policy_context(self._settings), pace=Pace(lambda: self._carrier.in_flight > 0))
         made = self._tables | unpack_tables(table for table in package.tables if table.key not in self._tables)
         rules = compile_policy(package.sources, context, made)
-        return _Compiled(rules, _tables(package.sources, rules), _names(rules), NearMisses(rules))
+        tables, canary = _tables(package.sources, rules), None
+        if package.canary is not None:
+            made |= unpack_tables(table for table in package.canary.tables if table.key not in made)
+            canary = _canary_rules(package.canary, context, made)
+            tables |= _tables_of_canary(package.canary, canary)
+        beside = {} if canary is None else _names(canary.rules)
+        return _Compiled(rules, tables, _names(rules), NearMisses(rules), canary, beside)
+
+    def _policy_loaded(self, canary: CanaryRules | None, names: dict[str, str], beside: dict[str, str]) -> None:
+        """Count by these policies from now on."""
+        self.metrics.policy_loaded(self.rules.revision, names, time.time(), beside)
+        if canary is None:
+            self.metrics.canary("", 0.0, self.rules.revision)
+        else:
+            self.metrics.canary(canary.rules.revision, canary.percent, self.rules.revision)
 
     def _look_for_near_misses(self) -> None:
         """Hold the newest of the messages that were kept against the rules, now and then: it costs next to nothing."""
@@ -480,7 +504,9 @@ class Worker:
     def _take_some_calls(self) -> None:
         waiting = self._calls_to_take
         for _ in range(min(_CALLS_A_TURN, len(waiting))):
-            self._known.take_over(waiting.pop(), self.rules.revision)
+            call, canary = waiting.pop(), self._pipeline.canary
+            stays = canary is not None and canary.rules.revision == call.revision
+            self._known.take_over(call, call.revision if stays else self.rules.revision)
         if waiting and not self._stopping:
             self._loop.call_later(_TURN_SECONDS, self._take_some_calls)
 
@@ -516,11 +542,21 @@ class _Compiled(NamedTuple):
     tables: dict[TableKey, Table]
     names: dict[str, str]
     near: NearMisses
+    canary: CanaryRules | None
+    names_beside: dict[str, str]  # of the canary
 
 
 def _tables(sources: Sequence[Source], rules: RuleSet) -> dict[TableKey, Table]:
     """The tables of a set, so that the next one need not make those anew whose texts are the same."""
     return {table_key(source): rules.tables[table_name(source.file)] for source in sources if is_table(source.file)}
+
+
+def _canary_rules(canary: Canary, context: Context, made: Mapping[TableKey, Table] = {}) -> CanaryRules:
+    return CanaryRules(compile_policy(canary.sources, context, made), canary.percent)
+
+
+def _tables_of_canary(canary: Canary | None, rules: CanaryRules | None) -> dict[TableKey, Table]:
+    return {} if canary is None or rules is None else _tables(canary.sources, rules.rules)
 
 
 def _names(rules: RuleSet) -> dict[str, str]:

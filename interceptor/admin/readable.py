@@ -10,8 +10,15 @@ def readable_policy(page: Mapping[str, Any]) -> str:
         f"revision  {page['revision']}   in force since {page['loaded_at']}, by {page['loaded_by']}",
         f"files     {len(page['files'])}{'' if page['matches_files'] else '   NOT what is in force'}",
     ]
-    lines += [f"          {file['file']}  {file['sha256'][:12]}  {file['bytes']} bytes" for file in page["files"]]
+    lines += [f"          {_file(file)}" for file in page["files"]]
     lines += [f"workers   {name} decides by {revision}" for name, revision in page["workers"].items()]
+    canary = page["canary"]
+    if canary is not None:
+        lines.append(f"canary    revision {canary['revision']} decides {canary['share']} of the calls")
+        for revision, verdicts in canary["messages"].items():
+            counted = ", ".join(f"{verdict} {count}" for verdict, count in verdicts.items())
+            lines.append(f"          messages since, by {revision}: {counted}")
+        lines += [f"          {_file(file)}" for file in canary["files"]]
     if page["older_policies"]:
         lines.append(f"older     policies that still decide for calls in progress: {page['older_policies']}")
     lines += [f"WARNING   {warning}" for warning in page["warnings"]]
@@ -22,7 +29,8 @@ def readable_policy(page: Mapping[str, Any]) -> str:
     )
     lines += [f"          {problem['place']}: {problem['message']}" for problem in attempt["problems"]]
     lines += [
-        f"history   {kept['revision']}  {kept['loaded_at']}  by {kept['loaded_by']}" + "   in force" * kept["in_force"]
+        f"history   {kept['revision']}  {kept['loaded_at']}  by {kept['loaded_by']}{_beside(kept['canary'])}"
+        + "   in force" * kept["in_force"]
         for kept in page["history"]
     ]
     lines += ["", f"{'hits':>10} {'near':>6} {'last hit':25} rule"]
@@ -35,3 +43,11 @@ def readable_policy(page: Mapping[str, Any]) -> str:
         )
     lines.append(f"near misses: of {page['near_miss_samples']} sampled messages")
     return "\n".join(lines) + "\n"
+
+
+def _beside(canary: Mapping[str, Any] | None) -> str:
+    return "" if canary is None else f"  with {canary['revision']} for {canary['share']}"
+
+
+def _file(file: Mapping[str, Any]) -> str:
+    return f"{file['file']}  {file['sha256'][:12]}  {file['bytes']} bytes"

@@ -18,6 +18,7 @@ import msgspec
 from aiohttp import web
 
 from interceptor.admin.readable import readable_policy
+from interceptor.canary import read_share
 from interceptor.metrics import Snapshot, exposition
 from interceptor.settings import Address
 
@@ -70,6 +71,9 @@ class AdminSource(Protocol):
     async def roll_back_policy(self, revision: str) -> Mapping[str, Any]:
         """Return to the policy before this one, or to the last one of this revision; ``outcome`` as above."""
 
+    async def try_canary(self, percent: float) -> Mapping[str, Any]:
+        """Give a share of the calls, in percent, to the policy in the canary's folder; ``outcome`` as above."""
+
     async def clusters(self) -> Sequence[Mapping[str, Any]]:
         """The PBX endpoints of each cluster and how they stand."""
 
@@ -113,6 +117,7 @@ class AdminServer:
         application.router.add_get("/policy/preview", self._preview)
         application.router.add_post("/policy/reload", self._reload)
         application.router.add_post("/policy/rollback", self._roll_back)
+        application.router.add_post("/policy/canary", self._try_canary)
         application.router.add_get("/clusters", self._clusters)
         application.router.add_post("/clusters/{cluster}/endpoints/{endpoint}/{how:drain|undrain}", self._drain)
         application.router.add_get("/outbox", self._outbox)
@@ -207,6 +212,12 @@ class AdminServer:
 
     async def _roll_back(self, request: web.Request) -> web.Response:
         return await self._changed(self._source.roll_back_policy(request.query.get("to", "")))
+
+    async def _try_canary(self, request: web.Request) -> web.Response:
+        percent = read_share(request.query.get("share", ""))
+        if percent is None:
+            return _text("share should be a part of the calls such as 5%, or off\n", 400)
+        return await self._changed(self._source.try_canary(percent))
 
     async def _changed(self, change: Awaitable[Mapping[str, Any]]) -> web.Response:
         """Carry out a change of the policy, or see what it would be; it goes on where the asker goes away."""

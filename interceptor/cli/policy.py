@@ -11,7 +11,7 @@ from interceptor.cli.problems import told
 from interceptor.cli.run import ConfigOption
 
 app = typer.Typer(
-    help="See and change the policy of a running server: status, reload, diff, rollback.",
+    help="See and change the policy of a running server: status, reload, diff, canary, rollback.",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
 )
@@ -69,6 +69,27 @@ def rollback(
     from urllib.parse import quote
 
     _told_attempt(_ask(config, admin, "POST", "/policy/rollback" + (f"?to={quote(to)}" if to else "")), as_json)
+
+
+@app.command("canary")
+def canary(
+    share: Annotated[str, typer.Argument(help="A part of the calls such as `5%`; `off` for none.", show_default=False)],
+    config: ConfigOption = Path("config.yaml"),
+    admin: AdminOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Have the policy in `policy.canary` decide a share of the calls, from their beginning to their end.
+
+    Exits as `policy reload` does.
+    """
+    from urllib.parse import quote
+
+    from interceptor.canary import read_share
+
+    if read_share(share) is None:
+        typer.echo(f"a share is a part of the calls such as `5%`, or `off`, here is `{share}`", err=True)
+        raise typer.Exit(2)
+    _told_attempt(_ask(config, admin, "POST", f"/policy/canary?share={quote(share)}"), as_json)
 
 
 @app.command("diff")

@@ -137,8 +137,12 @@ def _subscriptions(root: Fields, values: dict[str, Any], problems: Problems) -> 
 
 
 def _folders(root: Fields, values: dict[str, Any], problems: Problems, base: Path) -> None:
-    if values.get("rules", base / "rules") == values.get("state", base / "state"):
+    rules, policy = values.get("rules", base / "rules"), values.get("policy")
+    if rules == values.get("state", base / "state"):
         problems.add(_at(root, "rules").place, "`rules` and `state` should be two folders", "same_folder")
+    if policy is not None and policy.canary is not None and rules.name == policy.canary.name:
+        place = _at(root, "policy", "canary").place
+        problems.add(place, "`rules` and `policy.canary` should be two folders with names of their own", "same_folder")
 
 
 def _at(root: Node, *path: str) -> Node:

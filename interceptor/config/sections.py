@@ -373,6 +373,7 @@ JOURNAL: Table = {
 }
 POLICY: Table = {
     "watch": truth,
+    "canary": path_below_base,
     "calls": choice(*(rule.value for rule in CallsRule)),
     "cases": choice(*(rule.value for rule in CasesRule)),
     "cold_start": choice(*(way.value for way in ColdStart)),

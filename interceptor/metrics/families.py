@@ -152,6 +152,13 @@ POLICIES_OLDER = _gauge(
     "Policies no longer in force that still decide for calls that began with them.",
     gather=Gather.MAX,
 )
+CANARY = Family(
+    "interceptor_canary", Type.INFO, "The policy that decides a share of the calls.", ("revision",), Gather.MAX
+)
+CANARY_SHARE = _gauge("canary_share_ratio", "The share of the calls that the canary decides.", gather=Gather.MAX)
+CANARY_MESSAGES = _counter(
+    "canary_messages", "Messages decided while there is a canary, by the revision that decided.", "revision", "verdict"
+)
 POLICY = Family("interceptor_policy", Type.INFO, "The policy in force.", ("revision",), Gather.MAX)
 POLICY_RULES = _gauge("policy_rules", "Rules in force.", gather=Gather.MAX)
 POLICY_LOADED = _gauge("policy_loaded_timestamp_seconds", "When the policy in force was loaded.", gather=Gather.MIN)
@@ -246,6 +253,9 @@ FAMILIES: tuple[Family, ...] = (
     POLICY_MATCHES_FILES,
     POLICY_KEPT,
     POLICIES_OLDER,
+    CANARY,
+    CANARY_SHARE,
+    CANARY_MESSAGES,
     JOURNAL_WRITE,
     JOURNAL_RECORDS,
     JOURNAL_BYTES,

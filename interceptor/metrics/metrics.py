@@ -268,14 +268,35 @@ class Metrics:
         """A message was sent again; ``reason`` is one of ``RETRY_REASONS``."""
         self._add(f.UPSTREAM_RETRIES, (reason if reason in f.RETRY_REASONS else OTHER,))
 
-    def policy_loaded(self, revision: str, rules: Mapping[str, str], at: float) -> None:
-        """A policy is in force. ``rules`` are its rules' names by their labels; the names become labels of metrics."""
+    def canary(self, revision: str, percent: float, in_force: str) -> None:
+        """The policy of this revision decides a share of the calls beside the one in force; ``""`` for none."""
+        self._values.pop(f.CANARY.name, None)
+        if revision:
+            self._set(f.CANARY, (revision,), 1)
+        self._set(f.CANARY_SHARE, (), percent / 100)
+        counted = self._values.get(f.CANARY_MESSAGES.name, {})
+        for labels in [labels for labels in counted if not revision or labels[0] not in {revision, in_force}]:
+            del counted[labels]
+
+    def canary_messages(self, counted: Mapping[tuple[str, str], int]) -> None:
+        """So many messages were decided while there is a canary, by revision and verdict."""
+        for labels, count in counted.items():
+            self._set(f.CANARY_MESSAGES, labels, count)
+
+    def policy_loaded(
+        self, revision: str, rules: Mapping[str, str], at: float, beside: Mapping[str, str] | None = None
+    ) -> None:
+        """A policy is in force. ``rules`` are its rules' names by their labels; the names become labels of metrics.
+
+        ``beside`` are the same of a canary.
+        """
+        names = {**rules, **beside} if beside else rules
         self._fold()
-        self._names_before, self._names = self._names, rules
-        names = set(rules.values())
-        if len(self._rules | names) > RULES:
-            self._retire(names)
-        new = (name for name in rules.values() if name not in self._rules)
+        self._names_before, self._names = self._names, names
+        known = set(names.values())
+        if len(self._rules | known) > RULES:
+            self._retire(known)
+        new = (name for name in names.values() if name not in self._rules)
         self._rules.update(list(islice(new, max(0, RULES - len(self._rules)))))
         self._values.pop(f.POLICY.name, None)
         self._set(f.POLICY, (revision,), 1)

@@ -3,15 +3,17 @@
 import logging
 import time
 from enum import Enum
+from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from interceptor.policy import RuleSet, Source
-from interceptor.rollout.examining import RuleSummary, examine
-from interceptor.rollout.files import ChangingError, Files, Fingerprint, digest_of, fingerprint, read_files
+from interceptor.rollout.examining import Examined, PackedTable, RuleSummary, examine
+from interceptor.rollout.files import ChangingError, Files, Seen, digest_of, fingerprint, look, read_files
 from interceptor.rollout.kept import DamagedError, KeptPolicies, KeptSet
 from interceptor.settings import ColdStart, Settings
-from interceptor.values import Place, Problem, ProblemsError
+from interceptor.values import Place, Problem, ProblemsError, Severity
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +29,27 @@ class By(Enum):
     SIGNAL = "signal"
     REQUEST = "request"
     ROLLBACK = "rollback"
+    CANARY = "canary"  # a share of the calls was given to another policy, or taken from it
     LAST_GOOD = "last_good"  # a start whose files could not be used
+
+
+class Canary(Struct, frozen=True):
+    """A second policy, which decides ``percent`` of the calls; ``tables`` are large ones that were made already."""
+
+    percent: float
+    sources: tuple[Source, ...]
+    revision: str
+    rules: tuple[RuleSummary, ...]
+    tables: tuple[PackedTable, ...] = ()
+
+    def is_like(self, other: "Canary | None") -> bool:
+        """Whether the same texts decide the same share."""
+        return other is not None and (self.percent, self.sources) == (other.percent, other.sources)
+
+
+def canary_of(percent: float, sources: tuple[Source, ...], examined: Examined) -> Canary:
+    """The canary that an examination found good."""
+    return Canary(percent, sources, examined.revision, examined.rules, examined.tables)
 
 
 class PolicySet(Struct, frozen=True):
@@ -43,6 +65,7 @@ class PolicySet(Struct, frozen=True):
     rules: tuple[RuleSummary, ...]
     number: int = 0
     previous: int = 0
+    canary: Canary | None = None
 
     @property
     def digest(self) -> str:
@@ -59,7 +82,7 @@ class Beginning(Struct, frozen=True):
 
     chosen: PolicySet
     rules: RuleSet
-    fingerprint: Fingerprint = ()
+    seen: Seen = ((), ())
     problems: tuple[Problem, ...] = ()
     message: str = ""
     held_against: str = ""
@@ -76,9 +99,11 @@ def begin(settings: Settings) -> Beginning:
     began = time.time()
     kept = KeptPolicies(settings.state / "policy")
     held = _held(kept)
-    seen = fingerprint(settings.rules)
+    in_force = _in_force(kept)
+    canary = settings.policy.canary if in_force is not None and in_force.percent else None
+    seen = look(settings.rules, canary)
     try:
-        files = _read(settings)
+        files = _read(settings, canary)
         if held is not None and files.digest == held[1]:
             rolled_back = _last_good(kept, settings, By.ROLLBACK, seen, began)
             if rolled_back is not None:
@@ -88,7 +113,7 @@ def begin(settings: Settings) -> Beginning:
                     rolled_back.chosen.revision,
                 )
                 return rolled_back
-        if _in_force(kept) is not None:
+        if in_force is not None:
             refuse_nothing(files, settings)
         return _examined(files, settings, By.START, kept)
     except (ProblemsError, OSError) as fault:
@@ -115,12 +140,22 @@ def refuse_nothing(files: Files, settings: Settings) -> None:
         place = Place(settings.rules.name, 1, 1)
         message = "no rules file is left; an empty policy does not take the place of one that has rules"
         raise ProblemsError((Problem(place, message, "no_files"),))
+    if files.canary is not None:
+        refuse_no_canary(files.canary, settings)
 
 
-def _read(settings: Settings) -> Files:
+def refuse_no_canary(files: Files, settings: Settings) -> None:
+    """Refuse a canary without any file."""
+    if not files.sources:
+        assert settings.policy.canary is not None
+        place = Place(settings.policy.canary.name, 1, 1)
+        raise ProblemsError((Problem(place, "no rules file is here; it is the canary's", "no_files"),))
+
+
+def _read(settings: Settings, canary: Path | None) -> Files:
     for _ in range(_STILL_TRIES):
         try:
-            return read_files(settings.rules)
+            return read_files(settings.rules, canary)
         except ChangingError:
             time.sleep(_STILL_SECONDS)
     raise OSError(f"the files in {settings.rules} change all the time")
@@ -129,30 +164,36 @@ def _read(settings: Settings) -> Files:
 def _examined(files: Files, settings: Settings, by: By, kept: KeptPolicies | None = None) -> Beginning:
     began = time.time()
     examined, rules = examine(files.sources, files.cases, settings)
-    if rules is None:
-        raise ProblemsError(examined.problems)
-    chosen = PolicySet(files.sources, examined.revision, time.time(), by, examined.rules)
     before = _in_force(kept) if kept is not None else None
-    if before is not None and before.revision == examined.revision:
-        chosen = PolicySet(
-            files.sources, examined.revision, chosen.at, by, examined.rules, before.number, before.previous
-        )
-    elif before is not None:
-        chosen = PolicySet(files.sources, examined.revision, chosen.at, by, examined.rules, 0, before.number)
+    problems, canary = examined.problems, None
+    if files.canary is not None and before is not None:
+        beside, usable = examine(files.canary.sources, files.canary.cases, settings)
+        problems = (*problems, *beside.problems)
+        if usable is not None:
+            canary = canary_of(before.percent, files.canary.sources, beside)
+    if rules is None or any(problem.severity is Severity.ERROR for problem in problems):
+        raise ProblemsError(problems)
+    chosen = PolicySet(files.sources, examined.revision, time.time(), by, examined.rules, canary=canary)
+    if before is not None:
+        revisions = examined.revision, "" if canary is None else canary.revision
+        if (before.revision, before.canary_revision) == revisions:
+            chosen = replace(chosen, number=before.number, previous=before.previous)
+        else:
+            chosen = replace(chosen, previous=before.number)
     seconds = round(max(0.0, chosen.at - began), 3)
     message = f"revision {examined.revision} is in force"
-    return Beginning(chosen, rules, files.fingerprint, examined.problems, message, seconds=seconds)
+    return Beginning(chosen, rules, files.seen, problems, message, seconds=seconds)
 
 
 def _last_good(
-    kept: KeptPolicies, settings: Settings, by: By, seen: Fingerprint, began: float, fault: Exception | None = None
+    kept: KeptPolicies, settings: Settings, by: By, seen: Seen, began: float, fault: Exception | None = None
 ) -> Beginning | None:
     """The policy that was in force, where it is kept and can be used with these settings."""
     in_force = _in_force(kept)
     if in_force is None:
         return None
     try:
-        sources = kept.sources(in_force)
+        sources, beside = kept.sources(in_force), kept.canary_sources(in_force)
     except (DamagedError, OSError) as damage:
         log.error("the last good policy cannot be used: %s", damage)  # noqa: TRY400 - it says all
         return None
@@ -160,7 +201,16 @@ def _last_good(
     if rules is None:
         log.error("the last good policy, revision %s, does not fit this configuration", in_force.revision)
         return None
-    chosen = PolicySet(sources, examined.revision, in_force.at, by, examined.rules, in_force.number, in_force.previous)
+    canary = None
+    if in_force.percent and settings.policy.canary is not None:
+        second, usable = examine(beside, (), settings)
+        if usable is None:
+            log.error("the last good canary, revision %s, does not fit this configuration", in_force.canary_revision)
+        else:
+            canary = canary_of(in_force.percent, beside, second)
+    chosen = PolicySet(
+        sources, examined.revision, in_force.at, by, examined.rules, in_force.number, in_force.previous, canary
+    )
     problems = fault.problems if isinstance(fault, ProblemsError) else ()
     message = "a rollback holds" if fault is None else _sentence(fault)
     held = _held(kept)

@@ -21,17 +21,30 @@ Fingerprint = tuple[tuple[str, int, int, int, int], ...]
 """Of each file its path below the policy's, its device, inode, size and time of writing in nanoseconds."""
 
 
+Seen = tuple[Fingerprint, Fingerprint]
+"""How the files of the policy and of the canary stood; nothing where there is no canary."""
+
+
 class Files(Struct, frozen=True):
-    """What was read at one moment: rules and tables as ``sources``, and the cases that stand beside them."""
+    """What was read at one moment: rules and tables as ``sources``, and the cases that stand beside them.
+
+    ``canary`` is the same of the policy for a share of the calls, where there is one.
+    """
 
     sources: tuple[Source, ...]
     cases: tuple[Source, ...]
     fingerprint: Fingerprint
+    canary: "Files | None" = None
 
     @property
     def digest(self) -> str:
         """Of rules and tables: equal for the same texts under the same names, whatever the files' times."""
         return digest_of(self.sources)
+
+    @property
+    def seen(self) -> Seen:
+        """How all of the files stood."""
+        return self.fingerprint, () if self.canary is None else self.canary.fingerprint
 
 
 class ChangingError(Exception):
@@ -57,8 +70,13 @@ def fingerprint(path: Path) -> Fingerprint:
     return tuple(sorted(found))
 
 
-def read_files(path: Path) -> Files:
-    """Everything the policy at ``path`` is made of, as it stood at one moment.
+def look(path: Path, canary: Path | None) -> Seen:
+    """How the files of both stand now; never raises either."""
+    return fingerprint(path), () if canary is None else fingerprint(canary)
+
+
+def read_files(path: Path, canary: Path | None = None) -> Files:
+    """Everything the policy at ``path``, and that at ``canary``, is made of, as it stood at one moment.
 
     Raises :class:`ChangingError` where it did not stand still, :class:`ProblemsError` and ``OSError`` as
     :func:`rule_sources` does.
@@ -67,13 +85,14 @@ def read_files(path: Path) -> Files:
     try:
         sources = rule_sources(path)
         cases = case_sources(path)
+        beside = None if canary is None else read_files(canary)
     except OSError:
         if fingerprint(path) != before:  # a file that was renamed meanwhile
             raise ChangingError from None
         raise
     if fingerprint(path) != before:
         raise ChangingError
-    return Files(sources, cases, before)
+    return Files(sources, cases, before, beside)
 
 
 def digest_of(sources: tuple[Source, ...]) -> str:

@@ -38,7 +38,8 @@ class KeptFile(Struct, frozen=True):
 class KeptSet(Struct, frozen=True):
     """One policy that was in force. ``at`` is when it came into force, in Unix time; ``by`` is what brought it.
 
-    ``previous`` is the number of the set that it replaced, 0 where there was none or it was not kept.
+    ``previous`` is the number of the set that it replaced, 0 where there was none or it was not kept. ``canary`` are
+    the files, and ``canary_revision`` the revision, of a second policy that decided ``percent`` of the calls.
     """
 
     number: int
@@ -48,6 +49,9 @@ class KeptSet(Struct, frozen=True):
     previous: int
     files: tuple[KeptFile, ...]
     format: int = _FORMAT
+    canary: tuple[KeptFile, ...] = ()
+    canary_revision: str = ""
+    percent: float = 0.0
 
 
 class InForce(Struct, frozen=True):
@@ -65,17 +69,34 @@ class KeptPolicies:
         self._sets = folder / "sets"
         self._files = folder / "files"
 
-    def keep(self, sources: Sequence[Source], revision: str, *, at: float, by: str, previous: int) -> KeptSet:
+    def keep(
+        self,
+        sources: Sequence[Source],
+        revision: str,
+        *,
+        at: float,
+        by: str,
+        previous: int,
+        canary: Sequence[Source] = (),
+        canary_revision: str = "",
+        percent: float = 0.0,
+    ) -> KeptSet:
         """Keep one more set; it counts once :meth:`put_in_force` says so."""
         for folder in (self._sets, self._files):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        files = tuple(KeptFile(source.file, sha256(source.data).hexdigest(), len(source.data)) for source in sources)
-        for file, source in zip(files, sources, strict=True):
-            place = self._files / file.sha256
-            if not _is_whole(place, file):
-                _write(place, source.data)
+        files, beside = (tuple(map(self._keep_file, each)) for each in (sources, canary))
         number = max(self._numbers(), default=0) + 1
-        kept = KeptSet(number, revision, at, by, previous, files)
+        kept = KeptSet(
+            number,
+            revision,
+            at,
+            by,
+            previous,
+            files,
+            canary=beside,
+            canary_revision=canary_revision,
+            percent=percent,
+        )
         _write(self._set_file(number), msgspec.json.format(msgspec.json.encode(kept), indent=1) + b"\n")
         return kept
 
@@ -123,8 +144,15 @@ class KeptPolicies:
 
     def sources(self, kept: KeptSet) -> tuple[Source, ...]:
         """The files of a set as they were. Raises :class:`DamagedError`."""
+        return self._read_files(kept.files)
+
+    def canary_sources(self, kept: KeptSet) -> tuple[Source, ...]:
+        """The same of the canary that belonged to it."""
+        return self._read_files(kept.canary)
+
+    def _read_files(self, files: Sequence[KeptFile]) -> tuple[Source, ...]:
         found: list[Source] = []
-        for file in kept.files:
+        for file in files:
             place = self._files / file.sha256
             try:
                 data = place.read_bytes()
@@ -134,6 +162,13 @@ class KeptPolicies:
                 raise DamagedError(f"`{place}`, which was `{file.file}`, was changed")
             found.append(Source(file.file, data))
         return tuple(found)
+
+    def _keep_file(self, source: Source) -> KeptFile:
+        file = KeptFile(source.file, sha256(source.data).hexdigest(), len(source.data))
+        place = self._files / file.sha256
+        if not _is_whole(place, file):
+            _write(place, source.data)
+        return file
 
     def _set_file(self, number: int) -> Path:
         return self._sets / f"{number:06d}.json"
@@ -146,7 +181,7 @@ class KeptPolicies:
         for number in newest[KEPT:]:
             if number != in_force:
                 self._set_file(number).unlink(missing_ok=True)
-        named = {file.sha256 for kept in self.history() for file in kept.files}
+        named = {file.sha256 for kept in self.history() for file in (*kept.files, *kept.canary)}
         for place in self._files.glob("*"):
             if place.name not in named:
                 place.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
 """What ``/policy`` tells: the policy in force, how it came there, and what its rules have done."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Final
@@ -8,6 +8,8 @@ from typing import Any, Final
 import msgspec
 
 from interceptor.metrics import Snapshot, families
+from interceptor.policy import Source
+from interceptor.rollout.beginning import Canary
 from interceptor.rollout.examining import Preview, RuleSummary
 from interceptor.rollout.rollout import Attempt, Rollout, RolloutError
 from interceptor.settings import Settings
@@ -46,10 +48,8 @@ def policy_page(
         "warnings": rollout.warnings(),
         "workers": revisions,
         "older_policies": _by_rule(snapshot, families.POLICIES_OLDER.name).get("", 0),
-        "files": [
-            {"file": source.file, "sha256": sha256(source.data).hexdigest(), "bytes": len(source.data)}
-            for source in current.sources
-        ],
+        "canary": _canary(current.canary, snapshot),
+        "files": _files(current.sources),
         "defaults": {kind.value: settings.defaults[kind].value for kind in Kind},
         "last_attempt": _attempt(rollout.last),
         "history": [
@@ -58,11 +58,35 @@ def policy_page(
                 "loaded_at": _instant(kept.at),
                 "loaded_by": kept.by,
                 "in_force": kept.number == current.number,
+                "canary": {"revision": kept.canary_revision, "share": f"{kept.percent:g}%"} if kept.percent else None,
             }
             for kept in rollout.history
         ],
         "near_miss_samples": _by_rule(snapshot, families.NEAR_MISS_SAMPLES.name).get("", 0),
         "rules": [told(rule) for rule in current.rules],
+    }
+
+
+def _files(sources: Sequence[Source]) -> list[dict[str, Any]]:
+    return [
+        {"file": source.file, "sha256": sha256(source.data).hexdigest(), "bytes": len(source.data)}
+        for source in sources
+    ]
+
+
+def _canary(canary: Canary | None, snapshot: Snapshot) -> dict[str, Any] | None:
+    """The canary with what was decided by each revision since it is there."""
+    if canary is None:
+        return None
+    messages: dict[str, dict[str, int]] = {}
+    for line in snapshot.series.get(families.CANARY_MESSAGES.name, ()):
+        revision, verdict = line.labels
+        messages.setdefault(revision, {})[verdict] = int(line.values[0])
+    return {
+        "revision": canary.revision,
+        "share": f"{canary.percent:g}%",
+        "messages": messages,
+        "files": _files(canary.sources),
     }
 
 

@@ -8,6 +8,8 @@ Laws of this module:
 * What is in force is kept on disk before it is. A disk that cannot keep it does not hold it back (an operator who must
   stop calls tonight is not told to clean up first), but everybody is told.
 * A rollback holds: the same files do not come back by themselves, not by being touched and not by a restart.
+* A canary, the policy that decides a share of the calls, is a part of the set: it comes, goes, is kept and is rolled
+  back with the rest, all or nothing.
 """
 
 import asyncio
@@ -16,6 +18,7 @@ import logging
 import time
 from collections.abc import Callable, Coroutine
 from enum import Enum
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 from msgspec import Struct
@@ -23,9 +26,17 @@ from msgspec.structs import replace
 
 from interceptor.metrics import Snapshot, families, policy_snapshot
 from interceptor.policy import Source
-from interceptor.rollout.beginning import Beginning, By, PolicySet, refuse_nothing
-from interceptor.rollout.examining import ExaminationError, Examined, Examiner, PackedTable, Preview
-from interceptor.rollout.files import ChangingError, Files, Fingerprint, digest_of, fingerprint, read_files
+from interceptor.rollout.beginning import (
+    Beginning,
+    By,
+    Canary,
+    PolicySet,
+    canary_of,
+    refuse_no_canary,
+    refuse_nothing,
+)
+from interceptor.rollout.examining import ExaminationError, Examiner, PackedTable, Preview
+from interceptor.rollout.files import ChangingError, Files, Seen, digest_of, look, read_files
 from interceptor.rollout.kept import DamagedError, InForce, KeptPolicies, KeptSet
 from interceptor.settings import Settings
 from interceptor.values import Problem, ProblemsError, Severity
@@ -53,6 +64,7 @@ class Package(Struct, frozen=True):
     sources: tuple[Source, ...]
     revision: str
     tables: tuple[PackedTable, ...] = ()
+    canary: Canary | None = None
 
 
 class Fleet(Protocol):
@@ -133,9 +145,9 @@ class Rollout:
         self._next: dict[tuple[By, str], asyncio.Task[Attempt]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._again_at, self._again_seconds = 0.0, _AGAIN_FIRST_SECONDS
-        self._looked_at: Fingerprint = beginning.fingerprint  # that of the files of the last attempt
+        self._looked_at: Seen = beginning.seen  # how the files of the last attempt stood
         self._seen = self._looked_at
-        self._tried: tuple[str, str] | None = None  # the digests of the files of the last attempt
+        self._tried: tuple[str, ...] | None = None  # the digests of the files of the last attempt
         self.current: PolicySet = beginning.chosen
         self.last: Attempt = Attempt(
             beginning.chosen.at,
@@ -179,9 +191,13 @@ class Rollout:
         """Return to the policy that was in force before, or to the last one of this ``revision``; it holds."""
         return await self._queued(By.ROLLBACK, revision, lambda: self._rollback(revision))
 
+    async def try_canary(self, percent: float) -> Attempt:
+        """Give a share of the calls to the policy in the canary's folder; with 0 all calls to the one in force."""
+        return await self._queued(By.CANARY, f"{percent:g}", lambda: self._try_canary(percent))
+
     async def preview(self) -> Preview:
         """What a reload would change. Raises :class:`ProblemsError`, :class:`RolloutError`, ``OSError``."""
-        files = await self._read()
+        files = await self._read(self._settings.rules)
         examiner = Examiner()
         self._begun.add(examiner)
         try:
@@ -228,11 +244,11 @@ class Rollout:
             attempt = Attempt(began, by, Outcome.FAILED, _told(fault))
         attempt = replace(attempt, at=began, seconds=round(max(0.0, self._clock() - began), 3))
         self.last = attempt
-        if by is not By.ROLLBACK:
+        if by not in _ASKED_OTHERWISE:
             self.matches_files = attempt.good
-        elif attempt.outcome is Outcome.LOADED:
+        elif by is By.ROLLBACK and attempt.outcome is Outcome.LOADED and self.held_against:
             self.matches_files = False
-        if attempt.outcome is Outcome.FAILED and by is not By.ROLLBACK:
+        if attempt.outcome is Outcome.FAILED and by not in _ASKED_OTHERWISE:
             self._again_at = time.monotonic() + self._again_seconds
             self._again_seconds = min(self._again_seconds * 2, _AGAIN_MOST_SECONDS)
         else:
@@ -248,6 +264,9 @@ class Rollout:
         analyst = self._analyst = Examiner()
         try:
             found = await asyncio.to_thread(analyst.analyse, self.current.sources, self._settings)
+            canary = self.current.canary
+            if canary is not None and self.last is attempt:
+                found = (*found, *await asyncio.to_thread(analyst.analyse, canary.sources, self._settings))
         except ExaminationError as fault:
             if self.last is attempt:
                 log.warning("the policy in force could not be analysed: %s", fault)
@@ -259,17 +278,38 @@ class Rollout:
 
     async def _reload(self, by: By) -> Attempt:
         self._tried = None
-        files = await self._read()
-        self._looked_at = files.fingerprint
+        files = await self._read(self._settings.rules, self._canary_folder)
+        self._looked_at = files.seen
         refuse_nothing(files, self._settings)
-        self._tried = files.digest, digest_of(files.cases)
-        return await self._bring(files.sources, files.cases, by, "")
+        self._tried = _digests(files)
+        percent = 0.0 if self.current.canary is None else self.current.canary.percent
+        return await self._bring(files.sources, files.cases, by, "", beside=files.canary, percent=percent)
+
+    async def _try_canary(self, percent: float) -> Attempt:
+        """The policy in force stays as it is, a rollback that holds too."""
+        folder, files = self._settings.policy.canary, None
+        if percent:
+            if folder is None:
+                raise RolloutError("the configuration names no folder for a canary: `policy.canary`")
+            files = await self._read(folder)
+            refuse_no_canary(files, self._settings)
+        sources, held = self.current.sources, self.held_against
+        attempt = await self._bring(sources, (), By.CANARY, held, beside=files, percent=percent)
+        if attempt.good:
+            self._looked_at = self._looked_at[0], () if files is None else files.fingerprint
+        return attempt
 
     async def _rollback(self, revision: str) -> Attempt:
         chosen = await asyncio.to_thread(self._before, revision)
         sources = await asyncio.to_thread(self._kept.sources, chosen)
         against = self.held_against or self.current.digest
-        return await self._bring(sources, (), By.ROLLBACK, against, number=chosen.number)
+        beside = None
+        if chosen.percent and self._settings.policy.canary is not None:
+            beside = Files(await asyncio.to_thread(self._kept.canary_sources, chosen), (), ())
+        if beside is None and not self.held_against and digest_of(sources) == self.current.digest:
+            against = ""  # a canary is taken away, and nothing else: there is nothing to hold against
+        number, percent = chosen.number, chosen.percent
+        return await self._bring(sources, (), By.ROLLBACK, against, number=number, beside=beside, percent=percent)
 
     def _before(self, revision: str) -> KeptSet:
         """The set that a rollback returns to."""
@@ -298,39 +338,57 @@ class Rollout:
         held_against: str,
         *,
         number: int = 0,
+        beside: Files | None = None,
+        percent: float = 0.0,
     ) -> Attempt:
-        """Examine a policy and bring it into force in all workers, or change nothing."""
+        """Examine a policy and bring it into force in all workers, or change nothing.
+
+        ``beside`` is that which is to decide ``percent`` of the calls.
+        """
         examined = await asyncio.to_thread(self._examiner.examine, sources, cases, self._settings)
-        attempt = Attempt(0.0, by, Outcome.REFUSED, _counted(examined.problems), examined.revision)
-        attempt = replace(attempt, problems=examined.problems)
-        if not examined.good:
+        problems, good, canary = examined.problems, examined.good, None
+        if beside is not None:
+            second = await asyncio.to_thread(self._examiner.examine, beside.sources, beside.cases, self._settings)
+            problems, good = (*problems, *second.problems), good and second.good
+            canary = canary_of(percent, beside.sources, second)
+        attempt = Attempt(0.0, by, Outcome.REFUSED, _counted(problems), examined.revision, problems=problems)
+        if not good:
             return attempt
         digest = digest_of(sources)
-        if digest == self.current.digest and not number:
+        before = self.current
+        as_before = before.canary is None if canary is None else canary.is_like(before.canary)
+        if digest == before.digest and as_before and not number:
             self.held_against = held_against
             if self.current.number:
                 await self._put_in_force(self.current.number, held_against)
             return replace(attempt, outcome=Outcome.UNCHANGED, message="the files say what is in force")
         try:
-            await self._fleet.prepare(Package(sources, examined.revision, examined.tables))
-            chosen = _set_of(sources, examined, by, self._clock(), self.current.number, number)
+            await self._fleet.prepare(Package(sources, examined.revision, examined.tables, canary))
+            lean = None if canary is None else replace(canary, tables=())
+            chosen = PolicySet(
+                sources, examined.revision, self._clock(), by, examined.rules, number, before.number, lean
+            )
             kept = await self._kept_set(chosen)
             await self._fleet.activate(kept)
         except BaseException:
             await self._fleet.forget()
             raise
-        before, self.current = self.current, kept
+        self.current = kept
         self.held_against = held_against
         self._since = await self._count_anew(before, kept)
         await self._put_in_force(kept.number, held_against)
-        message = f"revision {kept.revision} is in force, {before.revision} was"
-        return replace(attempt, outcome=Outcome.LOADED, message=message)
+        return replace(attempt, outcome=Outcome.LOADED, message=_in_force(kept, before))
 
-    async def _read(self) -> Files:
+    @property
+    def _canary_folder(self) -> Path | None:
+        """Where the canary stands, if there is one."""
+        return None if self.current.canary is None else self._settings.policy.canary
+
+    async def _read(self, folder: Path, canary: Path | None = None) -> Files:
         """The files at one moment; a request waits a little for them to stand still."""
         for _ in range(_STILL_TRIES):
             try:
-                return await asyncio.to_thread(read_files, self._settings.rules)
+                return await asyncio.to_thread(read_files, folder, canary)
             except ChangingError:
                 await asyncio.sleep(_STILL_SECONDS)
         raise RolloutError("the files change all the time, they were not read")
@@ -365,6 +423,9 @@ class Rollout:
                 at=chosen.at,
                 by=chosen.by.value,
                 previous=chosen.previous,
+                canary=() if chosen.canary is None else chosen.canary.sources,
+                canary_revision="" if chosen.canary is None else chosen.canary.revision,
+                percent=0.0 if chosen.canary is None else chosen.canary.percent,
             )
         except OSError as fault:
             self._not_kept(fault)
@@ -401,7 +462,8 @@ class Rollout:
                 await self._keep(self.current, self.held_against)
         if not self._settings.policy.watch:
             return
-        before, self._seen = self._seen, await asyncio.to_thread(fingerprint, self._settings.rules)
+        before = self._seen
+        self._seen = await asyncio.to_thread(look, self._settings.rules, self._canary_folder)
         due = 0.0 < self._again_at <= time.monotonic()
         if self._seen == before and (self._seen != self._looked_at or due):
             self._looked_at = self._seen
@@ -410,12 +472,12 @@ class Rollout:
     async def _changed(self) -> Attempt | None:
         """The files look different: load them, unless they say what they said before."""
         with contextlib.suppress(ChangingError, ProblemsError, OSError):  # told by the attempt itself
-            files = await asyncio.to_thread(read_files, self._settings.rules)
+            files = await asyncio.to_thread(read_files, self._settings.rules, self._canary_folder)
             if files.digest == self.held_against and files.sources:
-                self._looked_at = files.fingerprint
+                self._looked_at = files.seen
                 return None
-            if self._tried == (files.digest, digest_of(files.cases)) and self.last.outcome is not Outcome.FAILED:
-                self._looked_at = files.fingerprint
+            if self._tried == _digests(files) and self.last.outcome is not Outcome.FAILED:
+                self._looked_at = files.seen
                 return None
         return await self.reload(By.FILE)
 
@@ -466,7 +528,8 @@ class Rollout:
         elif self.held_against:
             told.append(f"policy: rolled back to revision {self.current.revision}, it holds against the files")
         elif not self.last.good:
-            told.append(f"policy: the last reload was {self.last.outcome.value}: {self.last.message}")
+            what = "canary" if self.last.by is By.CANARY else "reload"
+            told.append(f"policy: the last {what} was {self.last.outcome.value}: {self.last.message}")
         if self.keeping_fails:
             told.append(f"policy: the set in force is not kept on disk: {self.keeping_fails}")
         return tuple(told)
@@ -491,10 +554,25 @@ class Rollout:
             log.error("%s", problem)
 
 
-def _set_of(
-    sources: tuple[Source, ...], examined: Examined, by: By, at: float, previous: int, number: int
-) -> PolicySet:
-    return PolicySet(sources, examined.revision, at, by, examined.rules, number, previous)
+_ASKED_OTHERWISE: Final = {By.ROLLBACK, By.CANARY}  # not for the policy's files
+
+
+def _digests(files: Files) -> tuple[str, ...]:
+    """Of all files, the cases too."""
+    first = files.digest, digest_of(files.cases)
+    return first if files.canary is None else (*first, *_digests(files.canary))
+
+
+def _in_force(now: PolicySet, before: PolicySet) -> str:
+    """What is said when a set came into force."""
+    told = f"revision {now.revision} is in force, {before.revision} was"
+    if now.canary is None and before.canary is None:
+        return told
+    if now.revision == before.revision:
+        told = f"revision {now.revision} stays in force"
+    if now.canary is None:
+        return f"{told}; there is no canary any more"
+    return f"{told}; revision {now.canary.revision} decides {now.canary.percent:g}% of the calls"
 
 
 def _counted(problems: tuple[Problem, ...]) -> str:

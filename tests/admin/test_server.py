@@ -32,11 +32,29 @@ PAGE = {
     "warnings": ["policy: the last reload was refused"],
     "workers": {"w0": "abc123"},
     "older_policies": 1,
+    "canary": {
+        "revision": "def456",
+        "share": "5%",
+        "messages": {"abc123": {"allow": 40, "deny": 2}, "def456": {"allow": 3}},
+        "files": [{"file": "rules-next/a.yaml", "sha256": "e" * 64, "bytes": 78}],
+    },
     "files": [{"file": "rules/a.yaml", "sha256": "f" * 64, "bytes": 77}],
     "last_attempt": ATTEMPT,
     "history": [
-        {"revision": "abc123", "loaded_at": "2026-11-23T09:00:00Z", "loaded_by": "start", "in_force": True},
-        {"revision": "000123", "loaded_at": "2026-11-22T09:00:00Z", "loaded_by": "file", "in_force": False},
+        {
+            "revision": "abc123",
+            "loaded_at": "2026-11-23T09:00:00Z",
+            "loaded_by": "start",
+            "in_force": True,
+            "canary": {"revision": "def456", "share": "5%"},
+        },
+        {
+            "revision": "000123",
+            "loaded_at": "2026-11-22T09:00:00Z",
+            "loaded_by": "file",
+            "in_force": False,
+            "canary": None,
+        },
     ],
     "near_miss_samples": 9,
     "rules": [
@@ -94,6 +112,10 @@ class Source:
 
     async def roll_back_policy(self, revision):
         self.asked.append(f"rollback {revision}")
+        return {"outcome": self.outcome, "in_force": "abc123"}
+
+    async def try_canary(self, percent):
+        self.asked.append(f"canary {percent:g}")
         return {"outcome": self.outcome, "in_force": "abc123"}
 
 
@@ -210,16 +232,21 @@ def test_the_policy_is_text_for_people_who_ask_so(ask, how):
     assert text == READABLE
 
 
+SHARE = "share should be a part of the calls such as 5%, or off\n"
 READABLE = """\
 revision  abc123   in force since 2026-11-23T09:00:00Z, by start
 files     1   NOT what is in force
           rules/a.yaml  ffffffffffff  77 bytes
 workers   w0 decides by abc123
+canary    revision def456 decides 5% of the calls
+          messages since, by abc123: allow 40, deny 2
+          messages since, by def456: allow 3
+          rules-next/a.yaml  eeeeeeeeeeee  78 bytes
 older     policies that still decide for calls in progress: 1
 WARNING   policy: the last reload was refused
 last try  2026-11-23T10:00:00Z, by file: refused, 1 problem (0.2 s)
           rules/a.yaml:4:5: unknown key `denny`
-history   abc123  2026-11-23T09:00:00Z  by start   in force
+history   abc123  2026-11-23T09:00:00Z  by start  with def456 for 5%   in force
 history   000123  2026-11-22T09:00:00Z  by file
 
       hits   near last hit                  rule
@@ -238,7 +265,11 @@ def test_the_policy_is_loaded_and_rolled_back_by_post(ask, source, outcome, stat
     assert ask("/policy/reload", method="POST")[0] == status
     assert ask("/policy/rollback", method="POST")[0] == status
     assert ask("/policy/rollback?to=abc", method="POST")[0] == status
-    assert source.asked == ["reload", "rollback ", "rollback abc"]
+    assert ask("/policy/canary?share=2.5%25", method="POST")[0] == status
+    assert ask("/policy/canary?share=off", method="POST")[0] == status
+    assert source.asked == ["reload", "rollback ", "rollback abc", "canary 2.5", "canary 0"]
+    assert ask("/policy/canary?share=5", method="POST")[::2] == (400, SHARE)
+    assert ask("/policy/canary", method="POST")[::2] == (400, SHARE)
     assert ask("/policy/reload")[0] == 405
 
 

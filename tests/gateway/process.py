@@ -141,8 +141,8 @@ class Process:
         return [int(pid) for listed in threads for pid in listed.read_text().split()]
 
     def workers(self) -> list[int]:
-        """The processes of its workers."""
-        return [pid for pid in self.children() if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        """The processes of its workers; and the examiner's, while one works."""
+        return [pid for pid in self.children() if b"spawn_main" in _command_line(pid)]
 
     def journal(self) -> list[dict[str, Any]]:
         """Every record on disk."""
@@ -164,6 +164,14 @@ class Process:
 
 
 StartProcess = Callable[..., Process]
+
+
+def _command_line(pid: int) -> bytes:
+    """Of a process, nothing where it has ended meanwhile."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 def alive(pid: int) -> bool:

@@ -297,6 +297,8 @@ def everything(made):
     made.call_looked_up("known")
     made.calls_located(3)
     made.older_policies(1)
+    made.canary("def456", 5.0, "abc123")
+    made.canary_messages({("def456", "allow"): 3, ("abc123", "allow"): 57})
     made.list_merged("whole")
     made.upstream_pool("127.0.0.1:9780", idle=3, busy=2, queued=1)
     made.retried("next_endpoint")
@@ -474,3 +476,20 @@ def test_every_way_to_fail_and_every_refusal_of_the_gateway_has_a_label():
     for source in (ROOT / "interceptor" / "gateway").glob("*.py"):
         reasons |= set(re.findall(r'(?:Http1Error|_refuse|refused)\(\s*"([a-z_0-9]+)"', source.read_text()))
     assert reasons <= set(families.REFUSAL_REASONS)
+
+
+def test_what_is_counted_of_a_canary_goes_with_it_and_with_the_policy_beside_it():
+    made = metrics()
+    made.canary("next", 5.0, "now")
+    made.canary_messages({("next", "deny"): 3, ("now", "allow"): 57, ("older", "allow"): 1})
+
+    def counted():
+        return {line.labels[0] for line in made.snapshot().series.get(families.CANARY_MESSAGES.name, ())}
+
+    made.canary("next", 25.0, "now")
+    assert counted() == {"next", "now"}
+    made.canary("next", 25.0, "changed")
+    assert counted() == {"next"}
+    made.canary("", 0.0, "changed")
+    assert counted() == set()
+    assert families.CANARY.name not in made.snapshot().series or not made.snapshot().series[families.CANARY.name]

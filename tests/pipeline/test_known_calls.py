@@ -16,7 +16,7 @@ from interceptor.ownership import KEPT_SECONDS
 from interceptor.pipeline import Fault, Forward, Opened, Pipeline
 from interceptor.policy import RuleSet, Source, compile_policy
 from interceptor.rows import Rows
-from interceptor.settings import CallbackSettings, CallsRule, Settings, Url
+from interceptor.settings import CallbackSettings, CallsRule, Ownership, Settings, Url
 from interceptor.values import CallFacts, Kind, Verdict
 from interceptor.wire import knowledge
 from tests.pipeline.conftest import command, notification, site
@@ -43,6 +43,7 @@ class Line:
             Recorder("w0", self.settings.journal.masking),
             Identifier(self.settings.apps.values(), b"key"),
             keys=Keyring([bytes(32)]),
+            holdings=None if self.settings.ownership is Ownership.OFF else self.calls.holdings,
             calls=self.calls,
         )
 

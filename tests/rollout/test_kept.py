@@ -122,3 +122,18 @@ def test_a_disk_without_room_leaves_what_was_there(tmp_path, monkeypatch):
     assert policies.history() == (one,)
     assert not list((tmp_path / "policy").rglob(".*"))
     assert policies.sources(keep(policies, "two")) == sources("two")
+
+
+def test_a_canary_is_kept_with_its_set_and_goes_with_it(tmp_path):
+    policies = KeptPolicies(tmp_path)
+    canary = (Source("rules-next/a.yaml", b"next"),)
+    kept = policies.keep(
+        sources("one"), "r", at=1.0, by="canary", previous=0, canary=canary, canary_revision="c", percent=2.5
+    )
+    policies.put_in_force(kept.number)
+    found = policies.find(kept.number)
+    assert found == kept
+    assert (policies.canary_sources(found), found.canary_revision, found.percent) == (canary, "c", 2.5)
+    assert policies.sources(found) == sources("one")
+    alone = keep(policies, "one")
+    assert (policies.canary_sources(alone), alone.percent) == ((), 0.0)
