@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from typer.testing import CliRunner
@@ -31,8 +33,10 @@ TAKEN = {percent: {call for call in CALLS if is_among(call, percent)} for percen
 class Site:
     """A running server with a folder for a canary, a PBX and an app."""
 
-    def __init__(self, process: StartProcess, backend: StartBackend, workers: int = 2, settings: str = "") -> None:
-        self.process, self.workers = process, workers
+    def __init__(
+        self, process: StartProcess, backend: StartBackend, workers: int = 2, settings: str = "", more: str = ""
+    ) -> None:
+        self.process, self.workers, self.more = process, workers, more
         self.pbx, self.app = backend(answering()), backend(answering(b"<Response/>"))
         self.settings = settings or "watch: false, canary: rules-next"
         self.running = self.start()
@@ -49,13 +53,17 @@ class Site:
             commands=port,
             policy=self.settings,
             folder=folder,
+            more=self.more,
             **changes,
         )
 
-    def told(self, call: str, more: str = "") -> None:
+    def told(self, call: str, more: str = "", path: str = "/") -> None:
         """A notification of a call comes."""
         body = f"NotificationName=CallChanged&CallId={call}{more}".encode()
-        head = b"POST / HTTP/1.0\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n"
+        head = (
+            f"POST {path}".encode()
+            + b" HTTP/1.0\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n"
+        )
         assert Client(self.running.address("notifications")).send(head % len(body) + body).read().status == 200
 
     def held(self, call: str, times: int = 6) -> set[int | None]:
@@ -119,6 +127,34 @@ def test_a_share_of_the_calls_is_decided_by_the_canary_in_both_workers_until_the
     records = [each for each in site.running.journal() if each.get("event") == "decision"]
     assert {each["revision"] for each in records if each["rule"] == "next"} == {canary}
     assert {each["revision"] for each in records} == {canary, first["revision"]}
+
+
+def test_a_call_and_what_comes_to_its_callbacks_are_decided_by_one_revision_in_both_workers(
+    process: StartProcess, backend: StartBackend
+) -> None:
+    site = Site(process, backend, more='callbacks: {public_url: "http://proxy.test:7781"}\n')
+    site.tries("50%")
+    canary = policy(site.running)["canary"]["revision"]
+    codes = {}
+    for number in range(30):  # their exchanges choose; all alike would be once in half a billion
+        asks = f"GET /?command=Call&Dialed=1001&Url=http://{LOCAL}:{site.app.port}/menu HTTP/1.0\r\n\r\n"
+        assert Client(site.running.address("commands")).send(asks.encode()).read().code == 200
+        target = unquote(site.pbx.requests[-1].split(b" ")[1].decode())
+        path = re.search(r"proxy\.test:7781(/cb/[^&]+)", target)
+        assert path is not None, target
+        site.told(f"made-{number}", path=path[1])
+        site.told(f"made-{number}", "&CallState=Ringing")
+        codes[f"made-{number}"] = site.held(f"made-{number}")
+    records = [each for each in site.running.journal() if each.get("event") == "decision"]
+    began = {each["exchange"]: each["revision"] for each in records}
+    of_calls = {_call(each): began[each["origin"]] for each in records if each.get("origin")}
+    assert codes == {call: {306 if revision == canary else 200} for call, revision in of_calls.items()}
+    assert len(of_calls) == 30
+    assert set(of_calls.values()) == {canary, policy(site.running)["revision"]}
+
+
+def _call(record: dict[str, Any]) -> str:
+    return next(value for name, value in record["parameters"].items() if name.lower() == "callid")
 
 
 def test_a_canary_that_cannot_be_used_changes_nothing(process: StartProcess, backend: StartBackend) -> None:
@@ -252,3 +288,19 @@ def test_a_worker_that_starts_again_has_the_canary(process: StartProcess, backen
     assert soon(lambda: len(site.running.workers()) == 2 and not set(old) & set(site.running.workers()))
     assert soon(lambda: ready(site.running)["status"] == 200)
     assert site.denied(CALLS[:20]) == TAKEN[50.0] & set(CALLS[:20])
+
+
+def test_a_configuration_that_no_longer_names_the_folder_has_no_canary_at_the_next_start(
+    process: StartProcess, backend: StartBackend
+) -> None:
+    site = Site(process, backend, workers=1)
+    site.tries("100%")
+    assert site.held("abc") == {306}
+    site.running.signal(signal.SIGTERM)
+    assert site.running.ended() == 0
+    site.settings = "watch: false"
+    site.running = site.start(site.running.folder)
+    shown = policy(site.running)
+    assert (shown["canary"], shown["loaded_by"], site.held("abc")) == (None, "start", {200})
+    status, attempt = post(site.running, "/policy/rollback")  # to the set that had one: it is the policy alone now
+    assert (status, attempt["outcome"], policy(site.running)["canary"]) == (200, "loaded", None)
