@@ -1,4 +1,5 @@
 import asyncio
+import sys
 
 import msgspec
 import pytest
@@ -53,6 +54,19 @@ def test_records_of_one_turn_of_the_loop_share_one_write(book, run):
         await done.wait()
         assert answers == [True] * 500
         assert journal.statistics.batches == 1
+
+    run(story())
+
+
+def test_a_busy_loop_lets_the_thread_in_within_a_tenth_of_a_millisecond(book, run):
+    async def story():
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(0.005)
+        try:
+            await book.journal()
+            assert sys.getswitchinterval() == pytest.approx(0.0001)
+        finally:
+            sys.setswitchinterval(before)
 
     run(story())
 
