@@ -43,7 +43,7 @@ from interceptor.live_calls import (
     wanted_beside,
 )
 from interceptor.metrics import Gatherer, Snapshot, merge
-from interceptor.outbox import table_size
+from interceptor.outbox import first_table
 from interceptor.policy import Source
 from interceptor.rollout import Attempt, Beginning, By, Canary, Package, PolicySet, Rollout, RolloutError
 from interceptor.rollout.page import attempt_page, policy_page, preview_page
@@ -203,7 +203,7 @@ class Supervisor:
         """Start all workers; ``addresses`` holds the listeners by name, and ``admin``, once it returns."""
         try:
             settings = self._settings
-            turns = table_size(len(settings.apps), settings.workers)
+            turns = first_table(len(settings.apps), settings.workers)
             make_tables(settings.state, settings.workers, turns)
             self._children = [_Child(n, self._settings) for n in range(self._settings.workers)]
             for child in self._children:  # one after the other: the first problem is told once

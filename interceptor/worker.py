@@ -28,7 +28,7 @@ from interceptor.gateway.asking import Breakers
 from interceptor.gateway.clusters import ClusterRoute, Endpoint
 from interceptor.gateway.connection import Door
 from interceptor.gateway.deadlines import Sweeper
-from interceptor.gateway.delivery import Deliveries
+from interceptor.gateway.delivery import Deliveries, heirless_folders
 from interceptor.gateway.exchange import Carrier
 from interceptor.gateway.master import GatewayMaster
 from interceptor.gateway.mirroring import Mirrors
@@ -150,6 +150,7 @@ class Worker:
             self._patiences[Patience.REPORT],
             self.metrics,
             self._turns(index),
+            heirless_folders(settings.state / "outbox", index, settings.workers),
         )
         self.breakers = Breakers(settings.apps, self._loop.time)
         self.mirrors = Mirrors(

@@ -5,9 +5,11 @@ An outbox for each app that is told of something, a folder for each worker: no t
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 
@@ -20,9 +22,24 @@ from interceptor.settings import Address, Deadlines
 from interceptor.wire.answers import reads_like_page
 from interceptor.wire.url import WebAddress, take_apart
 
+log = logging.getLogger(__name__)
+
+
+def heirless_folders(root: Path, index: int, workers: int) -> list[Path]:
+    """The folders in ``root`` of workers that are no more, of which worker ``index`` of so many is the heir."""
+    found = []
+    for folder in sorted(root.glob("w*")):
+        number = folder.name[1:]
+        if number.isdecimal() and int(number) >= workers and int(number) % workers == index:
+            found.append(folder)
+    return found
+
 
 class Deliveries:
-    """The outboxes of one worker. ``turns`` keeps the order over several."""
+    """The outboxes of one worker. ``turns`` keeps the order over several.
+
+    ``heirless`` are the folders of workers that are no more, of which this one is the heir.
+    """
 
     def __init__(
         self,
@@ -33,7 +50,10 @@ class Deliveries:
         patience: Deadlines,
         watcher: OutboxWatcher,
         turns: Mapping[str, Turn] | None = None,
+        heirless: Sequence[Path] = (),
     ) -> None:
+        self._folder = folder
+        self._heirless = heirless
         self._pool_for = pool_for
         self._patience = patience
         turns = turns or {}
@@ -42,7 +62,11 @@ class Deliveries:
     async def open(self) -> None:
         """Take the folders and go on with what was left. Raises ``OutboxError``."""
         for box in self._boxes.values():
-            await box.open()
+            await box.open(self._heirless)
+        for folder in (self._folder, *self._heirless):
+            for path in sorted(folder.glob("*.outbox")):
+                if path.stat().st_size and unquote(path.stem) not in self._boxes:
+                    log.warning("`%s` stays as it is: no app of this name is configured", path)
 
     async def close(self) -> None:
         """Stop delivering; what waits is on disk."""

@@ -2,6 +2,15 @@
 
 from interceptor.outbox.log import Entry, OutboxError, OutboxInUseError
 from interceptor.outbox.outbox import Outbox, Queue, Watcher
-from interceptor.outbox.turns import Turn, table_size
+from interceptor.outbox.turns import Turn, first_table
 
-__all__ = ["Entry", "Outbox", "OutboxError", "OutboxInUseError", "Queue", "Turn", "Watcher", "table_size"]
+__all__ = [
+    "Entry",
+    "Outbox",
+    "OutboxError",
+    "OutboxInUseError",
+    "Queue",
+    "Turn",
+    "Watcher",
+    "first_table",
+]

@@ -6,12 +6,16 @@ Laws of this module:
   cut an entry can be delivered a second time, never not at all.
 * A torn last line is an entry that nobody was told is kept: it is cut off.
 * The file is rewritten without what went when that is most of it; the new file takes the old one's place in one step.
+* The file of a worker that is no more is moved into the folder of its heir in one step, read together with the heir's
+  own, and deleted once the heir's own holds all of it. Nothing is delivered before. So a process that dies at any
+  instant leaves each entry where one heir finds it; one that stands in both files is told by what it holds.
 """
 
 import contextlib
 import errno
+import heapq
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -70,18 +74,33 @@ class Log:
         self._lock: int | None = None
         self._size = 0
 
-    def open(self) -> list[Entry]:
-        """Take the outbox; the entries still to be delivered, oldest first."""
+    def open(self, heirless: Sequence[Path] = ()) -> list[Entry]:
+        """Take the outbox; the entries still to be delivered, oldest first.
+
+        ``heirless`` are the folders of workers that are no more: what they kept for the app is taken over.
+        """
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
-            self._take_lock()
+            self._lock = _take_lock(self._directory, self._stem)
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-            entries = self._read(self._path.read_bytes())
+            entries, self._size = _read(self._path)
             os.ftruncate(self._file, self._size)
             _sync_directory(self._directory)
+            for folder in heirless:
+                self._take_over(folder)
+            taken = sorted(self._directory.glob(f"{self._stem}{_TAKEN}"))
+            if taken:
+                entries = _merged([entries, *(_read(path)[0] for path in taken)])
+                self.rewrite(entries)
+                for path in taken:
+                    path.unlink()
+                _sync_directory(self._directory)
         except OSError as error:
             self.close()
             raise OutboxError(f"cannot open the outbox in `{self._directory}`: {error.strerror or error}") from error
+        except OutboxError:
+            self.close()
+            raise
         return entries
 
     def append(self, lines: Sequence[Entry | Gone], *, durable: bool) -> None:
@@ -142,28 +161,72 @@ class Log:
                 os.close(descriptor)
         self._file = self._lock = None
 
-    def _take_lock(self) -> None:
+    def _take_over(self, folder: Path) -> None:
+        """Move the files of a worker that is no more into our folder."""
+        left = [folder / f"{self._stem}.outbox", *sorted(folder.glob(f"{self._stem}{_TAKEN}"))]
+        left = [path for path in left if path.exists()]
+        if not left:
+            return
+        lock = _take_lock(folder, self._stem)
         try:
-            self._lock = take_lock(self._directory / f"{self._stem}.lock")
-        except LockTakenError as error:
-            raise OutboxInUseError(f"another process has the outbox `{self._path}`") from error
+            for path in left:
+                path.rename(self._room_for(path))
+            _sync_directory(self._directory)  # before the other: both places are better than none
+            _sync_directory(folder)
+        finally:
+            os.close(lock)
 
-    def _read(self, data: bytes) -> list[Entry]:
-        entries: dict[int, Entry] = {}
-        for line in data.splitlines(keepends=True):
-            if not line.endswith(b"\n"):
-                break
-            try:
-                found = _decode(line)
-            except (msgspec.MsgspecError, UnicodeDecodeError):
-                # Written whole or not at all: a line that cannot be read is where a crash has left rubbish.
-                break
-            self._size += len(line)
-            if isinstance(found, Entry):
-                entries[found.id] = found
-            else:
-                entries.pop(found.id, None)
-        return list(entries.values())
+    def _room_for(self, path: Path) -> Path:
+        """Where a file that is taken over goes; never over another."""
+        name = path.name if path.suffix == ".taken" else f"{self._stem}%{path.parent.name}.taken"
+        place, number = self._directory / name, 1
+        while place.exists():
+            place, number = self._directory / f"{name.removesuffix('.taken')}.{number}.taken", number + 1
+        return place
+
+
+_TAKEN = "%w*.taken"  # behind the quoted name of an app, in which no `%w` can stand
+
+
+def _take_lock(directory: Path, stem: str) -> int:
+    try:
+        return take_lock(directory / f"{stem}.lock")
+    except LockTakenError as error:
+        raise OutboxInUseError(f"another process has the outbox `{directory / stem}.outbox`") from error
+
+
+def _read(path: Path) -> tuple[list[Entry], int]:
+    """The entries of a file still to be delivered, and how many of its bytes are whole lines."""
+    entries: dict[int, Entry] = {}
+    size = 0
+    for line in path.read_bytes().splitlines(keepends=True):
+        if not line.endswith(b"\n"):
+            break
+        try:
+            found = _decode(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            # Written whole or not at all: a line that cannot be read is where a crash has left rubbish.
+            break
+        size += len(line)
+        if isinstance(found, Entry):
+            entries[found.id] = found
+        else:
+            entries.pop(found.id, None)
+    return list(entries.values()), size
+
+
+def _merged(files: Sequence[Sequence[Entry]]) -> list[Entry]:
+    """The entries of several files in one order, each once, numbered anew."""
+
+    def each_once() -> Iterator[Entry]:
+        seen: set[tuple[str, float, str, bytes]] = set()
+        for entry in heapq.merge(*files, key=lambda entry: entry.at):
+            what = entry.exchange, entry.at, entry.url, entry.body
+            if what not in seen:
+                seen.add(what)
+                yield entry
+
+    return [msgspec.structs.replace(entry, id=number) for number, entry in enumerate(each_once(), 1)]
 
 
 def _sync_directory(directory: Path) -> None:

@@ -15,7 +15,7 @@ import contextlib
 import random
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -120,9 +120,12 @@ class Outbox:
         first = self._entries[0]
         return Queue(self._app, self.depth, first.at, first.exchange, self._failures, self._next_at)
 
-    async def open(self) -> None:
-        """Take the outbox and begin to deliver what a former process left. Raises :class:`OutboxError`."""
-        entries = await asyncio.to_thread(self._log.open)
+    async def open(self, heirless: Sequence[Path] = ()) -> None:
+        """Take the outbox and begin to deliver what a former process left. Raises :class:`OutboxError`.
+
+        ``heirless`` are the folders of workers that are no more: what they left is taken over.
+        """
+        entries = await asyncio.to_thread(self._log.open, heirless)
         for entry in entries:
             self._insert(entry)
         self._next_id = max((entry.id for entry in entries), default=0) + 1

@@ -2,7 +2,8 @@
 
 In memory that the workers share, each says since when its oldest entry waits, and how often it has seen the app answer.
 Each writes its own row alone, eight bytes at a time, which a reader sees whole or not at all: no lock is needed. The
-row of a worker that was killed stays until the one that follows has read its file: what it kept waits for that.
+row of a worker that was killed stays until the one that follows has read its file: what it kept waits for that. At a
+start no worker has read its file yet, and a row says so: nobody delivers before all have.
 """
 
 import struct
@@ -10,11 +11,12 @@ from mmap import mmap
 
 _CELL = struct.Struct("d")
 _ROW_BYTES = 2 * _CELL.size
+_UNREAD = 1.0  # older than anything that can wait
 
 
-def table_size(apps: int, workers: int) -> int:
-    """How many bytes the rows take; never none, since no memory is mapped for none."""
-    return max(1, apps) * workers * _ROW_BYTES
+def first_table(apps: int, workers: int) -> bytes:
+    """The rows at a start, when nobody knows yet what the files hold. Never none: no memory is mapped for none."""
+    return (_CELL.pack(_UNREAD) + _CELL.pack(0.0)) * (max(1, apps) * workers)
 
 
 class Turn:

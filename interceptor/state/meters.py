@@ -23,16 +23,17 @@ CALLS = "calls"
 TURNS = "turns"
 
 
-def make_tables(state: Path, workers: int, turns: int = 1) -> None:
-    """Put empty tables for so many workers into the folder ``state``, that of ``turns`` with so many bytes.
+def make_tables(state: Path, workers: int, turns: bytes = b"\0") -> None:
+    """Put empty tables for so many workers into the folder ``state``, and that of ``turns`` as given.
 
     Raises ``OSError``.
     """
     state.mkdir(parents=True, exist_ok=True)
-    sizes = {METERS: table_size(workers), HOLDINGS: TABLE_BYTES, CALLS: TABLE_BYTES, TURNS: turns}
+    sizes = {METERS: table_size(workers), HOLDINGS: TABLE_BYTES, CALLS: TABLE_BYTES, TURNS: len(turns)}
     for name, size in sizes.items():
         fresh = state / f"{name}.new"
         with fresh.open("wb") as file:
+            file.write(turns if name == TURNS else b"")
             file.truncate(size)
         fresh.chmod(0o600)
         fresh.replace(state / name)

@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -262,21 +262,59 @@ def test_the_end_does_not_wait_for_an_app_that_is_away(proxy: Start) -> None:
     assert running.loop.loop.time() - began < 1.5  # the shutdown cap of the tests is 2
 
 
-def test_several_workers_deliver_what_they_have_kept_in_one_order(
-    process: Callable[..., Process], app_at: Callable[..., Backend]
-) -> None:
-    port = free_port()
-    running = process(9, app=port, workers=2)
+def tell_each(running: Process, numbers: Iterable[int]) -> None:
+    """Send reports, each on a connection of its own, as the PBX sends them: so all workers have some."""
     listener = running.address("notifications")
-    numbers = list(range(1, 25))
-    for number in numbers:  # each on a connection of its own, as the PBX sends them: so both workers have some
+    for number in numbers:
         body = f"NotificationName=CallChanged&CallId={number}&CallState=Ringing".encode()
         head = (
             f"POST / HTTP/1.0\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         assert Client(listener).send(head.encode() + body).read().status == 200
+
+
+def test_several_workers_deliver_what_they_have_kept_in_one_order(
+    process: Callable[..., Process], app_at: Callable[..., Backend]
+) -> None:
+    port = free_port()
+    running = process(9, app=port, workers=2)
+    numbers = list(range(1, 25))
+    tell_each(running, numbers)
     queues = json.loads(running.page("/outbox")[1])["outbox"]
     assert sorted(each["worker"] for each in queues if each["waiting"]) == ["w0", "w1"]
     app = app_at(port)
     app.wait_for(len(numbers))
     assert arrived(app) == numbers
+
+
+def test_fewer_workers_deliver_what_more_have_kept_in_one_order_whatever_kills_them(
+    process: Callable[..., Process], app_at: Callable[..., Backend]
+) -> None:
+    port = free_port()
+    running = process(9, app=port, workers=4)
+    tell_each(running, range(1, 41))
+    queues = json.loads(running.page("/outbox")[1])["outbox"]
+    assert {"w2", "w3"} & {each["worker"] for each in queues if each["waiting"]}
+    running.kill()
+    running = process(9, app=port, workers=2, folder=running.folder)
+    tell_each(running, range(41, 51))
+    running.kill()
+    assert not any(path.stat().st_size for path in (running.folder / "state" / "outbox").glob("w[23]/*.outbox"))
+    running = process(9, app=port, workers=1, folder=running.folder)
+    running.address("admin")
+    queues = json.loads(running.page("/outbox")[1])["outbox"]
+    assert [(each["worker"], each["waiting"]) for each in queues] == [("w0", 50)]
+    app = app_at(port)
+    app.wait_for(50)
+    assert arrived(app) == list(range(1, 51))
+
+
+def test_what_waits_for_an_app_that_is_no_longer_configured_stays_and_is_told(
+    process: Callable[..., Process], tmp_path: Path
+) -> None:
+    left = tmp_path / "state" / "outbox" / "w0" / "gone%20app.outbox"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"whatever\n")
+    running = process(9, folder=tmp_path)
+    running.wait_for("gone%20app.outbox` stays as it is: no app of this name is configured")
+    assert left.read_bytes() == b"whatever\n"

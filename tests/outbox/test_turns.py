@@ -5,20 +5,25 @@ from collections.abc import Awaitable, Callable
 from mmap import mmap
 from pathlib import Path
 
-from interceptor.outbox import Entry, Outbox, Turn, table_size
+from interceptor.outbox import Entry, Outbox, Turn, first_table
 
 START = 1_800_000_000.0
 
 
+def shared(apps: int, workers: int) -> mmap:
+    """What the workers share once all have read their files, and none had anything."""
+    return mmap(-1, len(first_table(apps, workers)))
+
+
 def turns(workers: int = 2) -> list[Turn]:
-    memory = mmap(-1, table_size(2, workers))
+    memory = shared(2, workers)
     return [Turn(memory, app=1, worker=number, workers=workers) for number in range(workers)]
 
 
 class Site:
     """Outboxes of several workers, an app that can be away, and one clock."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, rows: list[Turn] | None = None) -> None:
         self.up = False
         self.got: list[str] = []
         self.now = START
@@ -27,7 +32,7 @@ class Site:
                 folder / f"w{number}", "crm", 100, self._deliver, turn=turn, clock=self._clock,
                 first_pause=3600.0, longest_pause=3600.0,
             )
-            for number, turn in enumerate(turns())
+            for number, turn in enumerate(rows or turns())
         ]  # fmt: skip
 
     def _clock(self) -> float:
@@ -112,7 +117,7 @@ def test_a_worker_that_is_gone_is_not_overtaken_and_one_that_has_ended_holds_nob
 
 
 def test_rows_of_apps_and_workers_are_their_own() -> None:
-    memory = mmap(-1, table_size(2, 3))
+    memory = shared(2, 3)
     rows = [[Turn(memory, app=app, worker=worker, workers=3) for worker in range(3)] for app in range(2)]
     for app in range(2):
         for worker in range(3):
@@ -120,3 +125,30 @@ def test_rows_of_apps_and_workers_are_their_own() -> None:
             rows[app][worker].wake()
     assert [[turn.others for turn in each] for each in rows] == [[101.0, 100.0, 100.0], [201.0, 200.0, 200.0]]
     assert [turn.wakes for each in rows for turn in each] == [3.0] * 6
+
+
+def test_nobody_delivers_before_all_have_read_what_was_left(tmp_path: Path) -> None:
+    left = Site(tmp_path)
+
+    async def kept() -> None:
+        await left.put(1, "older")
+
+    played(left, kept)
+    memory = shared(2, 2)
+    memory[:] = first_table(2, 2)
+    site = Site(tmp_path, [Turn(memory, app=1, worker=number, workers=2) for number in range(2)])
+    site.now, site.up = START + 10, True
+    first, last = site.boxes
+
+    async def story() -> None:
+        async with asyncio.timeout(20):
+            await first.open()
+            assert first.waiting  # for what the other may have
+            await site.put(0, "newer")
+            await last.open()
+            await site.empty()
+            await first.close()
+            await last.close()
+
+    asyncio.run(story())
+    assert site.got == ["older", "newer"]
