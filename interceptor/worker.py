@@ -44,13 +44,14 @@ from interceptor.outbox import Turn
 from interceptor.ownership import Holdings
 from interceptor.pipeline import Patience, Pipeline, patience_of
 from interceptor.policy import Context, Meters, RuleSet, Source, compile_policy
+from interceptor.policy.meters import table_size
 from interceptor.policy.near import NearMisses
 from interceptor.policy.tables import Table, TableKey, is_table, table_key, table_name
 from interceptor.rehearsal import Rehearsed
 from interceptor.rollout import Canary, Package
 from interceptor.rollout.examining import unpack_tables
 from interceptor.rollout.pace import Pace
-from interceptor.rows import Rows
+from interceptor.rows import TABLE_BYTES, Rows
 from interceptor.settings import Address, Cluster, Mode, Ownership, Settings
 from interceptor.state import CALLS, HOLDINGS, TURNS, SharedTable, callback_keys, draining
 from interceptor.values import ProblemsError
@@ -443,7 +444,8 @@ class Worker:
 
     def _meters(self, index: int) -> Meters:
         if self._shared is None:
-            return Meters(hold_seconds=self._longest, lost=self.metrics.meter_lost)
+            own = mmap(-1, table_size(1))
+            return Meters(own, hold_seconds=self._longest, lost=self.metrics.meter_lost)
         meters = Meters(
             self._shared.memory,
             workers=self._settings.workers,
@@ -486,11 +488,9 @@ class Worker:
         apps = enumerate(self._settings.apps)
         return {name: Turn(memory, app=number, worker=index, workers=workers) for number, name in apps}
 
-    def _table_of_calls(self, name: str) -> tuple[mmap, SharedTable] | tuple[()]:
-        """Memory and guard of a table that workers share; none where there is one worker, which has its own."""
-        if self._shared is None:
-            return ()
-        return self._table(name)
+    def _table_of_calls(self, name: str) -> tuple[mmap, SharedTable] | tuple[mmap]:
+        """Memory and guard of a table that workers share; one worker has its own, of which it takes what it uses."""
+        return (mmap(-1, TABLE_BYTES),) if self._shared is None else self._table(name)
 
     def _table(self, name: str) -> tuple[mmap, SharedTable]:
         table = SharedTable(self._settings.state, name)
