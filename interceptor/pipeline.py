@@ -372,6 +372,10 @@ class Pipeline:
         return self._ended(opened, self._fail(opened, fault, sent=sent))
 
     def _fail(self, opened: Opened, fault: Fault, *, sent: bool = False) -> Settlement:
+        plan = opened.plan
+        if opened.patience is Patience.REPORT and opened.rules is not None and isinstance(plan, Answer):
+            # A rule refused it, or answered: that holds although a fault came after it, and nothing is kept.
+            return Settlement("refused" if opened.decision.verdict is Verdict.DENY else "rule", fault, None, plan)
         settlement = self._settle_fault(fault, opened.patience, opened.facts_of_app, opened.arrival.exchange)
         if sent and fault is Fault.ENGINE and opened.patience is Patience.COMMAND:
             code = Code.UNREADABLE_ANSWER

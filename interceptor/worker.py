@@ -28,7 +28,8 @@ from interceptor.gateway.asking import Breakers
 from interceptor.gateway.clusters import ClusterRoute, Endpoint
 from interceptor.gateway.connection import Door
 from interceptor.gateway.deadlines import Sweeper
-from interceptor.gateway.delivery import Deliveries, heirless_folders
+from interceptor.gateway.deciding import LateDecisions
+from interceptor.gateway.delivery import NOBODY, Deliveries, heirless_folders
 from interceptor.gateway.exchange import Carrier
 from interceptor.gateway.master import GatewayMaster
 from interceptor.gateway.mirroring import Mirrors
@@ -143,6 +144,17 @@ class Worker:
         for cluster, endpoint in draining(settings.state):
             self.set_draining(cluster, endpoint, draining=True)
         self.whereabouts = Whereabouts(self.clusters, self._patiences[Patience.COMMAND], self._loop.time)
+        self.calls = LiveCalls(
+            settings.calls,
+            settings.journal,
+            self._pipeline.numbers,
+            self.metrics,
+            self._loop,
+            index=index,
+            workers=settings.workers,
+        )
+        observed = self._observed_by(observe)
+        late = (self.journal.append,) if observed is None else (self.journal.append, observed)
         self.deliveries = Deliveries(
             settings.state / "outbox" / name,
             settings.apps,
@@ -150,6 +162,7 @@ class Worker:
             self._pool_for,
             self._patiences[Patience.REPORT],
             self.metrics,
+            LateDecisions(self._pipeline, *late).decide,
             self._turns(index),
             heirless_folders(settings.state / "outbox", index, settings.workers),
         )
@@ -167,15 +180,6 @@ class Worker:
         self._tables = _tables(sources, self.rules) | _tables_of_canary(canary, chosen)
         self._looked_at: Rehearsed | None = None
         self._look: asyncio.TimerHandle | None = None
-        self.calls = LiveCalls(
-            settings.calls,
-            settings.journal,
-            self._pipeline.numbers,
-            self.metrics,
-            self._loop,
-            index=index,
-            workers=settings.workers,
-        )
         boot = secrets.token_hex(4)
         self._carrier = Carrier(
             self._pipeline,
@@ -194,7 +198,7 @@ class Worker:
             apps=settings.apps,
             breakers=self.breakers,
             repeats=Repeats(settings.apps, self._loop.time),
-            observe=self._observed_by(observe),
+            observe=observed,
             over=lambda opened: self.kept.saw(opened, opened.rules or self._pipeline.rules),
         )
         listeners = [each for each in settings.listeners if first or each.mode is Mode.GATEWAY]
@@ -485,7 +489,7 @@ class Worker:
             return {}
         memory, _ = self._table(TURNS)
         workers = self._settings.workers
-        apps = enumerate(self._settings.apps)
+        apps = enumerate((*self._settings.apps, NOBODY))
         return {name: Turn(memory, app=number, worker=index, workers=workers) for number, name in apps}
 
     def _table_of_calls(self, name: str) -> tuple[mmap, SharedTable] | tuple[mmap]:

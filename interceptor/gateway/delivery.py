@@ -15,6 +15,7 @@ import msgspec
 
 from interceptor.gateway.http1 import Reply
 from interceptor.gateway.upstream import Pool, Site
+from interceptor.metrics.families import OTHER
 from interceptor.outbox import Entry, Outbox, Turn
 from interceptor.outbox import Watcher as OutboxWatcher
 from interceptor.pipeline import Fault
@@ -22,6 +23,8 @@ from interceptor.settings import Address, Deadlines
 from interceptor.wire.answers import reads_like_page
 from interceptor.wire.url import WebAddress, take_apart
 
+NOBODY = ""  # whose outbox keeps what is undecided and has no subscriber: only a decision will tell whose it is
+MOVED = "moved"
 log = logging.getLogger(__name__)
 
 
@@ -38,6 +41,7 @@ def heirless_folders(root: Path, index: int, workers: int) -> list[Path]:
 class Deliveries:
     """The outboxes of one worker. ``turns`` keeps the order over several.
 
+    ``decide`` is asked about what was kept undecided.
     ``heirless`` are the folders of workers that are no more, of which this one is the heir.
     """
 
@@ -49,6 +53,7 @@ class Deliveries:
         pool_for: Callable[[Site], Pool],
         patience: Deadlines,
         watcher: OutboxWatcher,
+        decide: Callable[[Entry], Entry | str],
         turns: Mapping[str, Turn] | None = None,
         heirless: Sequence[Path] = (),
     ) -> None:
@@ -56,8 +61,13 @@ class Deliveries:
         self._heirless = heirless
         self._pool_for = pool_for
         self._patience = patience
+        self._decide = decide
+        self._decided: dict[str, tuple[int, Entry | str]] = {}  # of the first in each box, so that it is done once
         turns = turns or {}
-        self._boxes = {app: Outbox(folder, app, limit, self._deliver, watcher, turn=turns.get(app)) for app in apps}
+        self._boxes = {
+            app: Outbox(folder, app, limit, self._deliver, watcher, turn=turns.get(app), label=app or OTHER)
+            for app in (*apps, NOBODY)
+        }
 
     async def open(self) -> None:
         """Take the folders and go on with what was left. Raises ``OutboxError``."""
@@ -78,26 +88,12 @@ class Deliveries:
         box = self._boxes.get(app)
         return box is not None and box.waiting
 
-    def put(
-        self,
-        app: str,
-        url: str,
-        body: bytes,
-        exchange: str,
-        then: Callable[[bool], None],
-        *,
-        at: float,
-        guarded: bool = False,
-    ) -> None:
-        """Keep a notification that came ``at``; ``then`` hears whether it is safe.
-
-        ``guarded``: the app chose the address.
-        """
-        box = self._boxes.get(app)
-        if box is None or not url:
+    def put(self, entry: Entry, then: Callable[[bool], None]) -> None:
+        """Keep a notification; ``then`` hears whether it is safe."""
+        box = self._boxes.get(entry.app)
+        if box is None or not (entry.url or entry.undecided):
             then(False)
             return
-        entry = Entry(app=app, url=url, body=body, at=at, exchange=exchange, guarded=guarded)
         box.put(entry).add_done_callback(lambda kept: then(not kept.cancelled() and kept.result()))
 
     def wake(self, app: str) -> None:
@@ -108,13 +104,27 @@ class Deliveries:
 
     def depths(self) -> dict[str, int]:
         """How many wait, by app."""
-        return {app: box.depth for app, box in self._boxes.items()}
+        return {app or OTHER: box.depth for app, box in self._boxes.items()}
 
     def queues(self) -> list[dict[str, Any]]:
         """How the outbox of each app stands, for ``/outbox``."""
-        return [msgspec.structs.asdict(box.queue) for box in self._boxes.values()]
+        return [msgspec.structs.asdict(box.queue) for app, box in self._boxes.items() if app or box.depth]
 
-    async def _deliver(self, entry: Entry) -> bool:
+    async def _deliver(self, entry: Entry) -> bool | str:
+        """Whether it was taken, or why it needs no delivery."""
+        if entry.undecided is None:
+            return await self._ask(entry)
+        box, (number, decided) = entry.app, self._decided.get(entry.app, (0, ""))
+        if number != entry.id:
+            decided = self._decide(entry)
+            self._decided[box] = entry.id, decided
+        if isinstance(decided, str):
+            return decided
+        if decided.app in self._boxes and decided.app != box:
+            return MOVED if await self._boxes[decided.app].put(decided) else False
+        return await self._ask(decided)
+
+    async def _ask(self, entry: Entry) -> bool:
         place = take_apart(entry.url)
         if place is None:
             return False

@@ -17,12 +17,14 @@ from interceptor.gateway.affinity import Family, Whereabouts
 from interceptor.gateway.asking import Breaker, Breakers, Failure, covers, hurried
 from interceptor.gateway.clusters import REFUSES_US, ClusterRoute, Endpoint, Place
 from interceptor.gateway.connection import Asker, Door, Response
+from interceptor.gateway.deciding import undecided
 from interceptor.gateway.gathering import HEALTH_REASONS, Gathered, Leg, page_of, pages_up_to
 from interceptor.gateway.http1 import Reply, Request
 from interceptor.gateway.mirroring import Mirrors
 from interceptor.gateway.repeats import NOTHING_WAS_SENT, First, Repeats
 from interceptor.gateway.upstream import Errand, Pool, Site
 from interceptor.metrics import Metrics
+from interceptor.outbox import Entry
 from interceptor.pipeline import NO_OPINION, Answer, Arrival, Fault, Forward, Opened, Patience, Pipeline, Settlement
 from interceptor.settings import Address, App, Deadlines, ForwardHeaders, Partial
 from interceptor.values import Kind, ToApp, ToCluster, ToUrl, Verdict
@@ -53,17 +55,7 @@ class Keeper(Protocol):
 
     def waiting(self, app: str) -> bool: ...
 
-    def put(
-        self,
-        app: str,
-        url: str,
-        body: bytes,
-        exchange: str,
-        then: Callable[[bool], None],
-        *,
-        at: float,
-        guarded: bool = False,
-    ) -> None: ...
+    def put(self, entry: Entry, then: Callable[[bool], None]) -> None: ...
 
     def wake(self, app: str) -> None: ...
 
@@ -669,16 +661,16 @@ class Exchange:
         carrier, opened, plan = self._carrier, self._opened, self._opened.plan
         body = plan.body if isinstance(plan, Forward) and plan.body is not None else self._request.body
         url = carrier.pipeline.kept_address(opened)
-        guarded = isinstance(plan, Forward) and plan.guarded
-        carrier.outbox.put(
+        entry = Entry(
             opened.app,
             url,
             body,
-            self._arrival.exchange,
-            lambda kept: self._kept(settlement, kept=kept),
             at=self._arrival.at,
-            guarded=guarded,
+            exchange=self._arrival.exchange,
+            guarded=isinstance(plan, Forward) and plan.guarded,
+            undecided=undecided(opened),
         )
+        carrier.outbox.put(entry, lambda kept: self._kept(settlement, kept=kept))
 
     def _kept(self, settlement: Settlement, *, kept: bool) -> None:
         outcome = "kept" if kept else "lost"

@@ -1,6 +1,6 @@
 """Notifications that must arrive but not now: kept on disk, delivered later, in order."""
 
-from interceptor.outbox.log import Entry, OutboxError, OutboxInUseError
+from interceptor.outbox.log import Entry, OutboxError, OutboxInUseError, Undecided
 from interceptor.outbox.outbox import Outbox, Queue, Watcher
 from interceptor.outbox.turns import Turn, first_table
 
@@ -11,6 +11,7 @@ __all__ = [
     "OutboxInUseError",
     "Queue",
     "Turn",
+    "Undecided",
     "Watcher",
     "first_table",
 ]

@@ -35,10 +35,21 @@ class OutboxInUseError(OutboxError):
     """Another process has this outbox."""
 
 
+class Undecided(Struct, frozen=True):
+    """How a notification came of which nobody has decided yet what becomes of it; its body is the entry's."""
+
+    listener: str
+    source: str
+    method: str
+    target: bytes
+    headers: dict[str, str]
+
+
 class Entry(Struct, frozen=True, tag="entry", tag_field="line"):
     """One kept notification: whole enough to be delivered by another process. ``id`` 0 asks the outbox for one.
 
     ``guarded``: the app chose the address, so what its name leads to is looked at before it is asked.
+    ``undecided``: it must not leave as it is; it is decided when its turn comes.
     """
 
     app: str
@@ -51,6 +62,7 @@ class Entry(Struct, frozen=True, tag="entry", tag_field="line"):
     exchange: str = ""
     id: int = 0
     guarded: bool = False
+    undecided: Undecided | None = None
 
 
 class Gone(Struct, frozen=True, tag="gone", tag_field="line"):

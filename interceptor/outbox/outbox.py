@@ -57,17 +57,22 @@ class Queue(msgspec.Struct, frozen=True):
 
 
 class Outbox:
-    """One app's outbox, at most ``limit`` entries; ``deliver`` says whether the app took the entry."""
+    """One app's outbox, at most ``limit`` entries.
+
+    ``deliver`` says whether the app took the entry, or in a word why it needs no delivery. ``label`` is what the
+    watcher is told in the place of the app's name.
+    """
 
     def __init__(
         self,
         directory: Path,
         app: str,
         limit: int,
-        deliver: Callable[[Entry], Awaitable[bool]],
+        deliver: Callable[[Entry], Awaitable[bool | str]],
         watcher: Watcher | None = None,
         *,
         turn: Turn | None = None,
+        label: str | None = None,
         first_pause: float = FIRST_PAUSE,
         longest_pause: float = LONGEST_PAUSE,
         keep_seconds: float = KEEP_SECONDS,
@@ -77,6 +82,7 @@ class Outbox:
     ) -> None:
         self._log = Log(directory, app)
         self._app = app
+        self._label = app if label is None else label
         self._limit = limit
         self._deliver = deliver
         self._watcher = watcher
@@ -202,7 +208,7 @@ class Outbox:
         for entry, kept in coming:
             self._insert(entry)
             if self._watcher is not None:
-                self._watcher.outbox_kept(self._app)
+                self._watcher.outbox_kept(self._label)
             _settle(kept, value=True)
         self._show_depth()
         if coming:
@@ -231,14 +237,18 @@ class Outbox:
                 continue
             if self._clock() - entry.at > self._keep_seconds:
                 self._drop("expired")
-            elif not await self._try_first(entry):
-                self._failures += 1
-                if self._watcher is not None:
-                    self._watcher.outbox_failed(self._app)
-                await self._pause(self._failures)
-                continue
-            elif self._watcher is not None:
-                self._watcher.outbox_delivered(self._app)
+            else:
+                fate = await self._try_first(entry)
+                if not fate:
+                    self._failures += 1
+                    if self._watcher is not None:
+                        self._watcher.outbox_failed(self._label)
+                    await self._pause(self._failures)
+                    continue
+                if isinstance(fate, str):
+                    self._drop(fate)
+                elif self._watcher is not None:
+                    self._watcher.outbox_delivered(self._label)
             self._failures = 0
             self._entries.popleft()
             self._stand()
@@ -253,14 +263,14 @@ class Outbox:
             place -= 1  # by a longer time nobody was late: a clock has gone back
         self._entries.insert(place, entry)
 
-    async def _try_first(self, entry: Entry) -> bool:
+    async def _try_first(self, entry: Entry) -> bool | str:
         self._delivering = True
         try:
             return await self._try(entry)
         finally:
             self._delivering = False
 
-    async def _try(self, entry: Entry) -> bool:
+    async def _try(self, entry: Entry) -> bool | str:
         try:
             async with asyncio.timeout(self._delivery_seconds):
                 return await self._deliver(entry)
@@ -301,11 +311,11 @@ class Outbox:
 
     def _drop(self, reason: str) -> None:
         if self._watcher is not None:
-            self._watcher.outbox_dropped(self._app, reason)
+            self._watcher.outbox_dropped(self._label, reason)
 
     def _show_depth(self) -> None:
         if self._watcher is not None:
-            self._watcher.outbox_depth(self._app, len(self._entries))
+            self._watcher.outbox_depth(self._label, len(self._entries))
 
 
 def _settle(kept: asyncio.Future[bool], *, value: bool) -> None:
