@@ -17,6 +17,7 @@ from interceptor.calls.states import Cause, Signal, State, Taken, move
 from interceptor.values import Kind, Verdict
 
 MOST_REMARKS: Final = 50
+BEGINNING_UNSEEN: Final = "its beginning was not seen"
 EARLY: Final = frozenset({State.REQUESTED, State.ROUTED, State.RINGING})
 """The states before somebody has picked up."""
 
@@ -212,7 +213,7 @@ class Call(Struct, gc=False):
             self.remark(at, f"the call goes on, although it had ended ({self.cause.value if self.cause else ''})")
             self.cause, self.ended, self.why = None, None, ""
         elif state is State.NEW and signal not in _BEGINS and sighting.name not in _FIRST:
-            self.remark(at, f"its beginning was not seen: the first message is {_told(sighting)}")
+            self.remark(at, f"{BEGINNING_UNSEEN}: the first message is {_told(sighting)}")
         self.state = found.to
         if state not in EARLY or found.to not in EARLY:
             self.moved = True

@@ -18,7 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from interceptor.calls import meaning
-from interceptor.calls.call import Call, How, Passage, derived, new_call
+from interceptor.calls.call import BEGINNING_UNSEEN, Call, How, Passage, derived, new_call
 from interceptor.calls.matching import Matching
 from interceptor.calls.sighting import Closing, Said, Sighting
 from interceptor.calls.states import PRESUMED, Cause, Signal, State
@@ -226,6 +226,10 @@ class Calls:
         It could begin a call of its own that is joined then; this gives the same and costs less.
         """
         routing = sighting.name == "RoutingInterception"
+        if routing and meaning.seen(sighting) == (Signal.RETRIED, None):
+            return None if sighting.call_id else self._attempt_of(sighting)
+        if sighting.exchange in self._by_exchange or (sighting.origin and not sighting.call_id):
+            return None  # what else came to a callback of this exchange, or of its origin, is of the same call
         if sighting.call_id:
             host = None if routing else self._matching.lacks_id(sighting)
             if host is not None:
@@ -233,11 +237,7 @@ class Calls:
                     passage.how = How.NUMBERS
                 self.counts.inferred += len(host.passages)
             return host
-        if not routing:
-            return None
-        if meaning.seen(sighting) == (Signal.RETRIED, None):
-            return self._attempt_of(sighting)
-        return self._matching.lacks_way(sighting)
+        return self._matching.lacks_way(sighting) if routing else None
 
     def _attempt_of(self, sighting: Sighting) -> Call | None:
         """The call whose next attempt this RoutingInterception is, if its numbers fit one alone."""
@@ -249,8 +249,17 @@ class Calls:
         return found[0] if len(found) == 1 else None
 
     def _join_by_numbers(self, call: Call, sighting: Sighting) -> None:
-        """Look for the one other call that this one is, by numbers and time."""
+        """Look for the one other call that this one is, by numbers and time.
+
+        One that ended with its first message (busy at once) has a beginning like any other. Afterwards it lacks none: a
+        RoutingInterception that comes then is more likely of the next call.
+        """
+        over = call.state is State.ENDED and call.began_as == sighting.exchange
+        if over:
+            self._matching.follow(call)
         found = self._matching.partner(call)
+        if over:
+            self._matching.forget(call)
         if isinstance(found, int):
             if found:
                 self.counts.ambiguous += 1
@@ -284,16 +293,18 @@ class Calls:
         if not exact:
             return call
         self.counts.refuted += 1
+        self._serial += 1
+        serials = (call.serial, self._serial)  # the older one for the part whose message came first
+        if call.passages[0].how is How.NUMBERS:
+            serials = serials[::-1]
         asked = [passage for passage in inferred if passage.sighting.kind is Kind.COMMAND]
         (asked or inferred)[0].how = How.FIRST
         self._lift(call)
-        self._serial += 1
-        kept, freed = derived(exact, serial=call.serial), derived(inferred, serial=self._serial)
+        kept, freed = derived(exact, serial=serials[0]), derived(inferred, serial=serials[1])
         kept.parent, kept.children, kept.dropped = call.parent, call.children, call.dropped
         kept.remark(self.now, "a join by numbers was wrong and is taken back")
         for made in (kept, freed):
-            for passage in made.passages:
-                self._by_exchange[passage.sighting.exchange] = made
+            self._take_over(made, call, call)
             for call_id in made.ids:
                 self._by_id[call_id] = made
             self._file(made)
@@ -325,15 +336,25 @@ class Calls:
         made.parent = call.parent or gone.parent
         made.children = tuple(dict.fromkeys(call.children + gone.children))
         for remark in (*call.remarks, *gone.remarks):
-            made.remark(remark.at, remark.text)
+            if not remark.text.startswith(BEGINNING_UNSEEN):  # where that is still so, the messages have just told it
+                made.remark(remark.at, remark.text)
         for call_id in (*call.ids, *gone.ids):
             self._by_id[call_id] = made
-        for passage in made.passages:
-            self._by_exchange[passage.sighting.exchange] = made
+        self._take_over(made, call, gone)
         while len(made.passages) > self.bounds.passages:
             self._trim(made)
         self._file(made)
         return made
+
+    def _take_over(self, made: Call, one: Call, other: Call) -> None:
+        """Let a call be found by its exchanges, and by the origins by which the calls that it is made of were found."""
+        for passage in made.passages:
+            self._by_exchange[passage.sighting.exchange] = made
+            origin = passage.sighting.origin
+            if origin:
+                known = self._by_exchange.get(origin)
+                if known is one or known is other:
+                    self._by_exchange[origin] = made
 
     # keeping
 

@@ -126,16 +126,19 @@ class Matching:
             found += [each for each in self._at((other, caller, number), at, self._window) if each not in found]
             if lack is Lack.ID and number == call.dialled and (call.outgoing is not (call.routings > 0)):
                 asked = not call.outgoing
-                both = self._at((Lack.ID, caller, number), at, self._window, asked=asked)
+                both = self._at((Lack.ID, caller, number), at, self._window, asked=asked, but=call)
                 found += [each for each in both if each not in found]
             if len(found) > 1:
                 break
         return found
 
-    def _at(self, key: Key, at: float, seconds: float, *, asked: bool | None = None) -> list[Call]:
+    def _at(
+        self, key: Key, at: float, seconds: float, *, asked: bool | None = None, but: Call | None = None
+    ) -> list[Call]:
         """At most two calls of a key that are near in time. Those that are too old for anybody are taken out.
 
-        ``asked`` wants those that an app asked for and that were not routed, or those of which it is the other way.
+        ``asked`` wants those that an app asked for and that were not routed, or those of which it is the other way;
+        both by what was dialled, wherever they go by now. ``but`` is who asks, and none of the others.
         """
         calls = self._calls.get(key)
         if calls is None:
@@ -149,11 +152,11 @@ class Matching:
                 old.append(call)
             elif -apart > seconds:
                 continue
-            elif asked is None or (call.outgoing is asked and (call.routings == 0) is asked):
+            elif asked is None or (call.outgoing is asked and (call.routings == 0) is asked and call.dialled == key[2]):
                 found.append(call)
                 if len(found) > 1:
                     break
-            else:
+            elif call is not but:
                 others += 1
                 if others > MOST_OTHERS:
                     found = []

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from interceptor.calls import Cause, How, Said, State
 from interceptor.calls.legs import legs_of
+from interceptor.calls.matching import MOST_OTHERS
 from interceptor.values import Verdict
 from tests.calls.conftest import Line
 
@@ -244,6 +245,58 @@ def test_what_is_too_far_apart_is_not_joined(line: Line) -> None:
     line.state("X", "Ringing", caller="+36301", dialled="2301")
     assert line.find(first) is not line.find("X")
     assert line.calls.counts.ambiguous == 0
+
+
+def test_a_call_that_is_busy_at_once_has_its_beginning_whichever_message_comes_first(line: Line) -> None:
+    asked = line.routed("+36301", "2301", revision="r1")
+    line.state("X", "Busy", caller="+36301", dialled="2301")
+    assert line.find(asked) is line.find("X")
+    assert (line.find("X").cause, line.find("X").revision) == (Cause.BUSY, "r1")
+    assert line.passages("X") == [("RoutingInterception", How.NUMBERS), ("CallChanged", How.FIRST)]
+    assert list(line.calls.open) == []
+
+
+def test_a_message_that_is_older_than_an_answer_is_joined_though_it_ends_its_call(line: Line) -> None:
+    asked = line.routed("+36301", "2301")
+    line.state("X", "Busy", caller="+36301", dialled="2301", at=line.now - 0.005)
+    assert line.find(asked) is line.find("X")
+    assert line.find("X").cause is Cause.BUSY
+    assert "its beginning was not seen" not in str(line.remarks("X"))
+    assert list(line.calls.open) == []
+
+
+def test_of_two_beginnings_a_call_that_is_busy_at_once_gets_none_and_says_so(line: Line) -> None:
+    both = [line.routed("+36301", "2301") for _ in range(2)]
+    line.state("X", "Busy", caller="+36301", dialled="2301")
+    assert [line.find(name).ids for name in both] == [(), ()]
+    assert "its numbers and its time fit several calls: none was joined" in line.remarks("X")
+
+
+def test_a_routing_after_the_end_of_a_call_is_the_next_calls(line: Line) -> None:
+    line.state("X", "Busy", caller="+36301", dialled="2301")
+    again = line.routed("+36301", "2301")
+    line.state("X", "Busy", caller="+36301", dialled="2301")
+    line.state("Y", "Ringing", caller="+36301", dialled="2301")
+    assert line.find(again) is line.find("Y")
+    assert line.passages("X") == [("CallChanged", How.FIRST), ("CallChanged", How.CALL_ID)]
+
+
+def test_a_routing_is_joined_to_a_command_by_what_was_dialled_not_by_where_it_goes_by_now(line: Line) -> None:
+    asked = line.command("Call", caller="5000", dialled="+36201")
+    line.told("CallChanged", state="Ringing", origin=asked, dialled="2301")
+    other = line.routed("5000", "2301")
+    assert line.find(other) is not line.find(asked)
+    assert line.remarks(other) == []
+
+
+def test_of_sixteen_other_calls_between_the_same_numbers_the_right_one_is_found_of_more_none(line: Line) -> None:
+    def ask() -> bool:
+        asked = line.command("Call", caller="5000", dialled="+36201", at=1000.0, code=None)
+        routed = line.told("RoutingInterception", caller="5000", dialled="+36201", at=1000.0, outcome="")
+        return line.find(asked) is line.find(routed)
+
+    assert [ask() for _ in range(MOST_OTHERS + 1)] == [True] * (MOST_OTHERS + 1)
+    assert not ask()
 
 
 def test_a_flood_between_the_same_numbers_costs_each_message_the_same(line: Line) -> None:
