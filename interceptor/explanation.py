@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from interceptor.audit.masking import HIDDEN, is_secret_name, mask_text
 from interceptor.audit.record import DecisionRecord, readable
-from interceptor.pipeline import Opened
+from interceptor.exchanges import Opened
 from interceptor.policy import RuleSet
 from interceptor.policy.tracing import BY_POLICY, HiddenError, Standing, Trace, TracedRule, Tracer, scrubbed
 from interceptor.rehearsal import Rehearsed, of_opened

@@ -22,11 +22,11 @@ from interceptor.calls import Bounds, Call, Calls, Counts, State
 from interceptor.calls.comparison import Comparer, Comparison, Listed
 from interceptor.calls.ladder import CallLine, Ladder, ladder_of, line_of
 from interceptor.calls.merging import merged
+from interceptor.exchanges import Fault
 from interceptor.gateway.clusters import ClusterRoute, Endpoint
 from interceptor.gateway.http1 import Reply
 from interceptor.journal.replaying import replay, workers_of
 from interceptor.metrics import Metrics
-from interceptor.pipeline import Fault
 from interceptor.settings import CallSettings, Deadlines, JournalSettings
 from interceptor.sightings import Follower
 from interceptor.wire.active import read_active_calls

@@ -18,18 +18,17 @@ gateway catches it and asks :meth:`Pipeline.broken` for the plan that the failur
 """
 
 from collections.abc import Mapping
-from enum import Enum
 from typing import NamedTuple
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from interceptor.audit.masking import is_secret_name, mask_text, may_tell
-from interceptor.audit.record import ChangedParameter, DecisionRecord, Recorder
+from interceptor.audit.record import ChangedParameter, Recorder
 from interceptor.callbacks import Capture, Keyring, Targets, Unusable
 from interceptor.callbacks.capture import PATH as CALLBACK_PATH
 from interceptor.calls import Closing
 from interceptor.canary import CanaryRules
+from interceptor.exchanges import NO_OPINION, Answer, Arrival, Copy, Fault, Forward, Opened, Patience, Plan, Settlement
 from interceptor.fallbacks import Fallbacks
 from interceptor.firewall import Circumstances, Firewall, Judged
 from interceptor.identity import Identifier
@@ -67,38 +66,6 @@ _KEPT_REPLIES = 1024
 _KEPT_FORMS = 256
 
 
-class Fault(Enum):
-    """How the other side, or we, failed. The values stand in the journal and the metrics."""
-
-    UNREACHABLE = "upstream_unreachable"  # no connection: nothing was sent
-    OVERLOADED = "overload"  # no place in the queue, or none in time: nothing was sent
-    UNRECORDED = "cannot_record"  # the journal cannot write: nothing was sent
-    TIMEOUT = "upstream_timeout"  # no answer in time: it may have been carried out
-    BROKEN = "upstream_broken"  # the connection broke before the answer: it may have been carried out
-    UNREADABLE = "upstream_unreadable"  # the answer is not what the other side ought to say, or over a cap
-    STORM = "storm"  # the same call asks again and again, and nobody presses a key
-    UNROUTABLE = "unroutable"  # there is no app, or no address, to send it to
-    ENGINE = "fault"  # our own exception
-    BREAKER_OPEN = "breaker_open"  # an app that failed too often is left alone: nothing was sent
-
-    __hash__ = object.__hash__  # members are single; Enum's own is made in Python and costs ten times as much
-
-
-class Patience(Enum):
-    """Which row of the deadlines and of the failure table a message belongs to: who waits, and what for.
-
-    ``CALL`` is a row of the deadlines only; in the failure table a Call is a command.
-    """
-
-    COMMAND = "command"
-    CALL = "call"
-    ROUTING = "routing"
-    INTERACTIVE = "interactive"
-    REPORT = "report"
-
-    __hash__ = object.__hash__  # members are single; Enum's own is made in Python and costs ten times as much
-
-
 _GROUPS = {
     Group.ROUTING: Patience.ROUTING,
     Group.INTERACTIVE: Patience.INTERACTIVE,
@@ -122,106 +89,6 @@ _FAULT_CODES = {
     Fault.ENGINE: Code.INTERNAL_FAULT,
     Fault.BREAKER_OPEN: Code.PBX_UNREACHABLE,
 }
-
-
-class Arrival(Struct, frozen=True, gc=False):
-    """One whole request as an edge read it. ``headers`` has names in lower case; ``at`` is Unix time in seconds."""
-
-    exchange: str
-    listener: str
-    kind: Kind
-    source: str
-    method: str
-    target: bytes
-    headers: Mapping[str, str]
-    body: bytes
-    at: float
-
-
-class Forward(Struct, frozen=True, gc=False):
-    """Send it on: to ``target``, asking for ``path`` there, with ``body`` (``None``: the body that came, untouched).
-
-    ``guarded`` is an address that the app chose: what its name leads to is looked at once more before it is asked.
-    """
-
-    target: Target
-    path: bytes
-    body: bytes | None = None
-    guarded: bool = False
-
-
-class Answer(Struct, frozen=True, gc=False):
-    """Answer in place of the other side."""
-
-    body: bytes
-    code: int | None = None
-    status: int = 200
-
-
-Plan = Forward | Answer
-
-
-class Copy(Struct, frozen=True):
-    """A copy of a message for another place, without what is secret in it; ``path`` is asked for there."""
-
-    target: ToCluster | ToUrl
-    method: str
-    path: bytes
-    body: bytes
-    content_type: str
-
-
-class Opened(Struct, gc=False):
-    """An exchange that was decided. ``name`` is canonical where we know the message, as written where not.
-
-    ``ambiguous`` says that others could read the command differently, and that it passes because config lets it.
-    ``facts`` and ``changes`` are what explanations are made of; unlike the record, they are not masked. ``judged`` is
-    what the firewall did to the verbs and callbacks inside the message. ``parameters`` are those of a command as it
-    leaves, without the credentials of a cluster. ``hint`` is the call that a callback belongs to by what its token
-    says, or the exchange in which a chain of callbacks began: what the PBX posts to one need not name a call.
-    """
-
-    arrival: Arrival
-    name: str
-    patience: Patience
-    safe_to_repeat: bool
-    app: str
-    decision: Decision
-    plan: Plan
-    record: DecisionRecord
-    ambiguous: bool
-    facts: Facts
-    changes: tuple[ChangedParameter, ...] = ()
-    answered_at_pickup: bool = False
-    judged: Judged | None = None
-    parameters: Parameters | None = None
-    rules: RuleSet | None = None  # that decided: verbs in the answer are judged by the same
-    hint: str = ""
-
-    @property
-    def facts_of_app(self) -> Facts:
-        """The facts, with the app that was to answer in the end: a rule may have chosen another."""
-        return self.facts if self.facts.app == self.app else replace(self.facts, app=self.app)
-
-
-class Settlement(Struct, frozen=True, gc=False):
-    """How an exchange ended. ``answer`` is ``None`` where the other side's reply goes back as it came.
-
-    ``outcome`` is ``answered`` (by the other side), ``refused`` or ``rule`` (by the policy), and where the other side
-    failed what we did instead: ``failed`` for a command, else ``dial_plan``, ``fallback`` or ``kept``. ``keep`` says
-    that the notification is to be delivered later; ``saved`` that a caller hears a fallback in place of silence.
-    ``judged`` is what the firewall did to the answer. ``body``, if any, goes back in the place of the one that came.
-    """
-
-    outcome: str
-    fault: Fault | None = None
-    code: int | None = None
-    answer: Answer | None = None
-    well_formed: bool = True
-    keep: bool = False
-    saved: bool = False
-    judged: Judged | None = None
-    body: bytes | None = None
 
 
 class _Callback(NamedTuple):
@@ -897,7 +764,6 @@ _NOT_OWNED = "not_owned"
 _TOO_MUCH = Refusal(Code.OVERLOADED, "This call asks again and again")
 _OWN_FAULTS = {fault.value: fault for fault in (Fault.ENGINE, Fault.STORM)}
 _FORBIDDEN = Refusal(Code.FORBIDDEN_USER, sentence(Code.FORBIDDEN_USER))
-NO_OPINION = b'<?xml version="1.0" encoding="utf-8"?>\r\n<Response/>'
 
 
 def patience_of(settings: Settings) -> dict[Patience, Deadlines]:
@@ -977,19 +843,3 @@ def _guess(arrival: Arrival) -> tuple[Patience, str]:
             if kind_of is not None:
                 return _GROUPS[kind_of.notification_group], kind_of.name
     return Patience.REPORT, ""
-
-
-__all__ = [
-    "NO_OPINION",
-    "Answer",
-    "Arrival",
-    "Copy",
-    "Fault",
-    "Forward",
-    "Opened",
-    "Patience",
-    "Pipeline",
-    "Plan",
-    "Settlement",
-    "patience_of",
-]

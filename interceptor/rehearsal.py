@@ -13,12 +13,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from interceptor.audit.record import ChangedParameter, DecisionRecord, Recorder
+from interceptor.exchanges import Answer, Arrival, Opened
 from interceptor.firewall import Circumstances, Firewall
 from interceptor.identity import Identifier
 from interceptor.known_calls import KnownCalls
 from interceptor.ownership import Holdings
 from interceptor.particulars import names_of
-from interceptor.pipeline import Answer, Arrival, Opened, Pipeline
+from interceptor.pipeline import Pipeline
 from interceptor.policy import RuleSet
 from interceptor.policy.actions.limit import Limit
 from interceptor.policy.meters import Meters

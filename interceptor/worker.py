@@ -22,6 +22,7 @@ from interceptor.audit.record import Record, Recorder
 from interceptor.callbacks import Targets
 from interceptor.calls import Call
 from interceptor.canary import CanaryRules
+from interceptor.exchanges import Patience
 from interceptor.explanation import Explanation, Kept
 from interceptor.gateway.affinity import Whereabouts
 from interceptor.gateway.asking import Breakers
@@ -43,7 +44,7 @@ from interceptor.loading import policy_context
 from interceptor.metrics import Metrics, Snapshot
 from interceptor.outbox import Turn
 from interceptor.ownership import Holdings
-from interceptor.pipeline import Patience, Pipeline, patience_of
+from interceptor.pipeline import Pipeline, patience_of
 from interceptor.policy import Context, Meters, RuleSet, Source, compile_policy
 from interceptor.policy.meters import table_size
 from interceptor.policy.near import NearMisses

@@ -11,9 +11,9 @@ Each worker learns for itself. What it knows has a bound and an age; what it has
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
+from interceptor.exchanges import Fault
 from interceptor.gateway.clusters import ClusterRoute, Endpoint, Place
 from interceptor.gateway.http1 import Reply
-from interceptor.pipeline import Fault
 from interceptor.settings import Deadlines
 from interceptor.wire.answers import read_answer
 from interceptor.wire.codes import Code

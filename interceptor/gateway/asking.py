@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from interceptor.pipeline import Fault
+from interceptor.exchanges import Fault
 from interceptor.settings import App, Deadlines, Retry
 from interceptor.wire.url import take_apart
 

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
+from interceptor.exchanges import Fault
 from interceptor.gateway.http1 import Reply
 from interceptor.gateway.upstream import Pool
-from interceptor.pipeline import Fault
 from interceptor.settings import Address, Cluster, Deadlines, Each, Settings, Url
 from interceptor.wire.answers import read_answer
 

@@ -14,8 +14,9 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from interceptor.audit.record import Record
+from interceptor.exchanges import Answer, Arrival, Forward, Opened
 from interceptor.outbox import Entry, Undecided
-from interceptor.pipeline import Answer, Arrival, Forward, Opened, Pipeline
+from interceptor.pipeline import Pipeline
 from interceptor.values import Kind
 
 log = logging.getLogger(__name__)

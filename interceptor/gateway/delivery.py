@@ -13,12 +13,12 @@ from urllib.parse import unquote
 
 import msgspec
 
+from interceptor.exchanges import Fault
 from interceptor.gateway.http1 import Reply
 from interceptor.gateway.upstream import Pool, Site
 from interceptor.metrics.families import OTHER
 from interceptor.outbox import Entry, Outbox, Turn
 from interceptor.outbox import Watcher as OutboxWatcher
-from interceptor.pipeline import Fault
 from interceptor.settings import Address, Deadlines
 from interceptor.wire.answers import reads_like_page
 from interceptor.wire.url import WebAddress, take_apart

@@ -12,6 +12,7 @@ from time import perf_counter, time
 from typing import Protocol
 
 from interceptor.audit.record import Record, Recorder
+from interceptor.exchanges import NO_OPINION, Answer, Arrival, Fault, Forward, Opened, Patience, Settlement
 from interceptor.firewall import Judged
 from interceptor.gateway.affinity import Family, Whereabouts
 from interceptor.gateway.asking import Breaker, Breakers, Failure, covers, hurried
@@ -25,7 +26,7 @@ from interceptor.gateway.repeats import NOTHING_WAS_SENT, First, Repeats
 from interceptor.gateway.upstream import Errand, Pool, Site
 from interceptor.metrics import Metrics
 from interceptor.outbox import Entry
-from interceptor.pipeline import NO_OPINION, Answer, Arrival, Fault, Forward, Opened, Patience, Pipeline, Settlement
+from interceptor.pipeline import Pipeline
 from interceptor.settings import Address, App, Deadlines, ForwardHeaders, Partial
 from interceptor.values import Kind, ToApp, ToCluster, ToUrl, Verdict
 from interceptor.wire.answers import encode_answer, read_answer

@@ -10,9 +10,9 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from interceptor.exchanges import Fault, Forward
 from interceptor.gateway.clusters import REFUSES_US, Endpoint, Place
 from interceptor.gateway.http1 import Reply
-from interceptor.pipeline import Fault, Forward
 from interceptor.values import SetParameter
 from interceptor.wire.answers import read_answer
 from interceptor.wire.codes import Code

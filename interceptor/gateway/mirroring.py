@@ -9,11 +9,11 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from interceptor.exchanges import Copy, Fault
 from interceptor.gateway.clusters import ClusterRoute
 from interceptor.gateway.deadlines import Sweeper
 from interceptor.gateway.http1 import Reply
 from interceptor.gateway.upstream import Pool
-from interceptor.pipeline import Copy, Fault
 from interceptor.settings import Address, Deadlines, Limits
 from interceptor.values import ToCluster
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from typing import Final
 
-from interceptor.pipeline import Fault, Forward, Opened
+from interceptor.exchanges import Fault, Forward, Opened
 from interceptor.settings import App
 
 _MOST: Final = 8192

@@ -13,9 +13,9 @@ from typing import Protocol, cast
 
 from msgspec import Struct
 
+from interceptor.exchanges import Fault
 from interceptor.gateway.deadlines import NEVER, Sweeper
 from interceptor.gateway.http1 import Http1Error, Reply, ReplyReader
-from interceptor.pipeline import Fault
 from interceptor.settings import Address, Deadlines, Limits
 
 

@@ -17,7 +17,8 @@ from interceptor.config import read_config
 from interceptor.document import read
 from interceptor.identity import Identifier
 from interceptor.loading import policy_context, rule_sources
-from interceptor.pipeline import Arrival, Pipeline
+from interceptor.exchanges import Arrival
+from interceptor.pipeline import Pipeline
 from interceptor.policy import compile_policy
 from interceptor.values import Kind
 import interceptor.pipeline, interceptor.wire.ozml, interceptor.wire.answers

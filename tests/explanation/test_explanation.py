@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from interceptor.audit.record import DecisionRecord, SettlementRecord
 from interceptor.config import read_config
+from interceptor.exchanges import Answer, Arrival, Opened, Patience
 from interceptor.explanation import KEPT_BYTES, Explanation, Kept, explain, explain_record
 from interceptor.journal.finding import find_decision
 from interceptor.loading import policy_context
-from interceptor.pipeline import Answer, Arrival, Opened, Patience
 from interceptor.policy import Source, compile_policy
 from interceptor.policy.tracing import Standing, Tracer
 from interceptor.rehearsal import Message, Rehearsal

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from interceptor.exchanges import Fault
 from interceptor.gateway import affinity
 from interceptor.gateway.affinity import Family, Whereabouts
 from interceptor.gateway.clusters import ClusterRoute, Endpoint, Place, host_of, merged_pages
 from interceptor.gateway.http1 import Reply
-from interceptor.pipeline import Fault
 from interceptor.settings import Address, Cluster, Deadlines, Each, Url
 from tests.gateway.harness import settings_for
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from interceptor.pipeline import NO_OPINION, Pipeline
+from interceptor.exchanges import NO_OPINION
+from interceptor.pipeline import Pipeline
 from interceptor.policy import RuleSet
 from interceptor.settings import Subscription, Url
 from interceptor.values import Verdict

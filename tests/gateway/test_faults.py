@@ -14,13 +14,14 @@ import pytest
 from msgspec.structs import replace
 
 from interceptor.audit.record import Recorder
+from interceptor.exchanges import NO_OPINION
 from interceptor.gateway.clusters import ClusterRoute, Endpoint
 from interceptor.gateway.delivery import Deliveries
 from interceptor.gateway.exchange import Carrier
 from interceptor.gateway.upstream import Pool
 from interceptor.identity import Identifier
 from interceptor.metrics import Metrics
-from interceptor.pipeline import NO_OPINION, Pipeline
+from interceptor.pipeline import Pipeline
 from interceptor.policy import RuleSet
 from interceptor.settings import App, Limits, Subscription
 from interceptor.wire.numbers import NumberReader

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from interceptor.pipeline import NO_OPINION
+from interceptor.exchanges import NO_OPINION
 from interceptor.settings import Deadlines, Limits
 from tests.gateway.harness import (
     Backend,

@@ -7,6 +7,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
+from interceptor.exchanges import Fault
 from interceptor.metrics import (
     FAMILIES,
     Gatherer,
@@ -18,7 +19,6 @@ from interceptor.metrics import (
     merge,
     policy_snapshot,
 )
-from interceptor.pipeline import Fault
 from interceptor.values import Kind
 
 ROOT = Path(__file__).parents[2]

@@ -8,9 +8,10 @@ import pytest
 from msgspec.structs import replace
 
 from interceptor.audit.record import Recorder
+from interceptor.exchanges import Arrival
 from interceptor.identity import Identifier
 from interceptor.loading import policy_context
-from interceptor.pipeline import Arrival, Pipeline
+from interceptor.pipeline import Pipeline
 from interceptor.policy import Source, compile_policy
 from interceptor.settings import App, Settings, Subscription, Url
 from interceptor.values import Kind

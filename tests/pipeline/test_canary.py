@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from interceptor.canary import CanaryRules, is_among, read_share
-from interceptor.pipeline import Forward
+from interceptor.exchanges import Forward
 from interceptor.policy import RuleSet
 from interceptor.settings import CallbackSettings, CallsRule, Ownership, Url
 from interceptor.values import Verdict

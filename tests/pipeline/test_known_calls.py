@@ -8,12 +8,13 @@ from msgspec.structs import replace
 from interceptor.audit.record import Recorder
 from interceptor.callbacks import Keyring
 from interceptor.calls import Bounds, Calls, Closing, Sighting
+from interceptor.exchanges import Fault, Forward, Opened
 from interceptor.identity import Identifier
 from interceptor.known_calls import KnownCalls
 from interceptor.loading import policy_context
 from interceptor.older_rules import MOST_SETS, YOUNG_SECONDS, OlderRules
 from interceptor.ownership import KEPT_SECONDS
-from interceptor.pipeline import Fault, Forward, Opened, Pipeline
+from interceptor.pipeline import Pipeline
 from interceptor.policy import RuleSet, Source, compile_policy
 from interceptor.rows import Rows
 from interceptor.settings import CallbackSettings, CallsRule, Ownership, Settings, Url

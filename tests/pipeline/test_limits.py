@@ -3,9 +3,10 @@
 import pytest
 
 from interceptor.audit.record import Recorder
+from interceptor.exchanges import NO_OPINION, Answer, Forward
 from interceptor.identity import Identifier
 from interceptor.loading import policy_context
-from interceptor.pipeline import NO_OPINION, Answer, Forward, Pipeline
+from interceptor.pipeline import Pipeline
 from interceptor.policy import Meters, Source, compile_policy
 from interceptor.wire.answers import read_answer
 from tests.pipeline.conftest import command, notification, site

@@ -6,10 +6,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from interceptor.audit.record import Recorder
+from interceptor.exchanges import Answer, Forward
 from interceptor.identity import Identifier
 from interceptor.loading import policy_context
 from interceptor.ownership import KEPT_SECONDS, Holdings, filtered
-from interceptor.pipeline import Answer, Forward, Pipeline
+from interceptor.pipeline import Pipeline
 from interceptor.policy import Source, compile_policy
 from interceptor.rows import TABLE_BYTES
 from interceptor.settings import Ownership, Settings

@@ -5,15 +5,8 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from interceptor.pipeline import (
-    NO_OPINION,
-    Answer,
-    Fault,
-    Forward,
-    Patience,
-    Pipeline,
-    patience_of,
-)
+from interceptor.exchanges import NO_OPINION, Answer, Fault, Forward, Patience
+from interceptor.pipeline import Pipeline, patience_of
 from interceptor.settings import Credentials, Secret
 from interceptor.values import NumberClass, ToApp, ToCluster, ToUrl, Verdict
 from interceptor.wire.answers import read_answer

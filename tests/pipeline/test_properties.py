@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from interceptor.pipeline import Answer, Fault, Forward
+from interceptor.exchanges import Answer, Fault, Forward
 from interceptor.settings import Credentials, Secret
 from interceptor.values import Verdict
 from interceptor.wire import knowledge

@@ -1,6 +1,7 @@
 """A call that goes round in circles is taken off the app."""
 
-from interceptor.pipeline import NO_OPINION, Answer, Fault, Forward, Pipeline
+from interceptor.exchanges import NO_OPINION, Answer, Fault, Forward
+from interceptor.pipeline import Pipeline
 from interceptor.settings import Limits
 from interceptor.storms import KEPT, WINDOW_SECONDS, Storms
 from tests.pipeline.conftest import make, notification, site
