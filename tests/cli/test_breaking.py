@@ -1,6 +1,7 @@
 """Each app and each PBX endpoint fails at every step of scripted calls; and what the look at them finds when wrong."""
 
 import asyncio
+import itertools
 from collections import Counter
 from pathlib import Path
 
@@ -42,12 +43,22 @@ def wrong(results: list[breaking.Result]) -> list[str]:
     return [f"{each.trial.told}: {each.aftermath.wrong}" for each in results if not each.good]
 
 
-@pytest.mark.timeout(400)  # four hundred calls, many of which wait for deadlines
-def test_whoever_fails_from_whatever_step_on_every_call_ends_as_the_failure_table_says() -> None:
-    results = broken("refuse", "hang", "slow_bytes", "rubbish")
+# One test for each of them, so that they can be spread over processes.
+@pytest.mark.timeout(400)  # a hundred calls each, many of which wait for deadlines
+@pytest.mark.parametrize(
+    ("who", "how"),
+    [((), ("refuse",)), *(((each,), ("hang", "slow_bytes", "rubbish")) for each in EVERYBODY)],
+    ids=("everybody", *EVERYBODY),
+)
+def test_whoever_fails_from_whatever_step_on_every_call_ends_as_the_failure_table_says(
+    who: tuple[str, ...], how: tuple[str, ...]
+) -> None:
+    results = broken(*how, who=who)
     assert wrong(results) == []
     steps = sum(not isinstance(step, form.Saw) for script in breaking.scripts([]) for step in script.steps)
-    assert Counter(each.trial.who for each in results) == dict.fromkeys(EVERYBODY, 4 * steps)
+    assert Counter((each.trial.who, each.trial.how) for each in results) == dict.fromkeys(
+        itertools.product(who or EVERYBODY, how), steps
+    )
 
 
 @pytest.mark.timeout(120)
