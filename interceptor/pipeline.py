@@ -267,6 +267,12 @@ class Pipeline:
             return ""
         return f"{'https' if place.tls else 'http'}://{place.authority}{path.decode('latin-1')}"
 
+    @staticmethod
+    def kept_for(opened: Opened) -> str:
+        """Whose queue a notification waits in: its app's, or that of the address which a rule named."""
+        target = opened.decision.target
+        return target.url.partition("?")[0] if isinstance(target, ToUrl) else opened.app
+
     def settle_answer(self, opened: Opened, answer: Answer) -> Settlement:
         """Settle an exchange whose plan is an answer of our own."""
         reason = opened.decision.reason

@@ -159,7 +159,7 @@ class Worker:
         self.deliveries = Deliveries(
             settings.state / "outbox" / name,
             settings.apps,
-            settings.limits.outbox,
+            settings.limits,
             self._pool_for,
             self._patiences[Patience.REPORT],
             self.metrics,

@@ -14,7 +14,10 @@ _SECONDS = 5.0
 
 
 def outbox(config: ConfigOption = Path("config.yaml")) -> None:
-    """Show what waits for each app: how many notifications, the oldest, how often it failed, when it is tried again."""
+    """Show what waits for each app and each address that a rule names.
+
+    How many notifications, the oldest, how often it failed, when it is tried again.
+    """
     import http.client
 
     from interceptor.loading import load_settings
@@ -35,7 +38,7 @@ def outbox(config: ConfigOption = Path("config.yaml")) -> None:
     for queue in queues:
         if not queue["waiting"]:
             continue
-        line = f"{queue['app']} ({queue['worker']}): {queue['waiting']} wait"
+        line = f"{queue['app'] or 'undecided, of no app yet'} ({queue['worker']}): {queue['waiting']} wait"
         if queue["oldest_at"]:
             line += f", the oldest for {now - queue['oldest_at']:.0f} s (exchange {queue['oldest_exchange']})"
         if queue["attempts"]:

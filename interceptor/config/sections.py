@@ -343,6 +343,7 @@ LIMITS: Table = {
     "upstream_connections": whole(1, 65_535),
     "xml_depth": whole(4, 1024),
     "outbox": whole(0, 10_000_000),
+    "outbox_addresses": whole(0, 10_000),
     "hops": whole(0, 100_000),
     "verbs": whole(1, 100_000),
     "verb_depth": whole(1, 1000),

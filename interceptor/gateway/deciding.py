@@ -74,4 +74,6 @@ class LateDecisions:
         if not url:
             return UNROUTABLE
         body = entry.body if plan.body is None else plan.body
-        return replace(entry, app=opened.app, url=url, body=body, guarded=plan.guarded, undecided=None)
+        return replace(
+            entry, app=self._pipeline.kept_for(opened), url=url, body=body, guarded=plan.guarded, undecided=None
+        )

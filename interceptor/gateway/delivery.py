@@ -1,6 +1,7 @@
 """Notifications that are delivered later: what goes into an app's outbox, and how it leaves.
 
-An outbox for each app that is told of something, a folder for each worker: no two processes write one file.
+An outbox for each app that is told of something and for each address that a rule names (``addresses.py``), a folder for
+each worker: no two processes write one file.
 """
 
 import asyncio
@@ -14,12 +15,13 @@ from urllib.parse import unquote
 import msgspec
 
 from interceptor.exchanges import Fault
+from interceptor.gateway.addresses import AddressBoxes
 from interceptor.gateway.http1 import Reply
 from interceptor.gateway.upstream import Pool, Site
 from interceptor.metrics.families import OTHER
 from interceptor.outbox import Entry, Outbox, Turn
 from interceptor.outbox import Watcher as OutboxWatcher
-from interceptor.settings import Address, Deadlines
+from interceptor.settings import Address, Deadlines, Limits
 from interceptor.wire.answers import reads_like_page
 from interceptor.wire.url import WebAddress, take_apart
 
@@ -49,7 +51,7 @@ class Deliveries:
         self,
         folder: Path,
         apps: Iterable[str],
-        limit: int,
+        limits: Limits,
         pool_for: Callable[[Site], Pool],
         patience: Deadlines,
         watcher: OutboxWatcher,
@@ -64,51 +66,71 @@ class Deliveries:
         self._decide = decide
         self._decided: dict[str, tuple[int, Entry | str]] = {}  # of the first in each box, so that it is done once
         turns = turns or {}
-        self._boxes = {
-            app: Outbox(folder, app, limit, self._deliver, watcher, turn=turns.get(app), label=app or OTHER)
-            for app in (*apps, NOBODY)
-        }
+
+        def make(queue: str, label: str) -> Outbox:
+            return Outbox(folder, queue, limits.outbox, self._deliver, watcher, turn=turns.get(queue), label=label)
+
+        self._boxes = {app: make(app, app or OTHER) for app in (*apps, NOBODY)}
+        self._addresses = AddressBoxes(
+            folder,
+            lambda address: make(address, OTHER),
+            lambda reason: watcher.outbox_dropped(OTHER, reason),
+            limits.outbox_addresses,
+        )
 
     async def open(self) -> None:
         """Take the folders and go on with what was left. Raises ``OutboxError``."""
         for box in self._boxes.values():
             await box.open(self._heirless)
+        await self._addresses.open(self._heirless)
         for folder in (self._folder, *self._heirless):
-            for path in sorted(folder.glob("*.outbox")):
-                if path.stat().st_size and unquote(path.stem) not in self._boxes:
+            for path in sorted(folder.glob("[!@]*.outbox")):
+                if path.stat().st_size and path.stem != "%" and unquote(path.stem) not in self._boxes:
                     log.warning("`%s` stays as it is: no app of this name is configured", path)
 
     async def close(self) -> None:
         """Stop delivering; what waits is on disk."""
         for box in self._boxes.values():
             await box.close()
+        await self._addresses.close()
 
-    def waiting(self, app: str) -> bool:
-        """Whether newer notifications have to queue behind older ones."""
-        box = self._boxes.get(app)
-        return box is not None and box.waiting
+    def waiting(self, queue: str) -> bool:
+        """Whether newer notifications for an app, or for an address, have to queue behind older ones."""
+        box = self._boxes.get(queue)
+        if box is None:
+            return self._addresses.waiting(queue)
+        return queue != NOBODY and box.waiting
 
     def put(self, entry: Entry, then: Callable[[bool], None]) -> None:
         """Keep a notification; ``then`` hears whether it is safe."""
-        box = self._boxes.get(entry.app)
-        if box is None or not (entry.url or entry.undecided):
+        if not entry.undecided and not (entry.url and entry.app):
             then(False)
             return
-        box.put(entry).add_done_callback(lambda kept: then(not kept.cancelled() and kept.result()))
+        self._put(entry).add_done_callback(lambda kept: then(not kept.cancelled() and kept.result()))
 
-    def wake(self, app: str) -> None:
-        """The app has answered: what waits for it need not wait longer."""
-        box = self._boxes.get(app)
-        if box is not None and box.waiting:
+    def _put(self, entry: Entry) -> asyncio.Future[bool]:
+        box = self._boxes.get(entry.app)
+        return self._addresses.put(entry) if box is None else box.put(entry)
+
+    def wake(self, queue: str) -> None:
+        """An app, or an address, has answered: what waits for it need not wait longer."""
+        box = self._boxes.get(queue)
+        if box is None:
+            self._addresses.wake(queue)
+        elif box.waiting:
             box.wake()
 
     def depths(self) -> dict[str, int]:
-        """How many wait, by app."""
-        return {app or OTHER: box.depth for app, box in self._boxes.items()}
+        """How many wait, by app; all that wait for no app are counted as one."""
+        depths = {app: box.depth for app, box in self._boxes.items()}
+        depths[OTHER] = depths.pop(NOBODY) + sum(box.depth for box in self._addresses)
+        return depths
 
     def queues(self) -> list[dict[str, Any]]:
-        """How the outbox of each app stands, for ``/outbox``."""
-        return [msgspec.structs.asdict(box.queue) for app, box in self._boxes.items() if app or box.depth]
+        """How the outbox of each app, and of each address that something waits for, stands, for ``/outbox``."""
+        others = (box for box in (self._boxes[NOBODY], *self._addresses) if box.depth)
+        boxes = (*(box for app, box in self._boxes.items() if app != NOBODY), *others)
+        return [msgspec.structs.asdict(box.queue) for box in boxes]
 
     async def _deliver(self, entry: Entry) -> bool | str:
         """Whether it was taken, or why it needs no delivery."""
@@ -120,8 +142,8 @@ class Deliveries:
             self._decided[box] = entry.id, decided
         if isinstance(decided, str):
             return decided
-        if decided.app in self._boxes and decided.app != box:
-            return MOVED if await self._boxes[decided.app].put(decided) else False
+        if decided.app != box:
+            return MOVED if await self._put(decided) else False
         return await self._ask(decided)
 
     async def _ask(self, entry: Entry) -> bool:

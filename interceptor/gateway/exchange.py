@@ -303,7 +303,7 @@ class Exchange:
             self._settle(self._carrier.pipeline.settle_answer(opened, plan))
         elif carrier.repeats is not None and self._repeats(carrier.repeats, plan):
             return
-        elif opened.patience is Patience.REPORT and self._carrier.outbox.waiting(opened.app):
+        elif opened.patience is Patience.REPORT and carrier.outbox.waiting(carrier.pipeline.kept_for(opened)):
             self._settle(
                 Settlement("kept", None, None, _ACKNOWLEDGED, keep=True)
             )  # behind those that wait: order is kept
@@ -603,7 +603,7 @@ class Exchange:
         elif settlement.outcome == "answered":
             if self._breaker is not None:
                 self._breaker.succeeded()
-            carrier.outbox.wake(opened.app)
+            carrier.outbox.wake(carrier.pipeline.kept_for(opened))
         elif (
             settlement.fault is Fault.UNREADABLE
             and settlement.well_formed
@@ -663,7 +663,7 @@ class Exchange:
         body = plan.body if isinstance(plan, Forward) and plan.body is not None else self._request.body
         url = carrier.pipeline.kept_address(opened)
         entry = Entry(
-            opened.app,
+            carrier.pipeline.kept_for(opened),
             url,
             body,
             at=self._arrival.at,

@@ -1,6 +1,6 @@
 """Notifications that must arrive but not now: kept on disk, delivered later, in order."""
 
-from interceptor.outbox.log import Entry, OutboxError, OutboxInUseError, Undecided
+from interceptor.outbox.log import Entry, OutboxError, OutboxInUseError, Undecided, addresses_in
 from interceptor.outbox.outbox import Outbox, Queue, Watcher
 from interceptor.outbox.turns import Turn, first_table
 
@@ -13,5 +13,6 @@ __all__ = [
     "Turn",
     "Undecided",
     "Watcher",
+    "addresses_in",
     "first_table",
 ]

@@ -16,6 +16,7 @@ import errno
 import heapq
 import os
 from collections.abc import Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
 from urllib.parse import quote
 
@@ -80,7 +81,7 @@ class Log:
 
     def __init__(self, directory: Path, app: str) -> None:
         self._directory = directory
-        self._stem = quote(app, safe="") or "%"
+        self._stem = _stem(app)
         self._path = directory / f"{self._stem}.outbox"
         self._file: int | None = None
         self._lock: int | None = None
@@ -166,6 +167,11 @@ class Log:
             os.close(self._file)
         self._file, self._size = fresh, len(data)
 
+    def delete(self) -> None:
+        """Leave nothing on disk, of what is closed and empty."""
+        for path in (self._path, self._directory / f"{self._stem}.lock"):
+            path.unlink(missing_ok=True)
+
     def close(self) -> None:
         """Let go of the file and the lock."""
         for descriptor in (self._file, self._lock):
@@ -197,6 +203,32 @@ class Log:
         return place
 
 
+def addresses_in(folder: Path, heirless: Sequence[Path] = ()) -> list[str]:
+    """The addresses for which something waits in these folders. Files of ours without anything are deleted.
+
+    Raises :class:`OutboxError`.
+    """
+    found: set[str] = set()
+    try:
+        for each in (folder, *heirless):
+            for path in sorted(each.glob(f"{_ADDRESS}*.outbox")) + sorted(each.glob(f"{_ADDRESS}*.taken")):
+                entries, _ = _read(path)
+                found.update(entry.app for entry in entries[:1])
+                if not entries and each == folder:
+                    path.unlink()
+    except OSError as error:
+        raise OutboxError(f"cannot read the outboxes in `{folder}`: {error.strerror or error}") from error
+    return sorted(found)
+
+
+def _stem(app: str) -> str:
+    """The name of the files of an app, or of an address, which may be longer than a file's name can be."""
+    if "://" in app:
+        return _ADDRESS + sha256(app.encode()).hexdigest()[:32]
+    return quote(app, safe="") or "%"
+
+
+_ADDRESS = "@"  # no quoted name of an app begins so
 _TAKEN = "%w*.taken"  # behind the quoted name of an app, in which no `%w` can stand
 
 

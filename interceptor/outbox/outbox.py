@@ -177,6 +177,11 @@ class Outbox:
         if self._turn is not None:
             self._turn.stands(0.0)
 
+    def delete(self) -> None:
+        """Leave nothing on disk, of what is closed and empty. Blocking."""
+        with contextlib.suppress(OSError):
+            self._log.delete()
+
     async def _write(self) -> None:
         """Everything that came while the disk was busy is one write."""
         while True:

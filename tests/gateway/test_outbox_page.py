@@ -63,6 +63,18 @@ def test_a_queue_is_empty_again_when_the_app_has_taken_all(proxy: Start, backend
     assert queue(running)["attempts"] == 0
 
 
+def test_what_waits_for_an_address_that_a_rule_names_is_shown_beside_the_apps(proxy: Start, tmp_path: Path) -> None:
+    address = f"http://127.0.0.1:{free_port()}/sink"
+    running = proxy(
+        9, free_port(), rules=f'rules: [{{name: away, on: CallChanged, reroute: {{url: "{address}?a=1"}}}}]'
+    )
+    running.notify("NotificationName=CallChanged")
+    apps, addresses = json.loads(running.page("/outbox"))["outbox"]
+    assert (apps["app"], apps["waiting"]) == ("crm", 0)
+    assert (addresses["app"], addresses["waiting"]) == (address, 1)
+    assert shown(running, tmp_path).startswith(f"{address} (w0): 1 wait, the oldest for")
+
+
 def test_without_a_server_the_command_says_so(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(CONFIG.replace("ADMIN", f"127.0.0.1:{free_port()}"))
