@@ -203,7 +203,7 @@ class Supervisor:
         """Start all workers; ``addresses`` holds the listeners by name, and ``admin``, once it returns."""
         try:
             settings = self._settings
-            turns = first_table(len(settings.apps) + 1, settings.workers)
+            turns = first_table(len(settings.apps) + 1, settings.workers, settings.limits.outbox_addresses)
             make_tables(settings.state, settings.workers, turns)
             self._children = [_Child(n, self._settings) for n in range(self._settings.workers)]
             for child in self._children:  # one after the other: the first problem is told once

@@ -42,7 +42,7 @@ from interceptor.known_calls import KnownCalls
 from interceptor.live_calls import LiveCalls
 from interceptor.loading import policy_context
 from interceptor.metrics import Metrics, Snapshot
-from interceptor.outbox import Turn
+from interceptor.outbox import AddressTurns, Turn
 from interceptor.ownership import Holdings
 from interceptor.pipeline import Pipeline, patience_of
 from interceptor.policy import Context, Meters, RuleSet, Source, compile_policy
@@ -164,7 +164,7 @@ class Worker:
             self._patiences[Patience.REPORT],
             self.metrics,
             LateDecisions(self._pipeline, *late).decide,
-            self._turns(index),
+            *self._turns(index),
             heirless_folders(settings.state / "outbox", index, settings.workers),
         )
         self.breakers = Breakers(settings.apps, self._loop.time)
@@ -484,14 +484,15 @@ class Worker:
             self._pools[site] = pool
         return pool
 
-    def _turns(self, index: int) -> dict[str, Turn]:
+    def _turns(self, index: int) -> tuple[dict[str, Turn], AddressTurns | None]:
         """What keeps the order of reports over all workers; nothing where there is one."""
         if self._shared is None:
-            return {}
+            return {}, None
         memory, _ = self._table(TURNS)
-        workers = self._settings.workers
-        apps = enumerate((*self._settings.apps, NOBODY))
-        return {name: Turn(memory, app=number, worker=index, workers=workers) for number, name in apps}
+        workers, addresses = self._settings.workers, self._settings.limits.outbox_addresses
+        apps = (*self._settings.apps, NOBODY)
+        turns = {name: Turn(memory, app=app, worker=index, workers=workers) for app, name in enumerate(apps)}
+        return turns, AddressTurns(memory, apps=len(apps), addresses=addresses, worker=index, workers=workers)
 
     def _table_of_calls(self, name: str) -> tuple[mmap, SharedTable] | tuple[mmap]:
         """Memory and guard of a table that workers share; one worker has its own, of which it takes what it uses."""

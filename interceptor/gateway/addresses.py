@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from interceptor.outbox import Entry, Outbox, OutboxError, addresses_in
+from interceptor.outbox import AddressTurn, AddressTurns, Entry, Outbox, OutboxError, addresses_in
 
 log = logging.getLogger(__name__)
 
@@ -20,14 +20,22 @@ log = logging.getLogger(__name__)
 class AddressBoxes:
     """The outboxes of one worker's addresses, in ``folder``; ``make`` makes the one of an address.
 
-    ``dropped`` hears why something was not kept.
+    ``dropped`` hears why something was not kept. ``turns`` keeps the order over several workers.
     """
 
-    def __init__(self, folder: Path, make: Callable[[str], Outbox], dropped: Callable[[str], None], most: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        make: Callable[[str, AddressTurn | None], Outbox],
+        dropped: Callable[[str], None],
+        most: int,
+        turns: AddressTurns | None = None,
+    ) -> None:
         self._folder = folder
         self._make = make
         self._dropped = dropped
         self._most = most
+        self._turns = turns
         self._boxes: dict[str, Outbox] = {}
         self._coming: dict[str, int] = {}  # how many wait for the outbox of an address to be opened
         self._changing = asyncio.Lock()  # held while one is opened or closed: no file is opened twice
@@ -40,9 +48,11 @@ class AddressBoxes:
     async def open(self, heirless: Sequence[Path]) -> None:
         """Go on with what was left, and with what workers left that are no more. Raises ``OutboxError``."""
         for address in await asyncio.to_thread(addresses_in, self._folder, heirless):
-            box = self._make(address)
+            box = self._new(address)
             await box.open(heirless)
             self._boxes[address] = box
+        if self._turns is not None:
+            self._turns.all_read()
 
     async def close(self) -> None:
         """Write what has come, stop delivering; what waits is on disk."""
@@ -57,7 +67,9 @@ class AddressBoxes:
     def waiting(self, address: str) -> bool:
         """Whether newer notifications have to queue behind older ones."""
         box = self._boxes.get(address)
-        return address in self._coming or (box is not None and box.waiting)
+        if box is not None and box.waiting:
+            return True
+        return address in self._coming or (self._turns is not None and self._turns.elsewhere(address) > 0)
 
     def wake(self, address: str) -> None:
         """The address has answered."""
@@ -94,12 +106,13 @@ class AddressBoxes:
             if not await self._make_room():
                 self._dropped("full")
                 return None
-            box = self._make(address)
+            box = self._new(address)
             try:
                 await box.open()
             except OutboxError as fault:
                 log.error("nothing can be kept for %s: %s", address, fault)  # noqa: TRY400 - its text says all
                 self._dropped("cannot_write")
+                self._let_go(address)
                 return None
             self._boxes[address] = box
             return box
@@ -111,8 +124,16 @@ class AddressBoxes:
             if not box.depth and address not in self._coming:
                 del self._boxes[address]
                 await _close(box)
+                self._let_go(address)
                 return True
         return False
+
+    def _new(self, address: str) -> Outbox:
+        return self._make(address, None if self._turns is None else self._turns.turn(address))
+
+    def _let_go(self, address: str) -> None:
+        if self._turns is not None:
+            self._turns.let_go(address)
 
 
 async def _close(box: Outbox) -> None:

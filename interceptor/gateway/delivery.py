@@ -19,7 +19,7 @@ from interceptor.gateway.addresses import AddressBoxes
 from interceptor.gateway.http1 import Reply
 from interceptor.gateway.upstream import Pool, Site
 from interceptor.metrics.families import OTHER
-from interceptor.outbox import Entry, Outbox, Turn
+from interceptor.outbox import AddressTurn, AddressTurns, Entry, Outbox, Turn
 from interceptor.outbox import Watcher as OutboxWatcher
 from interceptor.settings import Address, Deadlines, Limits
 from interceptor.wire.answers import reads_like_page
@@ -41,7 +41,7 @@ def heirless_folders(root: Path, index: int, workers: int) -> list[Path]:
 
 
 class Deliveries:
-    """The outboxes of one worker. ``turns`` keeps the order over several.
+    """The outboxes of one worker. ``turns`` and ``address_turns`` keep the order over several.
 
     ``decide`` is asked about what was kept undecided.
     ``heirless`` are the folders of workers that are no more, of which this one is the heir.
@@ -57,6 +57,7 @@ class Deliveries:
         watcher: OutboxWatcher,
         decide: Callable[[Entry], Entry | str],
         turns: Mapping[str, Turn] | None = None,
+        address_turns: AddressTurns | None = None,
         heirless: Sequence[Path] = (),
     ) -> None:
         self._folder = folder
@@ -67,15 +68,16 @@ class Deliveries:
         self._decided: dict[str, tuple[int, Entry | str]] = {}  # of the first in each box, so that it is done once
         turns = turns or {}
 
-        def make(queue: str, label: str) -> Outbox:
-            return Outbox(folder, queue, limits.outbox, self._deliver, watcher, turn=turns.get(queue), label=label)
+        def make(queue: str, label: str, turn: Turn | AddressTurn | None) -> Outbox:
+            return Outbox(folder, queue, limits.outbox, self._deliver, watcher, turn=turn, label=label)
 
-        self._boxes = {app: make(app, app or OTHER) for app in (*apps, NOBODY)}
+        self._boxes = {app: make(app, app or OTHER, turns.get(app)) for app in (*apps, NOBODY)}
         self._addresses = AddressBoxes(
             folder,
-            lambda address: make(address, OTHER),
+            lambda address, turn: make(address, OTHER, turn),
             lambda reason: watcher.outbox_dropped(OTHER, reason),
             limits.outbox_addresses,
+            address_turns,
         )
 
     async def open(self) -> None:

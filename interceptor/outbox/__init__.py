@@ -2,9 +2,11 @@
 
 from interceptor.outbox.log import Entry, OutboxError, OutboxInUseError, Undecided, addresses_in
 from interceptor.outbox.outbox import Outbox, Queue, Watcher
-from interceptor.outbox.turns import Turn, first_table
+from interceptor.outbox.turns import AddressTurn, AddressTurns, Turn, first_table
 
 __all__ = [
+    "AddressTurn",
+    "AddressTurns",
     "Entry",
     "Outbox",
     "OutboxError",

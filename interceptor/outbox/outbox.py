@@ -22,7 +22,7 @@ from typing import Protocol
 import msgspec
 
 from interceptor.outbox.log import COMPACT_BYTES, Entry, Gone, Log
-from interceptor.outbox.turns import Turn
+from interceptor.outbox.turns import AddressTurn, Turn
 
 FIRST_PAUSE = 0.5  # seconds after the first failure; doubled after each
 LONGEST_PAUSE = 60.0
@@ -71,7 +71,7 @@ class Outbox:
         deliver: Callable[[Entry], Awaitable[bool | str]],
         watcher: Watcher | None = None,
         *,
-        turn: Turn | None = None,
+        turn: Turn | AddressTurn | None = None,
         label: str | None = None,
         first_pause: float = FIRST_PAUSE,
         longest_pause: float = LONGEST_PAUSE,

@@ -14,6 +14,7 @@ from interceptor.settings import Limits
 from tests.gateway.harness import LOCAL, Backend, Loop, Proxy, Script, answering, free_port
 from tests.gateway.misbehaving import await_until, counted
 from tests.gateway.process import Process
+from tests.gateway.test_kept import tell_each
 
 Start = Callable[..., Proxy]
 StartBackend = Callable[[Script], Backend]
@@ -164,11 +165,7 @@ def test_what_workers_that_are_no_more_kept_for_addresses_is_delivered_in_order(
 ) -> None:
     port = free_port()
     running = process(9, workers=1, folder=tmp_path, rules=rules(CallChanged=port))
-    for number in range(1, 4):
-        client = running.client("notifications")
-        body = f"NotificationName=CallChanged&CallId={number}"
-        head = f"POST / HTTP/1.0\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n"
-        assert client.send(f"{head}\r\n{body}".encode()).read().status == 200
+    tell_each(running, range(1, 4))
     running.kill()
     state = tmp_path / "state" / "outbox"
     (state / "w0").rename(state / "w7")
@@ -178,3 +175,22 @@ def test_what_workers_that_are_no_more_kept_for_addresses_is_delivered_in_order(
     app = app_at(port)
     app.wait_for(3)
     assert arrived(app) == [1, 2, 3]
+
+
+def test_several_workers_deliver_what_they_kept_for_an_address_in_one_order(
+    process: Callable[..., Process], app_at: Callable[[int], Backend], tmp_path: Path
+) -> None:
+    port = free_port()
+    running = process(9, workers=2, folder=tmp_path, rules=rules(CallChanged=port))
+    numbers = list(range(1, 25))
+    tell_each(running, numbers[:12])
+    address = f"http://{LOCAL}:{port}/sink"
+    found = json.loads(running.page("/outbox")[1])["outbox"]
+    assert sorted(each["worker"] for each in found if each["app"] == address) == ["w0", "w1"]
+    running.kill()
+    running = process(9, workers=2, folder=tmp_path, rules=rules(CallChanged=port))
+    running.address("admin")
+    tell_each(running, numbers[12:])
+    app = app_at(port)
+    app.wait_for(len(numbers))
+    assert arrived(app) == numbers

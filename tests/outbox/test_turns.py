@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from mmap import mmap
 from pathlib import Path
 
-from interceptor.outbox import Entry, Outbox, Turn, first_table
+from interceptor.outbox import AddressTurns, Entry, Outbox, Turn, first_table
 
 START = 1_800_000_000.0
 
@@ -152,3 +152,53 @@ def test_nobody_delivers_before_all_have_read_what_was_left(tmp_path: Path) -> N
 
     asyncio.run(story())
     assert site.got == ["older", "newer"]
+
+
+def places(workers: int, addresses: int = 2) -> list[AddressTurns]:
+    """What workers have that share places for so many addresses; none of them has read its files."""
+    memory = mmap(-1, len(first_table(3, workers, addresses)))
+    memory[:] = first_table(3, workers, addresses)
+    return [
+        AddressTurns(memory, apps=3, addresses=addresses, worker=number, workers=workers) for number in range(workers)
+    ]
+
+
+def test_each_address_has_its_own_turns() -> None:
+    workers = places(3)
+    assert workers[0].elsewhere("http://a") > 0  # nobody knows yet
+    for each in workers:
+        each.all_read()
+    assert workers[0].elsewhere("http://a") == 0.0
+    first, second, other = workers[0].turn("http://a"), workers[1].turn("http://a"), workers[1].turn("http://b")
+    assert first is not None
+    assert second is not None
+    assert other is not None
+    second.stands(START)
+    other.stands(START - 5)
+    assert (first.others, second.others, other.others) == (START, 0.0, 0.0)
+    assert [each.elsewhere("http://a") for each in workers] == [START, 0.0, START]
+    assert [each.elsewhere("http://b") for each in workers] == [START - 5, 0.0, START - 5]
+    second.wake()
+    other.wake()
+    first.wake()
+    assert (first.wakes, second.wakes, other.wakes) == (2.0, 2.0, 1.0)
+
+
+def test_places_are_let_go_and_those_of_a_process_before_are_kept_until_all_is_read() -> None:
+    worker, other = places(2)
+    other.all_read()
+    for address in ("http://a", "http://b"):
+        turn = worker.turn(address)
+        assert turn is not None
+        turn.stands(START)
+    worker.all_read()
+    assert worker.turn("http://c") is None  # both places are taken
+    again = AddressTurns(other._memory, apps=3, addresses=2, worker=0, workers=2)
+    assert again.turn("http://a") is not None
+    assert (other.elsewhere("http://a"), other.elsewhere("http://b")) == (START, START)
+    again.all_read()
+    assert (other.elsewhere("http://a"), other.elsewhere("http://b")) == (START, 0.0)
+    again.let_go("http://a")
+    again.let_go("http://never")
+    assert other.elsewhere("http://a") == 0.0
+    assert [again.turn(address) is None for address in ("http://c", "http://d", "http://e")] == [False, False, True]
