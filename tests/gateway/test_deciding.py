@@ -147,3 +147,14 @@ def test_what_a_rule_has_answered_is_not_kept_because_of_a_fault_after_it(
     assert [record.outcome for record in running.settlements()] == ["refused" if "deny" in action else "rule"]
     assert not any(running.running.worker.deliveries.depths().values())
     assert app.requests == []
+
+
+def test_the_record_of_calls_learns_of_it_when_it_is_decided(
+    proxy: Start, backend: StartBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = backend(OZML)
+    running = proxy(9, app.port)
+    kept_undecided(running, monkeypatch, report=REPORT.replace("CallId=1", "CallId=7Kq2pX"))
+    app.wait_for(1)
+    await_until(lambda: "7Kq2pX" in running.page("/calls"))
+    assert running.page("/calls").count('"7Kq2pX"') == 1
