@@ -17,7 +17,9 @@ from interceptor.settings import (
     Cluster,
     Credentials,
     Deadlines,
+    Durability,
     Each,
+    JournalSettings,
     Partial,
     Secret,
     Timeouts,
@@ -136,10 +138,13 @@ def test_a_call_that_nobody_has_takes_the_ordinary_way_and_is_not_asked_for_agai
     assert lookups(running) == {"unknown": 2}
 
 
-def test_those_who_ask_at_the_same_time_share_the_question(loop: Loop, proxy: Start, backend: StartBackend) -> None:
+def test_those_who_ask_at_the_same_time_share_the_question(
+    loop: Loop, proxy: Start, backend: StartBackend, tmp_path: Path
+) -> None:
     gate = Gate(loop)
     first, second = Pbx(backend, "aaa", gate=gate), Pbx(backend, *(f"b{n}" for n in range(8)), gate=gate)
-    running = proxy(9, **several(first, second), timeouts=PATIENT)
+    journal = JournalSettings(tmp_path / "journal", Durability.RELAXED)  # so that whoever is in flight has asked
+    running = proxy(9, **several(first, second), timeouts=PATIENT, journal=journal)
     clients = [
         running.client().send(b"GET /?command=Hold&CallId=b%d HTTP/1.1\r\nHost: x\r\n\r\n" % n) for n in range(8)
     ]
