@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 WEEK_MINUTES: Final = 7 * 24 * 60
 _ADDRESSES: Final = 4096
 _FOUND: Final = 16_384
+_LONGEST_FOUND: Final = 64  # characters; numbers are shorter, and what is no number may be as long as a body
 IPV4_FROM: Final = 0xFFFF << 32  # ::ffff:0:0/96, where IPv4 lives inside IPv6
 
 
@@ -53,9 +54,10 @@ class Readings:
             known = found.get((find_id, text))
             if known is None:
                 known = find(text)
-                if len(found) >= _FOUND:
-                    found.clear()
-                found[find_id, text] = known
+                if len(text) <= _LONGEST_FOUND:
+                    if len(found) >= _FOUND:
+                        found.clear()
+                    found[find_id, text] = known
             return known
 
         return look
