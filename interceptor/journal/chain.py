@@ -7,6 +7,8 @@ Laws of this module:
   because a file whose sync failed once cannot be trusted to tell of it again.
 * ``sequence`` is the number of the last record that was written; a failed write does not move it.
 * One process at a time has a chain; the lock falls with the process.
+* A file may hold blocks beyond its end for what is to come (:mod:`.blocks`); no reader sees them, and a file that is
+  done with lets go of them.
 """
 
 import contextlib
@@ -18,12 +20,14 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from interceptor.journal.blocks import let_go_of_blocks, take_blocks
 from interceptor.journal.lock import LockTakenError, take_lock
 from interceptor.journal.tail import cut_tail, read_tail
 
 WORKER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _FILE_NAME = re.compile(r"(?P<worker>.+)-(?P<time>\d{8}T\d{6}Z)-(?P<first>\d+)\.jsonl")
 _DSYNC = getattr(os, "RWF_DSYNC", 0)
+_BLOCKS_BYTES = 8 << 20  # taken ahead: a few seconds of a busy worker, and little of a disk
 
 
 class JournalError(Exception):
@@ -74,6 +78,7 @@ class Chain:
         self._lock: int | None = None
         self._file: int | None = None
         self._offset = 0
+        self._blocks_end = 0  # as far as blocks were asked for
         self._failed = False
         self.sequence = 0
         self.path: Path | None = None
@@ -102,6 +107,8 @@ class Chain:
         elif os.fstat(file).st_nlink == 0:
             self._failed = True
             raise OSError(errno.ENOENT, "the journal file has been deleted", str(self.path))
+        if durable and self._offset + len(data) > self._blocks_end:
+            self._take_blocks(file, len(data))
         try:
             self._write_all(file, data, durable=durable)
         except OSError:
@@ -119,6 +126,8 @@ class Chain:
 
     def close(self) -> None:
         """Let go of the file and of the chain. Nothing is synced."""
+        if self._file is not None:
+            self._let_go_of_blocks(self._file)
         for descriptor in (self._file, self._lock):
             if descriptor is not None:
                 os.close(descriptor)
@@ -134,6 +143,15 @@ class Chain:
             rest = rest[written:]
         if durable and not _DSYNC:
             _sync(file)
+
+    def _take_blocks(self, file: int, size: int) -> None:
+        end = self._offset + max(size, min(_BLOCKS_BYTES, self._file_bytes - self._offset))
+        take_blocks(file, self._offset, end - self._offset)
+        self._blocks_end = end  # also where that failed: not asked again for each write
+
+    def _let_go_of_blocks(self, file: int) -> None:
+        if self._blocks_end > self._offset:
+            let_go_of_blocks(file, self._offset)
 
     def _make_directory(self) -> None:
         if not self._directory.is_dir():
@@ -178,6 +196,7 @@ class Chain:
     def _turn_over(self) -> int:
         """Begin a new file; the old one is durable before the new one exists."""
         if self._file is not None:
+            self._let_go_of_blocks(self._file)
             _sync(self._file)
         first = self.sequence + 1
         made = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
@@ -195,7 +214,7 @@ class Chain:
             raise
         if self._file is not None:
             os.close(self._file)
-        self._file, self._offset, self.path = file, 0, path
+        self._file, self._offset, self._blocks_end, self.path = file, 0, 0, path
         self._delete_oldest()
         return file
 

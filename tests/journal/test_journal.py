@@ -44,6 +44,30 @@ def test_the_sequence_goes_on_after_a_restart_in_the_same_file(book, run, keep):
     assert [line["sequence"] for line in book.lines()] == [1, 2]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="blocks are taken ahead on Linux")
+def test_a_strict_journal_has_its_blocks_before_its_bytes_and_gives_back_the_rest(book, run, keep):
+    def blocks():
+        return [path.stat().st_blocks * 512 - path.stat().st_size for path in book.files()]
+
+    async def story():
+        journal = await book.journal(file_bytes=1 << 20)
+        assert await keep(journal, book.record())
+        (ahead,) = blocks()
+        assert ahead > 900_000
+        while len(book.files()) == 1:
+            for _ in range(200):
+                journal.append(book.record())
+            assert await keep(journal, book.record())
+        first, second = blocks()
+        assert first < 16_384  # what the file system rounds up by
+        assert second > 500_000
+        await journal.close()
+        assert max(blocks()) < 16_384
+
+    run(story())
+    book.assert_gap_free()  # and no byte in the files that is not a record's
+
+
 def test_records_of_one_turn_of_the_loop_share_one_write(book, run):
     async def story():
         journal = await book.journal()
