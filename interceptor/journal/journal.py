@@ -76,6 +76,7 @@ class Journal:
         *,
         retry_seconds: float = RETRY_SECONDS,
         stall_seconds: float = STALL_SECONDS,
+        gather_seconds: float = GATHER_SECONDS,
     ) -> None:
         self._chain = Chain(settings.directory, worker, settings.file_bytes, settings.files)
         self._worker = worker
@@ -86,6 +87,7 @@ class Journal:
         self._limit = settings.pending
         self._retry_seconds = retry_seconds
         self._stall_seconds = stall_seconds
+        self._gather_seconds = gather_seconds
         self._encode = msgspec.json.Encoder().encode_lines
         self._records: list[Record] = []
         self._thens: list[Then | None] = []
@@ -237,7 +239,7 @@ class Journal:
     def _begin_gathering(self) -> None:
         """Somebody waits for the batch that is to be made: make it as soon as the loop has nothing to add."""
         self._gathered = self._waiting
-        self._gather_until = self._loop.time() + GATHER_SECONDS
+        self._gather_until = self._loop.time() + self._gather_seconds
         self._loop.call_soon(self._gather)
 
     def _gather(self) -> None:

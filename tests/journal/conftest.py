@@ -17,7 +17,9 @@ class Book:
         self._made = 0
         self._open = []
 
-    async def journal(self, worker="w1", watcher=None, retry_seconds=0.005, stall_seconds=5.0, **settings):
+    async def journal(
+        self, worker="w1", watcher=None, retry_seconds=0.005, stall_seconds=5.0, gather_seconds=0.002, **settings
+    ):
         settings.setdefault("durability", Durability.STRICT)
         journal = Journal(
             JournalSettings(self.directory, **settings),
@@ -26,6 +28,7 @@ class Book:
             watcher,
             retry_seconds=retry_seconds,
             stall_seconds=stall_seconds,
+            gather_seconds=gather_seconds,
         )
         await journal.open()
         self._open.append(journal)

@@ -82,6 +82,47 @@ def test_records_of_one_turn_of_the_loop_share_one_write(book, run):
     run(story())
 
 
+def test_turns_that_each_bring_more_share_one_write(book, run):
+    async def story():
+        journal = await book.journal(gather_seconds=60)
+        done = asyncio.Event()
+        for _ in range(3):
+            journal.append(book.record(), lambda _: None)
+        for _ in range(3):
+            await asyncio.sleep(0)
+            journal.append(book.record(), lambda _: None)
+        await asyncio.sleep(0)
+        journal.append(book.record(), lambda _: done.set())
+        await done.wait()
+        assert journal.statistics.batches == 1
+        assert journal.statistics.records == 7
+
+    run(story())
+
+
+def test_a_loop_that_never_rests_does_not_put_off_a_write(book, run):
+    async def story():
+        journal = await book.journal()
+        loop = asyncio.get_running_loop()
+        heard = asyncio.Event()
+
+        def more():
+            journal.append(book.record(), hear)
+            journal.append(book.record(), hear)
+            if not heard.is_set():
+                loop.call_soon(more)
+
+        def hear(_):
+            heard.set()
+
+        more()
+        async with asyncio.timeout(10):
+            await heard.wait()
+
+    run(story())
+    book.assert_gap_free()
+
+
 def test_a_busy_loop_lets_the_thread_in_within_a_tenth_of_a_millisecond(book, run):
     async def story():
         before = sys.getswitchinterval()
