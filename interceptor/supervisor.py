@@ -15,6 +15,7 @@ import itertools
 import logging
 import multiprocessing
 import os
+import secrets
 import signal
 import socket
 import tempfile
@@ -31,6 +32,8 @@ from interceptor.admin import AdminServer
 from interceptor.calls.ladder import Ladder
 from interceptor.config import public
 from interceptor.gateway.clusters import host_of, merged_pages
+from interceptor.gateway.firsts import TABLE_BYTES as FIRSTS_BYTES
+from interceptor.gateway.firsts import Firsts
 from interceptor.live_calls import (
     CallsPage,
     Export,
@@ -48,7 +51,7 @@ from interceptor.policy import Source
 from interceptor.rollout import Attempt, Beginning, By, Canary, Package, PolicySet, Rollout, RolloutError
 from interceptor.rollout.page import attempt_page, policy_page, preview_page
 from interceptor.settings import Address, Listener, Mode, Settings
-from interceptor.state import SharedTable, keep_draining, make_tables
+from interceptor.state import FIRSTS, SharedTable, keep_draining, make_tables
 from interceptor.worker import Worker, new_event_loop, settle_memory
 
 log = logging.getLogger(__name__)
@@ -59,6 +62,7 @@ PREPARE_SECONDS = 600.0
 ACTIVATE_SECONDS = 10.0
 RESTART_FIRST_SECONDS = 0.2
 RESTART_MOST_SECONDS = 10.0
+_SECRET_BYTES = 32
 _GRACE_SECONDS = 5.0  # beyond the shutdown time of config, before a worker is killed
 
 
@@ -69,9 +73,10 @@ class WorkerError(OSError):
 class _Child:
     """One worker process and the line to it."""
 
-    def __init__(self, index: int, settings: Settings) -> None:
+    def __init__(self, index: int, settings: Settings, secret: bytes) -> None:
         self.index = index
         self._settings = settings
+        self._secret = secret
         self.ready_for = ""  # the revision that it has compiled and does not decide by yet
         self._process: SpawnProcess | None = None
         self._line: Connection | None = None
@@ -95,7 +100,7 @@ class _Child:
         self._started = loop.create_future()
         process = context.Process(
             target=_work,
-            args=(theirs, self._settings, list(policy.sources), policy.canary, self.index),
+            args=(theirs, self._settings, list(policy.sources), policy.canary, self.index, self._secret),
             name=f"worker-{self.index}",
         )
         await asyncio.to_thread(process.start)
@@ -196,6 +201,7 @@ class Supervisor:
         self._gatherer = Gatherer()
         self._admin = AdminServer(settings.admin, self)
         self._stopping = False
+        self._firsts: SharedTable | None = None  # where apps have commands that may come again
         self.restarts = 0
         self.addresses: dict[str, Address] = {}
 
@@ -204,8 +210,11 @@ class Supervisor:
         try:
             settings = self._settings
             turns = first_table(len(settings.apps) + 1, settings.workers, settings.limits.outbox_addresses)
-            make_tables(settings.state, settings.workers, turns)
-            self._children = [_Child(n, self._settings) for n in range(self._settings.workers)]
+            repeats = any(app.repeats_within for app in settings.apps.values())
+            make_tables(settings.state, settings.workers, turns, {FIRSTS: FIRSTS_BYTES if repeats else 0})
+            self._firsts = SharedTable(settings.state, FIRSTS) if repeats else None
+            secret = secrets.token_bytes(_SECRET_BYTES)
+            self._children = [_Child(n, self._settings, secret) for n in range(self._settings.workers)]
             for child in self._children:  # one after the other: the first problem is told once
                 self.addresses |= await child.start(self._chosen)
             await self.rollout.start()
@@ -225,6 +234,9 @@ class Supervisor:
         await asyncio.gather(*(child.stop(seconds) for child in self._children))
         for reserved in self._reserved:
             reserved.close()
+        if self._firsts is not None:
+            self._firsts.close()
+            self._firsts = None
         await self._admin.stop()
 
     async def _watch(self, child: _Child) -> None:
@@ -235,6 +247,8 @@ class Supervisor:
             log.error("worker %d ended; it is started again in %.1f seconds", child.index, wait)
             self._gatherer.retire(f"w{child.index}")
             await child.kill()
+            if self._firsts is not None:  # at once: the other workers may have commands that wait for its answers
+                Firsts(self._firsts.memory, self._firsts).lose(child.index)
             await asyncio.sleep(wait)
             try:
                 async with self._changing:
@@ -464,7 +478,9 @@ def _add_reader(loop: asyncio.AbstractEventLoop, line: Connection, read: Callabl
 # in the worker's process
 
 
-def _work(line: Connection, settings: Settings, sources: list[Source], canary: Canary | None, index: int) -> None:
+def _work(
+    line: Connection, settings: Settings, sources: list[Source], canary: Canary | None, index: int, secret: bytes
+) -> None:
     """The whole life of a worker process."""
     logging.basicConfig(level=logging.INFO, format=f"%(asctime)s %(levelname)s w{index} %(name)s: %(message)s")
     logging.getLogger("mitmproxy").setLevel(logging.WARNING)
@@ -473,10 +489,12 @@ def _work(line: Connection, settings: Settings, sources: list[Source], canary: C
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as above
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(_live(line, settings, sources, canary, index))
+        runner.run(_live(line, settings, sources, canary, index, secret))
 
 
-async def _live(line: Connection, settings: Settings, sources: list[Source], canary: Canary | None, index: int) -> None:
+async def _live(
+    line: Connection, settings: Settings, sources: list[Source], canary: Canary | None, index: int, secret: bytes
+) -> None:
     loop = asyncio.get_running_loop()
     ending = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, ending.set)
@@ -490,6 +508,7 @@ async def _live(line: Connection, settings: Settings, sources: list[Source], can
             shared=SharedTable(settings.state),
             index=index,
             canary=canary,
+            secret=secret,
         )
         addresses = await worker.start()
         settle_memory()

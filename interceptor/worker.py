@@ -32,6 +32,8 @@ from interceptor.gateway.deadlines import Sweeper
 from interceptor.gateway.deciding import LateDecisions
 from interceptor.gateway.delivery import NOBODY, Deliveries, heirless_folders
 from interceptor.gateway.exchange import Carrier
+from interceptor.gateway.firsts import TABLE_BYTES as FIRSTS_BYTES
+from interceptor.gateway.firsts import Firsts
 from interceptor.gateway.master import GatewayMaster
 from interceptor.gateway.mirroring import Mirrors
 from interceptor.gateway.repeats import Repeats
@@ -55,7 +57,7 @@ from interceptor.rollout.examining import unpack_tables
 from interceptor.rollout.pace import Pace
 from interceptor.rows import TABLE_BYTES, Rows
 from interceptor.settings import Address, Cluster, Mode, Ownership, Settings
-from interceptor.state import CALLS, HOLDINGS, TURNS, SharedTable, callback_keys, draining
+from interceptor.state import CALLS, FIRSTS, HOLDINGS, TURNS, SharedTable, callback_keys, draining
 from interceptor.values import ProblemsError
 from interceptor.wire import knowledge
 from interceptor.wire.codes import Code
@@ -68,6 +70,7 @@ _LOOK_SECONDS = 1.0
 _POOLS = 512
 _CALLS_A_TURN = 50  # half a millisecond
 _TURN_SECONDS = 0.005
+_SECRET_BYTES = 32
 
 
 def settle_memory() -> None:
@@ -86,7 +89,8 @@ class Worker:
 
     ``rules`` are the ``sources`` compiled, where that was done already; ``canary`` decides its share beside them.
     ``shared`` are the meters of limits that all
-    workers count in, of which this one is the one with that ``index``; the worker closes them when it stops.
+    workers count in, of which this one is the one with that ``index``; the worker closes them when it stops. ``secret``
+    is what all workers make digests with that are to mean nothing to anybody else.
     """
 
     def __init__(
@@ -102,6 +106,7 @@ class Worker:
         shared: SharedTable | None = None,
         index: int = 0,
         canary: Canary | None = None,
+        secret: bytes | None = None,
     ) -> None:
         self._settings = settings
         self._name = name
@@ -126,8 +131,8 @@ class Worker:
         self._shared = shared
         self._shared_tables: list[SharedTable] = []
         meters = self._meters(index)
-        holdings = Holdings(*self._table_of_calls(HOLDINGS))
-        self._known = KnownCalls(holdings, Rows(*self._table_of_calls(CALLS)))
+        holdings = Holdings(*self._table_of(HOLDINGS))
+        self._known = KnownCalls(holdings, Rows(*self._table_of(CALLS)))
         self._pipeline = Pipeline(
             settings,
             self.rules,
@@ -168,6 +173,13 @@ class Worker:
             heirless_folders(settings.state / "outbox", index, settings.workers),
         )
         self.breakers = Breakers(settings.apps, self._loop.time)
+        self._repeats = Repeats(
+            settings.apps,
+            self._firsts(index),
+            self._loop,
+            longest=self._longest,
+            secret=secret or secrets.token_bytes(_SECRET_BYTES),
+        )
         self.mirrors = Mirrors(
             self.clusters,
             connect_seconds=settings.timeouts.connect,
@@ -198,7 +210,7 @@ class Worker:
             whereabouts=self.whereabouts,
             apps=settings.apps,
             breakers=self.breakers,
-            repeats=Repeats(settings.apps, self._loop.time),
+            repeats=self._repeats,
             observe=observed,
             over=lambda opened: self.kept.saw(opened, opened.rules or self._pipeline.rules),
         )
@@ -257,6 +269,7 @@ class Worker:
                 endpoint.close()
         for pool in self._pools.values():
             pool.close()
+        self._repeats.close()
         self.mirrors.close()
         await self.deliveries.close()  # after the pools: what was in flight there may have to be kept
         if master is not None:
@@ -494,9 +507,16 @@ class Worker:
         turns = {name: Turn(memory, app=app, worker=index, workers=workers) for app, name in enumerate(apps)}
         return turns, AddressTurns(memory, apps=len(apps), addresses=addresses, worker=index, workers=workers)
 
-    def _table_of_calls(self, name: str) -> tuple[mmap, SharedTable] | tuple[mmap]:
+    def _firsts(self, index: int) -> Firsts | None:
+        """What is known of commands that may come again; nothing where no app wants it."""
+        if not any(app.repeats_within for app in self._settings.apps.values()):
+            return None
+        table = self._table_of(FIRSTS, FIRSTS_BYTES)
+        return Firsts(*table, worker=index, forgot=lambda: self.metrics.limit_hit("repeats"))
+
+    def _table_of(self, name: str, size: int = TABLE_BYTES) -> tuple[mmap, SharedTable] | tuple[mmap]:
         """Memory and guard of a table that workers share; one worker has its own, of which it takes what it uses."""
-        return (mmap(-1, TABLE_BYTES),) if self._shared is None else self._table(name)
+        return (mmap(-1, size),) if self._shared is None else self._table(name)
 
     def _table(self, name: str) -> tuple[mmap, SharedTable]:
         table = SharedTable(self._settings.state, name)

@@ -83,7 +83,7 @@ class SettlementRecord(Struct, omit_defaults=True, gc=False, tag_field="event", 
 
     ``verbs`` were judged in an app's answer, ``verbs_refused`` of them refused, ``captured`` callbacks became ours.
     ``answered`` names the first of the verbs that went to the PBX, those that stand in no other. ``repeats`` is the
-    exchange whose answer this one got, with the outcome ``repeated``.
+    exchange that this one repeats; with the outcome ``repeated`` it got that one's answer.
     """
 
     sequence: int

@@ -19,10 +19,11 @@ from interceptor.gateway.asking import Breaker, Breakers, Failure, covers, hurri
 from interceptor.gateway.clusters import REFUSES_US, ClusterRoute, Endpoint, Place
 from interceptor.gateway.connection import Asker, Door, Response
 from interceptor.gateway.deciding import undecided
+from interceptor.gateway.firsts import Found
 from interceptor.gateway.gathering import HEALTH_REASONS, Gathered, Leg, page_of, pages_up_to
 from interceptor.gateway.http1 import Reply, Request
 from interceptor.gateway.mirroring import Mirrors
-from interceptor.gateway.repeats import NOTHING_WAS_SENT, First, Repeats
+from interceptor.gateway.repeats import NOTHING_WAS_SENT, Repeats
 from interceptor.gateway.upstream import Errand, Pool, Site
 from interceptor.metrics import Metrics
 from interceptor.outbox import Entry
@@ -242,7 +243,7 @@ class Exchange:
         self._place: Place | None = None  # the one that has it
         self._legs: list[Leg] = []
         self._missing = ""  # who is missing in a list of several PBXs
-        self._first: First | None = None  # this command, for the same ones after it
+        self._first: bytes | None = None  # what the same commands after this one have in common with it
         self._first_exchange = ""  # the one whose answer this one gets
         self._tried: tuple[Endpoint, ...] = ()
         self._sent_at = 0.0
@@ -316,22 +317,29 @@ class Exchange:
 
     def _repeats(self, repeats: Repeats, plan: Forward) -> bool:
         """Whether this command is one that came before, and gets that one's answer."""
-        if self._opened.patience is not Patience.COMMAND:
+        opened, exchange = self._opened, self._arrival.exchange
+        key = repeats.key(opened, plan, self._request.body if plan.body is None else plan.body)
+        if key is None:
             return False
-        body = self._request.body if plan.body is None else plan.body
-        first, before = repeats.look(self._opened, plan, body)
-        if first is not None and before:
+        first = repeats.claim(key, opened.app, exchange)
+        if first is None:
+            self._first = key
+            return False
+        self._first_exchange = first.exchange
+        repeats.wait(key, first, self._patience.total - (perf_counter() - self._started), self._repeated)
+        return True
+
+    def _repeated(self, first: Found | None) -> None:
+        if self._ended:
+            return
+        try:
+            if first is None:  # it may have been carried out, so this one is not
+                self._settle(self._carrier.pipeline.fail(self._opened, Fault.TIMEOUT))
+                return
             self._first_exchange = first.exchange
             self._carrier.metrics.repeated(self._opened.app)
-            first.then(self._repeated)
-            return True
-        self._first = first
-        return False
-
-    def _repeated(self, body: bytes) -> None:
-        try:
-            code = read_answer(body).code
-            self._settle(Settlement("repeated", None, code, Answer(body, code)))
+            code = read_answer(first.answer).code
+            self._settle(Settlement("repeated", None, code, Answer(first.answer, code)))
         except Exception:  # noqa: BLE001 - as in Carrier.ask
             self.give_up()
 
@@ -700,7 +708,8 @@ class Exchange:
         first, self._first = self._first, None
         self._end(response)
         if first is not None and self._carrier.repeats is not None:
-            self._carrier.repeats.ended(first, response.body, keep=settlement.fault not in NOTHING_WAS_SENT)
+            keep = settlement.fault not in NOTHING_WAS_SENT
+            self._carrier.repeats.ended(first, self._arrival.exchange, response.body, keep=keep)
         if self._carrier.over is not None:
             self._carrier.over(self._opened)
 
@@ -710,7 +719,7 @@ class Exchange:
         self._carrier.in_flight -= 1
         self._asker.release(response)
         if self._first is not None and self._carrier.repeats is not None:  # it ended without a settlement
-            self._carrier.repeats.ended(self._first, response.body, keep=True)
+            self._carrier.repeats.ended(self._first, self._arrival.exchange, response.body, keep=True)
         if self._taken:
             self._carrier.pipeline.give_back(self._taken)
 

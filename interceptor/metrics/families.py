@@ -349,6 +349,7 @@ LIMITS = (
     "xml_depth",
     "outbox",
     "pending",
+    "repeats",
 )
 ENDPOINT_FAILURE_REASONS = ("connect", "timeout", "reset", "unreadable", "status", "code", "check")
 CHECK_OUTCOMES = ("answered", "failed")

@@ -2,6 +2,16 @@
 
 from interceptor.state.draining import draining, keep_draining
 from interceptor.state.keys import callback_keys
-from interceptor.state.meters import CALLS, HOLDINGS, TURNS, SharedTable, make_tables
+from interceptor.state.meters import CALLS, FIRSTS, HOLDINGS, TURNS, SharedTable, make_tables
 
-__all__ = ["CALLS", "HOLDINGS", "TURNS", "SharedTable", "callback_keys", "draining", "keep_draining", "make_tables"]
+__all__ = [
+    "CALLS",
+    "FIRSTS",
+    "HOLDINGS",
+    "TURNS",
+    "SharedTable",
+    "callback_keys",
+    "draining",
+    "keep_draining",
+    "make_tables",
+]

@@ -1,4 +1,4 @@
-"""Tables that all workers share, of meters, holdings, calls and turns: files that each maps into its memory.
+"""Tables that all workers share, of meters, holdings, calls, turns and more: files that each maps into its memory.
 
 They stand behind a lock; turns need none. The supervisor makes them anew at each start. The lock is the system's, so it
 falls with the process that holds it: a worker that is killed in the middle of counting keeps nobody waiting, and spoils
@@ -7,6 +7,7 @@ one row at most (``policy/meters.py`` says how that heals). It is held for a few
 
 import os
 import sys
+from collections.abc import Mapping
 from mmap import mmap
 from pathlib import Path
 from types import TracebackType
@@ -21,16 +22,20 @@ METERS = "meters"
 HOLDINGS = "holdings"
 CALLS = "calls"
 TURNS = "turns"
+FIRSTS = "firsts"
 
 
-def make_tables(state: Path, workers: int, turns: bytes = b"\0") -> None:
+def make_tables(state: Path, workers: int, turns: bytes = b"\0", more: Mapping[str, int] = {}) -> None:
     """Put empty tables for so many workers into the folder ``state``, and that of ``turns`` as given.
 
-    Raises ``OSError``.
+    ``more`` are others and their sizes in bytes; one of none is not kept from the start before. Raises ``OSError``.
     """
     state.mkdir(parents=True, exist_ok=True)
-    sizes = {METERS: table_size(workers), HOLDINGS: TABLE_BYTES, CALLS: TABLE_BYTES, TURNS: len(turns)}
+    sizes = {METERS: table_size(workers), HOLDINGS: TABLE_BYTES, CALLS: TABLE_BYTES, TURNS: len(turns), **more}
     for name, size in sizes.items():
+        if not size:
+            (state / name).unlink(missing_ok=True)
+            continue
         fresh = state / f"{name}.new"
         with fresh.open("wb") as file:
             file.write(turns if name == TURNS else b"")

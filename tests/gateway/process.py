@@ -32,7 +32,7 @@ clusters:
   pbx: {{endpoints: [{endpoints}]}}
 default_cluster: pbx
 apps:
-  crm: {{sources: ["0.0.0.0/0"], url: "http://127.0.0.1:{app}/pbx"}}
+  crm: {{sources: ["0.0.0.0/0"], url: "http://127.0.0.1:{app}/pbx"{crm}}}
 notifications: [{{app: crm}}]
 timeouts: {{command: {{first_byte: {patience}, total: {patience}}}, shutdown: {shutdown}}}
 """
@@ -50,6 +50,7 @@ class Process:
         pbx: Sequence[int],
         *,
         app: int = 9,
+        crm: str = "",
         workers: int = 1,
         commands: str = f"{LOCAL}:0",
         admin: str = f"{LOCAL}:0",
@@ -72,6 +73,7 @@ class Process:
             CONFIG.format(
                 workers=workers,
                 app=app,
+                crm=crm and f", {crm}",
                 commands=commands,
                 mode=mode and f", mode: {mode}",
                 admin=admin,
@@ -143,6 +145,20 @@ class Process:
     def workers(self) -> list[int]:
         """The processes of its workers; and the examiner's, while one works."""
         return [pid for pid in self.children() if b"spawn_main" in _command_line(pid)]
+
+    def client_of_each(self, request: bytes, listener: str = "commands") -> dict[str, Client]:
+        """A connection to each of two workers, by the worker's name; ``request`` is asked until both have answered."""
+        found: dict[str, Client] = {}
+        for _ in range(200):
+            client = self.client(listener)
+            name = client.send(request).read().headers["x-interceptor-exchange"].split("-")[1]
+            if name in found:
+                client.close()
+            else:
+                found[name] = client
+            if len(found) == 2:
+                break
+        return found
 
     def journal(self) -> list[dict[str, Any]]:
         """Every record on disk."""

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from ipaddress import ip_network
 
+from interceptor.gateway.firsts import ROOM
 from interceptor.settings import App
-from tests.gateway.harness import OK_XML, Backend, Gate, Loop, Proxy, Script, answering, free_port, gated
+from tests.gateway.harness import OK_XML, Backend, Gate, Loop, Proxy, Script, answering, free_port, gated, hanging
 from tests.gateway.misbehaving import counted, side_by_side
 
 Start = Callable[..., Proxy]
@@ -78,3 +79,22 @@ def test_a_call_that_was_never_sent_may_be_sent_again(proxy: Start) -> None:
     running = start(proxy, free_port())
     assert [running.get(CALL).code for _ in range(2)] == [901, 901]
     assert [each.outcome for each in running.settled(2)] == ["failed", "failed"]
+
+
+def test_an_answer_that_is_too_long_to_be_kept_is_given_again_by_its_code(proxy: Start, backend: StartBackend) -> None:
+    long = OK_XML.replace(b"Command", b"Command " + b"x" * ROOM)
+    pbx = backend(answering(long))
+    running = start(proxy, pbx.port)
+    first, second = running.get(CALL), running.get(CALL)
+    assert first.body == long
+    assert second.code == 200
+    assert b"too long to be kept" in second.body
+    assert len(pbx.requests) == 1
+
+
+def test_what_was_answered_too_late_is_not_dialled_again(proxy: Start, backend: StartBackend) -> None:
+    pbx = backend(hanging)
+    running = start(proxy, pbx.port)
+    assert [running.get(CALL).code for _ in range(2)] == [904, 904]
+    assert len(pbx.requests) == 1
+    assert sorted(each.outcome for each in running.settled(2)) == ["failed", "repeated"]

@@ -1,0 +1,179 @@
+"""Commands that dial, sent twice, the second time to another worker: processes and sockets."""
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.gateway.harness import (
+    LOCAL,
+    OK_XML,
+    Backend,
+    Client,
+    Gate,
+    Loop,
+    Script,
+    answering,
+    eventually,
+    free_port,
+    gated,
+)
+from tests.gateway.process import Process
+
+StartProcess = Callable[..., Process]
+StartBackend = Callable[[Script], Backend]
+
+LIST = b"GET /?command=ListActiveCalls HTTP/1.1\r\nHost: pbx.test\r\n\r\n"
+REMEMBERED = "repeats_within: 60s"
+
+
+def call(number: str) -> bytes:
+    return f"GET /?command=Call&Caller=2301&Dialed=%2B3620{number} HTTP/1.1\r\nHost: pbx.test\r\n\r\n".encode()
+
+
+def message(number: str) -> bytes:
+    """Dials like a call, and has the deadlines of other commands."""
+    return f"GET /?command=SendSms&Recipient=%2B3620{number}&Message=x HTTP/1.1\r\nHost: pbx.test\r\n\r\n".encode()
+
+
+def start(process: StartProcess, pbx: int, crm: str = REMEMBERED, **options: str) -> tuple[Process, list[Client]]:
+    """Two workers, and a connection to each."""
+    running = process(pbx, workers=2, commands=f"{LOCAL}:{free_port()}", crm=crm, **options)
+    running.wait_for("admin listens on")
+    each = running.client_of_each(LIST)
+    return running, [each["w0"], each["w1"]]
+
+
+def pid_of(running: Process, worker: str) -> int:
+    """The process that has written the files of a worker's journal."""
+    for pid in running.workers():
+        files = {str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+        if any(f"/journal/{worker}-" in file for file in files):
+            return pid
+    raise AssertionError(worker)
+
+
+def both_are_recorded(running: Process) -> bool:
+    """Whether two calls have come as far as the disk, which may be a busy one."""
+
+    def recorded() -> bool:
+        return sum(each.get("name") == "Call" for each in running.journal()) == 2
+
+    return any(eventually(recorded) for _ in range(3))
+
+
+def dialled(pbx: Backend) -> Counter[bytes]:
+    """What the PBX was asked to do, the questions left out."""
+    lines = Counter(request.split(b"\r\n", 1)[0] for request in pbx.requests)
+    return Counter({line: count for line, count in lines.items() if b"ListActiveCalls" not in line})
+
+
+def test_the_same_call_at_another_worker_gets_the_first_answer_and_dials_nothing(
+    process: StartProcess, backend: StartBackend
+) -> None:
+    pbx = backend(answering())
+    running, clients = start(process, pbx.port)
+    answers = [client.send(call("1234567")).read() for client in (*clients, *reversed(clients))]
+    assert [each.body for each in answers] == [OK_XML] * 4
+    assert list(dialled(pbx).values()) == [1]
+    assert 'interceptor_commands_repeated_total{app="crm"} 3' in running.page("/metrics")[1]
+    first = answers[0].headers["x-interceptor-exchange"]
+    assert eventually(lambda: [each.get("repeats") for each in running.journal()].count(first) == 3)
+
+
+def test_one_that_is_under_way_at_another_worker_is_waited_for(
+    process: StartProcess, backend: StartBackend, loop: Loop
+) -> None:
+    gate = Gate(loop)
+    gate.open()
+    pbx = backend(gated(gate))
+    running, clients = start(process, pbx.port)
+    gate.close()
+    so_far = len(pbx.requests)
+    for client in clients:
+        client.send(call("1234567"))
+    assert both_are_recorded(running)
+    pbx.wait_for(so_far + 1)
+    gate.open()
+    assert [client.read().body for client in clients] == [OK_XML] * 2
+    assert list(dialled(pbx).values()) == [1]
+
+
+def test_of_many_at_once_at_both_workers_one_dials(process: StartProcess, backend: StartBackend) -> None:
+    pbx = backend(answering())
+    _, clients = start(process, pbx.port)
+    numbers = [f"{1234000 + number}" for number in range(100)]
+    for client in clients:
+        client.send(b"".join(call(number) for number in numbers))
+    assert [client.read().body for client in clients for _ in numbers] == [OK_XML] * 200
+    assert list(dialled(pbx).values()) == [1] * 100
+
+
+def test_a_call_whose_worker_was_killed_is_not_dialled_again_and_its_repetition_is_told(
+    process: StartProcess, backend: StartBackend, loop: Loop
+) -> None:
+    gate = Gate(loop)
+    gate.open()
+    pbx = backend(gated(gate))
+    running, (other, killed) = start(process, pbx.port)
+    gate.close()
+    so_far = len(pbx.requests)
+    killed.send(call("1234567"))
+    pbx.wait_for(so_far + 1)
+    other.send(call("1234567"))
+    assert both_are_recorded(running)
+    os.kill(pid_of(running, "w1"), signal.SIGKILL)
+    assert killed.ended()
+    assert other.read().code == 904  # long before its own deadline
+    gate.open()
+    assert eventually(lambda: running.page("/readyz")[0] == 200)
+    clients = running.client_of_each(LIST)
+    assert {client.send(call("1234567")).read().code for client in clients.values()} == {904}
+    assert list(dialled(pbx).values()) == [1]
+    answers = [client.send(call("7654321")).read() for client in clients.values()]
+    assert [each.body for each in answers] == [OK_XML] * 2
+    assert list(dialled(pbx).values()) == [1, 1]
+
+
+def test_one_waits_for_a_worker_that_stands_still_as_long_as_for_any_answer(
+    process: StartProcess, backend: StartBackend, loop: Loop
+) -> None:
+    gate = Gate(loop)
+    gate.open()
+    pbx = backend(gated(gate))
+    running, (other, still) = start(process, pbx.port, patience="2s")
+    gate.close()
+    so_far = len(pbx.requests)
+    still.send(message("1234567"))
+    pbx.wait_for(so_far + 1)
+    stopped = pid_of(running, "w1")
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        assert other.send(message("1234567")).read().code == 904
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    assert list(dialled(pbx).values()) == [1]
+
+
+def test_what_was_never_sent_is_a_first_at_the_other_worker(process: StartProcess, backend: StartBackend) -> None:
+    pbx = backend(answering())
+    running, clients = start(process, pbx.port)
+    pbx.stop()
+    assert clients[0].send(call("1234567")).read().code == 901
+    again = Backend(pbx.loop, answering(), port=pbx.port).start()
+    try:
+        assert eventually(lambda: running.page("/readyz")[0] == 200)
+        assert clients[1].send(call("1234567")).read().body == OK_XML
+        assert clients[0].send(call("1234567")).read().body == OK_XML
+        assert list(dialled(again).values()) == [1]
+    finally:
+        again.stop()
+
+
+def test_without_it_nothing_is_kept_for_it(process: StartProcess, backend: StartBackend) -> None:
+    pbx = backend(answering())
+    running, clients = start(process, pbx.port, crm="")
+    assert [client.send(call("1234567")).read().body for client in clients] == [OK_XML] * 2
+    assert list(dialled(pbx).values()) == [2]
+    assert not (running.folder / "state" / "firsts").exists()
