@@ -12,7 +12,7 @@ CORE := interceptor/wire/*,interceptor/policy/*,interceptor/pipeline.py,intercep
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env venv demo run test check bench bench-quick bench-profile bench-peers fuzz cover lock package clean
+.PHONY: help env venv demo run test check bench bench-quick bench-profile bench-peers fuzz fuzz-guided cover lock package clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -82,6 +82,10 @@ fuzz: $(STAMP) ## a million inputs over wire and gateway (minutes)
 	$(BIN)/python -m fuzz --inputs 1000000 --seconds 3600
 	HYPOTHESIS_PROFILE=deep $(BIN)/python -m pytest -m fuzz --timeout=0 -q
 
+fuzz-guided: $(STAMP) ## another million, led by the code that they reach; installs atheris
+	$(BIN)/python -m pip install -q --require-hashes -r constraints-fuzz.txt
+	$(BIN)/python -m fuzz --guided --inputs 1000000 --seconds 3600
+
 bench: $(STAMP) ## measure side by side, write docs/benchmarks.md
 	$(BIN)/python -m bench
 
@@ -108,6 +112,7 @@ lock: $(STAMP) ## write the constraints files anew (UPGRADE=1: with the newest v
 	$(LOCK) pyproject.toml --group dev -o constraints-dev.txt
 	$(LOCK) pyproject.toml -c constraints-dev.txt -o constraints.txt
 	$(LOCK) --group build -c constraints-dev.txt -o constraints-build.txt
+	$(LOCK) --group fuzz -o constraints-fuzz.txt
 	echo uv | $(LOCK) - -o constraints-uv.txt
 
 clean: ## remove what was built; keeps state/

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fuzz.guided import Outcome, Share, available, run
 from fuzz.run import fuzz, replay
 from fuzz.targets import TARGETS, Target
 
@@ -72,3 +73,16 @@ def test_the_program_tells_its_seed_and_ends_with_zero(tmp_path: Path) -> None:
 
 def test_the_time_bound_ends_a_run() -> None:
     assert fuzz(1_000_000, 0.05, seed=2).inputs < 1_000_000
+
+
+@pytest.mark.skipif(not available(), reason="`make fuzz-guided` installs atheris")
+def test_inputs_that_the_code_chose_are_stood_and_counted(tmp_path: Path) -> None:
+    assert run(Share("numbers", 500, 60, 7, tmp_path)) == Outcome(500)
+
+
+@pytest.mark.skipif(available(), reason="atheris is installed")
+def test_who_asks_for_guided_inputs_without_atheris_is_told_what_installs_it() -> None:
+    command = [sys.executable, "-m", "fuzz", "--guided", "--inputs", "1"]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert told.returncode == 2
+    assert "make fuzz-guided" in told.stdout
