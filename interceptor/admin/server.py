@@ -11,21 +11,24 @@ Laws of this module:
 import asyncio
 import html
 import os
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
+from urllib.parse import parse_qsl, unquote
 
 import msgspec
-from aiohttp import web
+from msgspec import Struct
 
+from interceptor.admin.listening import Answer, HttpServer
 from interceptor.admin.readable import readable_policy
 from interceptor.canary import read_share
+from interceptor.gateway.http1 import Request
 from interceptor.metrics import Snapshot, exposition
 from interceptor.settings import Address
 
 SOURCE_SECONDS = 5.0  # how long the source may take to answer; Prometheus waits ten by default
 CHANGE_SECONDS = 900.0  # how long a change of the policy may take: every case is run, every worker compiles
 SHOWN_CALLS = 100  # open ones, and as many that have ended, where nobody says how many
-REQUEST_BYTES = 4096  # nobody has anything to post here
 
 _PAGES = {
     "/livez": "whether the process answers",
@@ -96,6 +99,17 @@ class AdminSource(Protocol):
         """Why an exchange was decided as it was; ``None`` where it was not kept."""
 
 
+class _Asked(Struct, frozen=True):
+    """What a page is asked with: the query, the headers, and the parts of the path that have a name."""
+
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    parts: Mapping[str, str]
+
+
+_Page = Callable[[_Asked], Awaitable[Answer]]
+
+
 class AdminServer:
     """Serves the pages until it is stopped."""
 
@@ -103,69 +117,63 @@ class AdminServer:
         self._address = address
         self._source = source
         self._source_seconds = source_seconds
-        self._runner: web.AppRunner | None = None
+        self._server = HttpServer(self._answer)
+        self._pages: tuple[tuple[str, re.Pattern[str], _Page], ...] = (
+            _page("GET", "/", _index),
+            _page("GET", "/livez", _alive),
+            _page("GET", "/readyz", self._ready),
+            _page("GET", "/metrics", self._metrics),
+            _page("GET", "/config", self._config),
+            _page("GET", "/policy", self._policy),
+            _page("GET", "/policy/preview", self._preview),
+            _page("POST", "/policy/reload", self._reload),
+            _page("POST", "/policy/rollback", self._roll_back),
+            _page("POST", "/policy/canary", self._try_canary),
+            _page("GET", "/clusters", self._clusters),
+            _page("POST", "/clusters/{cluster}/endpoints/{endpoint}/{how:drain|undrain}", self._drain),
+            _page("GET", "/outbox", self._outbox),
+            _page("GET", "/calls", self._calls),
+            _page("GET", "/calls/{call}", self._call),
+            _page("GET", "/explain", self._kept),
+            _page("GET", "/explain/{exchange}", self._explain),
+        )
 
     async def start(self) -> Address:
         """Listen; returns the address with the port that is really used. Raises :class:`OSError` when it is taken."""
-        application = web.Application(middlewares=[self._guard], client_max_size=REQUEST_BYTES)
-        application.router.add_get("/", _index)
-        application.router.add_get("/livez", _alive)
-        application.router.add_get("/readyz", self._ready)
-        application.router.add_get("/metrics", self._metrics)
-        application.router.add_get("/config", self._config)
-        application.router.add_get("/policy", self._policy)
-        application.router.add_get("/policy/preview", self._preview)
-        application.router.add_post("/policy/reload", self._reload)
-        application.router.add_post("/policy/rollback", self._roll_back)
-        application.router.add_post("/policy/canary", self._try_canary)
-        application.router.add_get("/clusters", self._clusters)
-        application.router.add_post("/clusters/{cluster}/endpoints/{endpoint}/{how:drain|undrain}", self._drain)
-        application.router.add_get("/outbox", self._outbox)
-        application.router.add_get("/calls", self._calls)
-        application.router.add_get("/calls/{call}", self._call)
-        application.router.add_get("/explain", self._kept)
-        application.router.add_get("/explain/{exchange}", self._explain)
-        runner = web.AppRunner(
-            application,
-            access_log=None,
-            handle_signals=False,
-            keepalive_timeout=30.0,
-            lingering_time=1.0,
-            shutdown_timeout=1.0,
-            max_line_size=REQUEST_BYTES,
-            max_field_size=REQUEST_BYTES,
-        )
-        await runner.setup()
-        site = web.TCPSite(runner, self._address.host, self._address.port)
         try:
-            await site.start()
+            return await self._server.start(self._address)
         except OSError as error:
-            await runner.cleanup()
             number = error.errno or 0  # that of an unknown name is less
             why = os.strerror(number).lower() if number > 0 else str(error)
-            msg = f"the admin listener cannot listen on {self._address}: {why}"
-            raise OSError(msg) from error
-        self._runner = runner
-        host, port = runner.addresses[0][:2]
-        return Address(host, port)
+            raise OSError(f"the admin listener cannot listen on {self._address}: {why}") from error
 
     async def stop(self) -> None:
         """Stop listening; requests being answered have a second to end."""
-        runner, self._runner = self._runner, None
-        if runner is not None:
-            await runner.cleanup()
-            del self._source  # aiohttp keeps the handlers in a cache, and with them us: not all that we told of
+        await self._server.stop()
 
-    @web.middleware
-    async def _guard(
-        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
+    async def _answer(self, request: Request) -> Answer:
+        path, _, query = request.target.decode("latin-1").partition("?")
+        allowed = []
+        for method, pattern, page in self._pages:
+            found = pattern.fullmatch(path)
+            if found is None:
+                continue
+            if request.method == method or (request.method == "HEAD" and method == "GET"):
+                return await self._guard(request, page, found.groupdict(), query)
+            allowed.append("GET,HEAD" if method == "GET" else method)
+        return _text("Method Not Allowed\n", 405, ",".join(allowed)) if allowed else _text("Not Found\n", 404)
+
+    async def _guard(self, request: Request, page: _Page, parts: Mapping[str, str], query: str) -> Answer:
+        headers = request.block.values
+        if request.method == "POST" and "origin" in headers:
+            return _text("browsers are not answered here\n", 403)
+        asked = _Asked(
+            dict(reversed(parse_qsl(query, keep_blank_values=True))),  # the first of equal names counts
+            headers,
+            {name: unquote(part) for name, part in parts.items()},
+        )
         try:
-            if request.method == "POST" and "Origin" in request.headers:
-                return _text("browsers are not answered here\n", 403)
-            return await handler(request)
-        except web.HTTPException as error:
-            return _text(f"{error.reason}\n", error.status, error.headers.get("Allow"))
+            return await page(asked)
         except TimeoutError:
             return _text("the workers did not answer in time\n", 503)
         except Exception as error:  # noqa: BLE001 - a fault in one page must not be a traceback in a browser
@@ -175,7 +183,7 @@ class AdminServer:
         async with asyncio.timeout(self._source_seconds):
             return await question
 
-    async def _ready(self, _request: web.Request) -> web.Response:
+    async def _ready(self, _asked: _Asked) -> Answer:
         warnings: tuple[str, ...] = ()
         try:
             reasons = await self._ask(self._source.not_ready())
@@ -186,93 +194,100 @@ class AdminServer:
             reasons = (f"readiness could not be found out: {type(error).__name__}",)
         return _json({"ready": not reasons, "reasons": reasons, "warnings": warnings}, 503 if reasons else 200)
 
-    async def _metrics(self, request: web.Request) -> web.Response:
+    async def _metrics(self, asked: _Asked) -> Answer:
         snapshot = await self._ask(self._source.metrics())
-        body, content_type = exposition(snapshot, request.headers.get("Accept", ""))
-        return web.Response(body=body, headers={"Content-Type": content_type, **_HEADERS})
+        body, content_type = exposition(snapshot, asked.headers.get("accept", ""))
+        return Answer(200, content_type, body, _HEADERS)
 
-    async def _config(self, _request: web.Request) -> web.Response:
+    async def _config(self, _asked: _Asked) -> Answer:
         return _json(await self._ask(self._source.config()))
 
-    async def _policy(self, request: web.Request) -> web.Response:
+    async def _policy(self, asked: _Asked) -> Answer:
         page = await self._ask(self._source.policy())
-        asked = request.query.get("format") or request.headers.get("Accept", "").partition(",")[0].strip()
-        if asked in {"text", "text/plain", "text/html"}:
+        form = asked.query.get("format") or asked.headers.get("accept", "").partition(",")[0].strip()
+        if form in {"text", "text/plain", "text/html"}:
             return _text(readable_policy(page))
         return _json(page)
 
-    async def _reload(self, request: web.Request) -> web.Response:
-        at_once = request.query.get("at_once", "false")
+    async def _reload(self, asked: _Asked) -> Answer:
+        at_once = asked.query.get("at_once", "false")
         if at_once not in {"true", "false"}:
             return _text("at_once should be true or false\n", 400)
         return await self._changed(self._source.reload_policy(at_once=at_once == "true"))
 
-    async def _preview(self, _request: web.Request) -> web.Response:
+    async def _preview(self, _asked: _Asked) -> Answer:
         return await self._changed(self._source.preview_policy())
 
-    async def _roll_back(self, request: web.Request) -> web.Response:
-        return await self._changed(self._source.roll_back_policy(request.query.get("to", "")))
+    async def _roll_back(self, asked: _Asked) -> Answer:
+        return await self._changed(self._source.roll_back_policy(asked.query.get("to", "")))
 
-    async def _try_canary(self, request: web.Request) -> web.Response:
-        percent = read_share(request.query.get("share", ""))
+    async def _try_canary(self, asked: _Asked) -> Answer:
+        percent = read_share(asked.query.get("share", ""))
         if percent is None:
             return _text("share should be a part of the calls such as 5%, or off\n", 400)
         return await self._changed(self._source.try_canary(percent))
 
-    async def _changed(self, change: Awaitable[Mapping[str, Any]]) -> web.Response:
+    async def _changed(self, change: Awaitable[Mapping[str, Any]]) -> Answer:
         """Carry out a change of the policy, or see what it would be; it goes on where the asker goes away."""
         async with asyncio.timeout(CHANGE_SECONDS):
             attempt = await change
         return _json(attempt, _STATUS_OF_OUTCOME.get(attempt["outcome"], 500))
 
-    async def _clusters(self, _request: web.Request) -> web.Response:
+    async def _clusters(self, _asked: _Asked) -> Answer:
         return _json({"clusters": await self._ask(self._source.clusters())})
 
-    async def _outbox(self, _request: web.Request) -> web.Response:
+    async def _outbox(self, _asked: _Asked) -> Answer:
         return _json({"outbox": await self._ask(self._source.outbox())})
 
-    async def _drain(self, request: web.Request) -> web.Response:
-        which = request.match_info
+    async def _drain(self, asked: _Asked) -> Answer:
+        which = asked.parts
         if not await self._ask(self._source.drain(which["cluster"], which["endpoint"], on=which["how"] == "drain")):
             return _text("there is no such endpoint\n", 404)
-        return await self._clusters(request)
+        return await self._clusters(asked)
 
-    async def _kept(self, _request: web.Request) -> web.Response:
+    async def _kept(self, _asked: _Asked) -> Answer:
         return _json({"kept": await self._ask(self._source.kept())})
 
-    async def _calls(self, request: web.Request) -> web.Response:
-        written = request.query.get("most", "")
+    async def _calls(self, asked: _Asked) -> Answer:
+        written = asked.query.get("most", "")
         most = int(written) if written.isascii() and written.isdigit() and len(written) < 6 else SHOWN_CALLS
         return _json(await self._ask(self._source.calls(most)))
 
-    async def _call(self, request: web.Request) -> web.Response:
-        found = await self._ask(self._source.call(request.match_info["call"]))
+    async def _call(self, asked: _Asked) -> Answer:
+        found = await self._ask(self._source.call(asked.parts["call"]))
         return _text("this call is not known\n", 404) if found is None else _json(found)
 
-    async def _explain(self, request: web.Request) -> web.Response:
-        found = await self._ask(self._source.explain(request.match_info["exchange"]))
+    async def _explain(self, asked: _Asked) -> Answer:
+        found = await self._ask(self._source.explain(asked.parts["exchange"]))
         return _text("this exchange was not kept\n", 404) if found is None else _json(found)
 
 
 _STATUS_OF_OUTCOME = {"loaded": 200, "unchanged": 200, "compared": 200, "refused": 422, "failed": 503}
-_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_HEADERS = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
+_PART = re.compile(r"\{(\w+)(?::([\w|]+))?\}")
 
 
-async def _alive(_request: web.Request) -> web.Response:
+def _page(method: str, path: str, page: _Page) -> tuple[str, re.Pattern[str], _Page]:
+    """A page with the pattern of its path: ``{name}`` is a part of any text, ``{name:a|b}`` one of these."""
+    pattern = _PART.sub(lambda part: f"(?P<{part[1]}>{part[2] or '[^/]+'})", path)
+    return method, re.compile(pattern), page
+
+
+async def _alive(_asked: _Asked) -> Answer:
     return _text("alive\n")
 
 
-async def _index(_request: web.Request) -> web.Response:
+async def _index(_asked: _Asked) -> Answer:
     items = "".join(f'<li><a href="{path}">{path}</a> {html.escape(what)}</li>' for path, what in _PAGES.items())
     page = f"<!doctype html><title>Interceptor</title><h1>Interceptor</h1><ul>{items}</ul>\n"
-    return web.Response(text=page, content_type="text/html", headers=_HEADERS)
+    return Answer(200, "text/html; charset=utf-8", page.encode(), _HEADERS)
 
 
-def _text(text: str, status: int = 200, allow: str | None = None) -> web.Response:
-    headers = _HEADERS if allow is None else {**_HEADERS, "Allow": allow}
-    return web.Response(text=text, status=status, headers=headers)
+def _text(text: str, status: int = 200, allow: str = "") -> Answer:
+    headers = (*_HEADERS, ("Allow", allow)) if allow else _HEADERS
+    return Answer(status, "text/plain; charset=utf-8", text.encode(), headers)
 
 
-def _json(value: object, status: int = 200) -> web.Response:
+def _json(value: object, status: int = 200) -> Answer:
     body = msgspec.json.format(msgspec.json.encode(value, enc_hook=str), indent=2) + b"\n"
-    return web.Response(body=body, status=status, content_type="application/json", headers=_HEADERS)
+    return Answer(status, "application/json", body, _HEADERS)
