@@ -22,6 +22,7 @@ class Fault(Enum):
     """How the other side, or we, failed. The values stand in the journal and the metrics."""
 
     UNREACHABLE = "upstream_unreachable"  # no connection: nothing was sent
+    DRAINING = "draining"  # there would be a connection, but an operator wants nothing new there: nothing was sent
     OVERLOADED = "overload"  # no place in the queue, or none in time: nothing was sent
     UNRECORDED = "cannot_record"  # the journal cannot write: nothing was sent
     TIMEOUT = "upstream_timeout"  # no answer in time: it may have been carried out

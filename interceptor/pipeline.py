@@ -56,7 +56,7 @@ from interceptor.values import (
     Verdict,
 )
 from interceptor.wire import answers, knowledge, ozml
-from interceptor.wire.codes import Code, sentence
+from interceptor.wire.codes import Code, drained, sentence
 from interceptor.wire.knowledge import Group, MessageType
 from interceptor.wire.numbers import NumberReader, extension_plan
 from interceptor.wire.parameters import Parameters, decode, join_target, split_target
@@ -79,6 +79,7 @@ _IDENTITY_REASONS: dict[int, str] = {
 }
 _FAULT_CODES = {
     Fault.UNREACHABLE: Code.PBX_UNREACHABLE,
+    Fault.DRAINING: Code.PBX_UNREACHABLE,
     Fault.OVERLOADED: Code.OVERLOADED,
     Fault.UNRECORDED: Code.CANNOT_RECORD,
     Fault.TIMEOUT: Code.NO_ANSWER_IN_TIME,
@@ -751,8 +752,8 @@ class Pipeline:
         match patience:
             case Patience.COMMAND | Patience.CALL:
                 code = _FAULT_CODES[fault]
-                answer = Answer(answers.encode_answer(code, sentence(code, exchange)), code)
-                return Settlement("failed", fault, code, answer)
+                said = drained(exchange) if fault is Fault.DRAINING else sentence(code, exchange)
+                return Settlement("failed", fault, code, Answer(answers.encode_answer(code, said), code))
             case Patience.ROUTING | Patience.INTERACTIVE:
                 routing = patience is Patience.ROUTING
                 fallback = self._fallbacks.answer(facts, named=routing)

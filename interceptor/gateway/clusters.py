@@ -207,6 +207,10 @@ class Place:
         well = [endpoint for endpoint in self.endpoints if endpoint.up and endpoint not in tried]
         return next((endpoint for endpoint in well if not endpoint.draining), well[0] if well else None)
 
+    def why_none(self) -> Fault:
+        """What to say where :meth:`choose` finds none."""
+        return Fault.UNREACHABLE
+
 
 class ClusterRoute:
     """The endpoints of one cluster, in order, and the PBXs that they are."""
@@ -227,6 +231,11 @@ class ClusterRoute:
             if endpoint.up and not endpoint.draining and endpoint not in tried:
                 return endpoint
         return None
+
+    def why_none(self) -> Fault:
+        """What to say where :meth:`choose` finds none: whether one could be reached that only gets nothing new."""
+        drained = any(endpoint.up and endpoint.draining for endpoint in self.endpoints)
+        return Fault.DRAINING if drained else Fault.UNREACHABLE
 
     def place_of(self, endpoint: Endpoint) -> Place:
         """The PBX that an endpoint of this cluster leads to."""

@@ -19,7 +19,8 @@ _PIPELINED_MOST: Final = 64 << 10  # bytes of further requests that may wait whi
 _LINGER_SECONDS: Final = 1.0  # after a refusal we read on this long, or the reset would overtake the answer
 _SWEPT_EVERY: Final = 10  # ticks: their deadlines are seconds, and there may be thousands of them
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-_METHODS: Final = b"GET, HEAD, OPTIONS, POST"
+_METHODS: Final = b"GET, OPTIONS, POST"
+_METHODS_OF_PLACES: Final = b"GET, HEAD, OPTIONS, POST"
 _REASONS: Final = {
     200: b"200 OK",
     204: b"204 No Content",
@@ -287,17 +288,18 @@ class ClientConnection(asyncio.Protocol):
         if request.method in {"GET", "POST"}:
             self._door.hooks.ask(self, request, self.source, self._door)
             return
-        # Only GET and POST carry messages. HEAD and OPTIONS ask about the place, so they never reach the other side.
+        # Only GET and POST carry messages. HEAD and OPTIONS ask about the place, so they never reach the other side;
+        # what a command would answer to HEAD nobody can tell without carrying it out.
+        head = request.method == "HEAD"
+        is_place = b"?" not in request.target and not (head and request.body)
+        allowed = b"Allow: %b\r\n" % (_METHODS_OF_PLACES if is_place else _METHODS)
         if request.method == "OPTIONS":
-            self.release(Response(_REASONS[204], b"Allow: %b\r\n" % _METHODS, b""))
-        elif request.method == "HEAD" and b"?" not in request.target and not request.body:
+            self.release(Response(_REASONS[204], allowed, b""))
+        elif head and is_place:
             self.release(Response(_REASONS[200], b"Content-Type: application/xml\r\n", b""))
         else:
             self._door.hooks.refused("method")
-            lines = b"Allow: %b\r\nContent-Length: 0\r\n" % _METHODS
-            if request.method == "HEAD":
-                lines = b"Allow: GET, OPTIONS, POST\r\n"
-            self.release(Response(_REASONS[405], lines, b""))
+            self.release(Response(_REASONS[405], allowed if head else allowed + b"Content-Length: 0\r\n", b""))
 
     def release(self, response: Response) -> None:
         """Write the answer of the request in flight, and go on."""

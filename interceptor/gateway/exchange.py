@@ -483,9 +483,10 @@ class Exchange:
         target = plan.target
         if isinstance(target, ToCluster):
             route = self._carrier.clusters[target.cluster]
-            endpoint = (self._place or route).choose(self._tried)
+            where = self._place or route
+            endpoint = where.choose(self._tried)
             if endpoint is None:
-                self._settle(self._carrier.pipeline.fail(self._opened, Fault.UNREACHABLE))
+                self._settle(self._carrier.pipeline.fail(self._opened, where.why_none()))
                 return
             self._endpoint = endpoint
             if self._opened.record.captured and self._family is not None and self._carrier.whereabouts is not None:

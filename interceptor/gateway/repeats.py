@@ -16,7 +16,9 @@ from interceptor.exchanges import Fault, Forward, Opened, Patience
 from interceptor.gateway.firsts import KEY_BYTES, Firsts, Found, Stage
 from interceptor.settings import App
 
-NOTHING_WAS_SENT: Final = frozenset((Fault.UNREACHABLE, Fault.OVERLOADED, Fault.UNRECORDED, Fault.UNROUTABLE))
+NOTHING_WAS_SENT: Final = frozenset(
+    (Fault.UNREACHABLE, Fault.DRAINING, Fault.OVERLOADED, Fault.UNRECORDED, Fault.UNROUTABLE)
+)
 LOOK_FIRST_SECONDS: Final = 0.005
 LOOK_LAST_SECONDS: Final = 0.25
 

@@ -325,6 +325,7 @@ REFUSAL_REASONS = (
     "overload",
     "cannot_record",
     "upstream_unreachable",
+    "draining",
     "upstream_timeout",
     "upstream_broken",
     "upstream_unreadable",

@@ -105,6 +105,11 @@ def sentence(code: int, *fills: str) -> str:
     return "".join(pieces) + rest
 
 
+def drained(exchange: str) -> str:
+    """The sentence of code 901 where the PBX could be reached, and is only to get nothing new."""
+    return f"The PBX is drained and takes nothing new, exchange '{exchange}'"
+
+
 def is_ours(code: int) -> bool:
     """Whether a code was made by us and never by a PBX."""
     return code >= Code.PBX_UNREACHABLE

@@ -446,9 +446,14 @@ def test_where_every_endpoint_is_draining_nothing_new_begins(proxy: Start, backe
     running = proxy(9, **several(only, free_port()))
     for number in (1, 2):
         post(running, f"/clusters/pbx/endpoints/{number}/drain")
-    assert said(running.get("/?command=Call&Dialed=2405&ApiExtension=9000")) == (200, 901)
+    drained = running.get("/?command=Call&Dialed=2405&ApiExtension=9000")
+    assert said(drained) == (200, 901)
+    assert b"The PBX is drained and takes nothing new, exchange '" in drained.body
     assert said(running.get("/?command=Hangup&CallId=aaa")) == (200, 200)
     assert "nothing new can begin there" in running.page("/readyz")
+    assert counted(running, "interceptor_refusals_total", reason="draining") == 1
+    post(running, "/clusters/pbx/endpoints/1/undrain")
+    assert said(running.get("/?command=Call&Dialed=2405&ApiExtension=9000")) == (200, 200)
 
 
 @pytest.mark.parametrize(

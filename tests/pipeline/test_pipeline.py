@@ -324,6 +324,7 @@ def test_a_report_is_taken_by_any_text_but_an_error_page(
 
 CODES = {
     Fault.UNREACHABLE: 901,
+    Fault.DRAINING: 901,
     Fault.OVERLOADED: 902,
     Fault.STORM: 902,
     Fault.UNRECORDED: 903,
