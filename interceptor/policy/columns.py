@@ -39,11 +39,21 @@ class Column(Struct, frozen=True):
 
     def of(self, facts: Facts) -> str:
         """The value, ``""`` where there is none."""
-        key = self.by.of(facts)
-        if not key:
-            return ""
-        row = self.table.find(self.number(key).canonical if self.number is not None else key)
-        return "" if row < 0 else self.table.value(row, self.column)
+        return self.reader()(facts)
+
+    def reader(self) -> Callable[[Facts], str]:
+        """What tells the value for a message."""
+        key_of, number = self.by.reader(), self.number
+        find, value, column = self.table.find, self.table.value, self.column
+
+        def read(facts: Facts) -> str:
+            key = key_of(facts)
+            if not key:
+                return ""
+            row = find(key if number is None else number(key).canonical)
+            return "" if row < 0 else value(row, column)
+
+        return read
 
 
 def read_column(node: Fields, reading: Reading, what: str, by: str) -> Column | None:

@@ -82,6 +82,11 @@ class Value(Struct, frozen=True):
         """The value, ``""`` where the message has none."""
         return facts.values.get(self.name, "") if self.parameter else OF_FACTS[self.name](facts)
 
+    def reader(self) -> Callable[[Facts], str]:
+        """What tells the value for a message."""
+        name = self.name
+        return (lambda facts: facts.values.get(name, "")) if self.parameter else OF_FACTS[name]
+
 
 class Gap(Struct, frozen=True):
     """A placeholder: the value that fills it, and what stands there without one."""
@@ -99,6 +104,15 @@ class Pattern(Struct, frozen=True):
     def whole(self, instead: str) -> str:
         """The text with ``instead`` in place of every value: what it is for every message."""
         return "".join(piece if isinstance(piece, str) else instead or piece.instead for piece in self.pieces)
+
+    @property
+    def written(self) -> str:
+        """The text as a rule writes it, but for the spelling of parameters."""
+        gaps = (
+            f"{{{{{each.value.name}{'|' * bool(each.instead)}{each.instead}}}}}" if isinstance(each, Gap) else each
+            for each in self.pieces
+        )
+        return "".join(gaps)
 
     def fill(self, facts: Facts, write: Callable[[str], str] = str) -> str:
         """The text for one message; ``write`` makes a message's value harmless for where it goes."""

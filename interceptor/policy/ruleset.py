@@ -2,11 +2,12 @@
 
 Laws: rules act in the order of reading; an enforced ``allow``, ``deny`` or ``answer`` ends it; conditions see the facts
 and nothing else; shadowed rules change nothing but the list of those that would have acted. A decision is the same
-value every time the same rules act, so it is made once and remembered; where an action puts values of the message into
-it, it is made for each message. Limits alone have a memory, which lies outside: in the meters that are handed in.
+value every time the same rules act, so it is made once and remembered; where actions take words out of tables, once for
+the same words; where an action puts values of the message into it, it is made for each message. Limits alone have a
+memory, which lies outside: in the meters that are handed in.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -14,7 +15,7 @@ from msgspec.structs import replace
 
 from interceptor.pacing import Pace, paced, unhurried
 from interceptor.policy.actions.limit import Limit
-from interceptor.policy.actions.outcome import Action, Outcome
+from interceptor.policy.actions.outcome import Action, Outcome, together
 from interceptor.policy.classes import Classify, Declared, classifier
 from interceptor.policy.condition import Test
 from interceptor.policy.index import Filed, Filing, Parts, build
@@ -48,16 +49,19 @@ class Metered:
 
 
 class Step:
-    """What a rule does to messages of one kind; rules that do the same share it."""
+    """What a rule does to messages of one kind; rules that do the same share it.
 
-    __slots__ = ("actions", "ends", "limit", "varies")
+    ``reads`` are the columns that what it does depends on, ``None`` where it depends on more of the message.
+    """
+
+    __slots__ = ("actions", "ends", "limit", "reads")
 
     def __init__(self, rule: Rule, actions: tuple[Action, ...]) -> None:
         self.actions = actions
         limit = next((action for action in actions if isinstance(action, Limit)), None)
         self.limit = None if limit is None else Metered(rule, actions, limit)
         self.ends = limit is None and rule.mode is Mode.ENFORCE and any(action.ends for action in actions)
-        self.varies = rule.mode is Mode.ENFORCE and any(action.varies for action in actions)
+        self.reads = together(actions) if rule.mode is Mode.ENFORCE else ()
 
 
 class KindRules:
@@ -74,6 +78,7 @@ class KindRules:
         "_steps",
         "_tests",
         "_untouched",
+        "_words",
         "_would_deny",
     )
 
@@ -101,7 +106,8 @@ class KindRules:
             filed.append(where)
             self._tests.append(test)
         self._indexes, self._others = build(filed, known, parts.readings, parts.pace)
-        self._remembered: dict[tuple[int, ...], Decision] = {}
+        self._remembered: dict[Hashable, Decision] = {}  # by those that acted, and the words of their columns
+        self._words: dict[tuple[int, ...], tuple[Callable[[Facts], str], ...]] = {}  # what reads these
         self._untouched = self._compose(())
 
     def decide(self, facts: Facts, meters: Meters | None) -> Decision:
@@ -170,13 +176,27 @@ class KindRules:
 
     def _remember(self, acted: tuple[int, ...], facts: Facts) -> Decision:
         decision = self._remembered.get(acted)
-        if decision is None:
+        if decision is not None:
+            return decision
+        words = self._words.get(acted)
+        if words is None:
             steps = self._steps
-            if any(steps[max(position, ~position)].varies for position in acted):
+            reads = [steps[max(position, ~position)].reads for position in acted]
+            if None in reads:
                 return self._compose(acted, facts)
-            if len(self._remembered) >= _REMEMBERED:
-                self._remembered.clear()
-            decision = self._remembered[acted] = self._compose(acted)
+            columns = dict.fromkeys(column for each in reads if each is not None for column in each)
+            if not columns:
+                return self._keep(acted, self._compose(acted))
+            if len(self._words) >= _REMEMBERED:
+                self._words.clear()
+            words = self._words[acted] = tuple(column.reader() for column in columns)
+        key = (acted, words[0](facts)) if len(words) == 1 else (acted, *[word(facts) for word in words])
+        return self._remembered.get(key) or self._keep(key, self._compose(acted, facts))
+
+    def _keep(self, key: Hashable, decision: Decision) -> Decision:
+        if len(self._remembered) >= _REMEMBERED:
+            self._remembered.clear()
+        self._remembered[key] = decision
         return decision
 
     def _compose(self, acted: tuple[int, ...], facts: Facts | None = None) -> Decision:

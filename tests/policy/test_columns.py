@@ -87,6 +87,34 @@ def test_a_table_gives_a_parameter(tabled, facts, written, given, changes):
     assert policy.decide(facts(**given)).changes == changes
 
 
+def test_equal_words_of_a_table_are_one_decision_and_others_their_own(tabled, facts):
+    policy = tabled(
+        "on: Call\n    reroute: {table: lcr, column: cluster}\n"
+        "    rewrite: {set: {CallerId: {table: callers, column: shown}}}\n    allow: true"
+    )
+    one, two, three, four = (
+        policy.decide(facts(number=number, caller=caller))
+        for number, caller in (
+            ("+36201234567", "1001"), ("+36301234567", "1001"), ("+36201234567", "1009"), ("1001", "2001"),
+        )
+    )  # fmt: skip
+    assert one is two
+    assert (three.target, three.changes) == (ToCluster("pbx-main"), (SetParameter("CallerId", "+3611111111"),))
+    assert (four.target, four.changes) == (None, ())
+    assert one.changes == (SetParameter("CallerId", "+3612222222"),)
+
+
+def test_more_words_than_are_remembered_are_decided_all_the_same(context, facts):
+    rows = b"".join(b"+3620%07d,+361%07d\n" % (row, row) for row in range(20_000))
+    rules = (
+        b"rules:\n  - {name: it, on: Call, rewrite: {set: {CallerId: {table: t, column: c, by: number}}}, allow: true}"
+    )
+    policy = compile_policy([Source("rules/tables/t.csv", b"number,c\n" + rows), Source("0.yaml", rules)], context)
+    for row in (*range(20_000), *range(0, 20_000, 999)):
+        decision = policy.decide(facts(number=f"+3620{row:07}"))
+        assert decision.changes == (SetParameter("CallerId", f"+361{row:07}"),)
+
+
 @pytest.mark.parametrize(
     ("action", "problem"),
     [

@@ -14,6 +14,7 @@ from msgspec import Struct
 from interceptor.document import Node
 from interceptor.policy.actions.outcome import EVERY_KIND, Outcome
 from interceptor.policy.actions.plain import read_true
+from interceptor.policy.columns import Column
 from interceptor.policy.grammar import Reading
 from interceptor.policy.shapes import TRUE, Shape, Shapes
 from interceptor.values import Kind, Verdict
@@ -33,8 +34,8 @@ class Allow(Struct, frozen=True):
         return True
 
     @property
-    def varies(self) -> bool:
-        return False
+    def reads(self) -> tuple[Column, ...] | None:
+        return ()
 
     def act(self, outcome: Outcome) -> None:
         outcome.verdict = Verdict.ALLOW

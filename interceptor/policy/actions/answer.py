@@ -21,6 +21,7 @@ from msgspec import Struct
 from interceptor import document
 from interceptor.document import Fields, Items, Node
 from interceptor.policy.actions.outcome import Outcome
+from interceptor.policy.columns import Column
 from interceptor.policy.grammar import Reading
 from interceptor.policy.placeholders import Wording, filled, into_verb, read_wording
 from interceptor.policy.shapes import TEXT, Shape, Shapes, any_of, closed, whole
@@ -49,12 +50,12 @@ class Answer(Struct, frozen=True):
         return True
 
     @property
-    def varies(self) -> bool:
-        return not isinstance(self.message, str) or any(draft.varies for draft in self.verbs)
+    def reads(self) -> tuple[Column, ...] | None:
+        return None if not isinstance(self.message, str) or any(draft.varies for draft in self.verbs) else ()
 
     def act(self, outcome: Outcome) -> None:
         outcome.verdict = Verdict.ANSWER
-        outcome.reply = self._reply(outcome.facts) if self.varies else self._plain()
+        outcome.reply = self._reply(outcome.facts) if self.reads is None else self._plain()
 
     def _plain(self) -> Reply:
         return Reply(tuple(draft.verb(str) for draft in self.verbs), self.code, str(self.message))

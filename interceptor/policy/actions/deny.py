@@ -18,6 +18,7 @@ from interceptor import document
 from interceptor.document import Fields, Node
 from interceptor.policy.actions.outcome import EVERY_KIND, Outcome
 from interceptor.policy.actions.plain import read_true
+from interceptor.policy.columns import Column
 from interceptor.policy.grammar import Reading
 from interceptor.policy.placeholders import Pattern, Wording, read_wording
 from interceptor.policy.shapes import TEXT, TRUE, Shape, Shapes, any_of, closed, whole
@@ -42,8 +43,8 @@ class Deny(Struct, frozen=True):
         return True
 
     @property
-    def varies(self) -> bool:
-        return isinstance(self.message, Pattern)
+    def reads(self) -> tuple[Column, ...] | None:
+        return None if isinstance(self.message, Pattern) else ()
 
     def act(self, outcome: Outcome) -> None:
         outcome.verdict = Verdict.DENY

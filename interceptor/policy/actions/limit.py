@@ -49,7 +49,8 @@ from msgspec import Struct
 from interceptor import document
 from interceptor.document import Fields, Node, Text
 from interceptor.policy.actions import allow, answer, deny, reroute, rewrite, tag
-from interceptor.policy.actions.outcome import EVERY_KIND, Action, Outcome
+from interceptor.policy.actions.outcome import EVERY_KIND, Action, Outcome, together
+from interceptor.policy.columns import Column
 from interceptor.policy.grammar import Reading
 from interceptor.policy.meters import Meter
 from interceptor.policy.placeholders import Value, read_value
@@ -91,8 +92,8 @@ class Limit(Struct, frozen=True):
         return False
 
     @property
-    def varies(self) -> bool:
-        return any(action.varies for action in self.otherwise)
+    def reads(self) -> tuple[Column, ...] | None:
+        return together(self.otherwise)
 
     def act(self, outcome: Outcome) -> None:
         """Within the limit, nothing; what is over it gets ``otherwise`` from the compiled set."""

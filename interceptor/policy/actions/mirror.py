@@ -29,11 +29,12 @@ from interceptor.policy.actions.reroute import (
     AppColumn,
     ClusterColumn,
     Written,
-    is_fixed,
+    read_for,
     read_target,
     target_of,
     target_shape,
 )
+from interceptor.policy.columns import Column
 from interceptor.policy.grammar import Reading
 from interceptor.policy.shapes import TEXT, Shape, Shapes, any_of
 from interceptor.values import Kind, ToApp, ToCluster
@@ -61,8 +62,8 @@ class Mirror(Struct, frozen=True):
         return False
 
     @property
-    def varies(self) -> bool:
-        return not is_fixed(self.target)
+    def reads(self) -> tuple[Column, ...] | None:
+        return read_for(self.target)
 
     def act(self, outcome: Outcome) -> None:
         target = target_of(self.target, outcome)

@@ -1,7 +1,9 @@
 """What actions act on, and what an action is."""
 
+from collections.abc import Iterable
 from typing import Protocol
 
+from interceptor.policy.columns import Column
 from interceptor.values import Change, Facts, Kind, Refusal, Reply, Target, Verdict
 
 EVERY_KIND = frozenset(Kind)
@@ -61,10 +63,21 @@ class Action(Protocol):
         ...
 
     @property
-    def varies(self) -> bool:
-        """What it does depends on the message, not only on whether its rule matches."""
+    def reads(self) -> tuple[Column, ...] | None:
+        """What it does beside its rule matching depends on: these columns for the message; ``None``: on more of it."""
         ...
 
     def act(self, outcome: Outcome) -> None:
         """Do it."""
         ...
+
+
+def together(actions: Iterable[Action]) -> tuple[Column, ...] | None:
+    """What all of these read, as one of them says it."""
+    found: dict[Column, None] = {}
+    for action in actions:
+        reads = action.reads
+        if reads is None:
+            return None
+        found.update(dict.fromkeys(reads))
+    return tuple(found)

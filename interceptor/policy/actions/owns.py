@@ -17,6 +17,7 @@ from msgspec import Struct
 from interceptor import document
 from interceptor.document import Node
 from interceptor.policy.actions.outcome import Outcome
+from interceptor.policy.columns import Column
 from interceptor.policy.grammar import Reading
 from interceptor.policy.shapes import Shape, Shapes, one_of
 from interceptor.values import Kind
@@ -38,8 +39,8 @@ class Owns(Struct, frozen=True):
         return False
 
     @property
-    def varies(self) -> bool:
-        return False
+    def reads(self) -> tuple[Column, ...] | None:
+        return ()
 
     def act(self, outcome: Outcome) -> None:
         outcome.owns_any = True

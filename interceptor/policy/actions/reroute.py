@@ -77,9 +77,11 @@ Written = Target | ClusterColumn | AppColumn | UrlPattern
 """Where a rule sends messages: always to the same target, or to one that depends on the message."""
 
 
-def is_fixed(written: Written) -> bool:
-    """Whether it is the same target for every message."""
-    return isinstance(written, ToCluster | ToApp | ToUrl)
+def read_for(written: Written) -> tuple[Column, ...] | None:
+    """What of a message has to be known for the target, as in :class:`Action`."""
+    if isinstance(written, ClusterColumn | AppColumn):
+        return (written.column,)
+    return None if isinstance(written, UrlPattern) else ()
 
 
 def target_of(written: Written, outcome: Outcome) -> Target | None:
@@ -101,8 +103,8 @@ class Reroute(Struct, frozen=True):
         return False
 
     @property
-    def varies(self) -> bool:
-        return not is_fixed(self.target)
+    def reads(self) -> tuple[Column, ...] | None:
+        return read_for(self.target)
 
     def act(self, outcome: Outcome) -> None:
         if outcome.target is None:

@@ -119,8 +119,10 @@ class Rewrite(Struct, frozen=True):
         return False
 
     @property
-    def varies(self) -> bool:
-        return any(isinstance(change, Varying) for change in self.changes)
+    def reads(self) -> tuple[Column, ...] | None:
+        if any(isinstance(change, SetPattern) for change in self.changes):
+            return None
+        return tuple(change.column for change in self.changes if isinstance(change, SetColumn))
 
     def act(self, outcome: Outcome) -> None:
         for change in self.changes:

@@ -15,6 +15,7 @@ from msgspec import Struct
 from interceptor import document
 from interceptor.document import Node
 from interceptor.policy.actions.outcome import EVERY_KIND, Outcome
+from interceptor.policy.columns import Column
 from interceptor.policy.grammar import Reading
 from interceptor.policy.shapes import TEXT, Shape, Shapes, listed
 from interceptor.values import Kind
@@ -36,8 +37,8 @@ class Tag(Struct, frozen=True):
         return False
 
     @property
-    def varies(self) -> bool:
-        return False
+    def reads(self) -> tuple[Column, ...] | None:
+        return ()
 
     def act(self, outcome: Outcome) -> None:
         outcome.tags += (tag for tag in self.tags if tag not in outcome.tags)
