@@ -180,6 +180,9 @@ def analyse_policy(settings: Settings | Ground, rules: RuleSet) -> tuple[Problem
 def _sources(files: Sequence[tuple[Path, str]], problems: list[Problem]) -> tuple[Source, ...]:
     sources: list[Source] = []
     for file, name in files:
+        if file.is_fifo():  # whoever opens it waits for somebody who writes
+            problems.append(Problem(Place(name, 1, 1), "this is a pipe and not a file", "not_a_file"))
+            continue
         with file.open("rb") as opened:
             data = opened.read(_LARGEST_FILE + 1)
         if len(data) > _LARGEST_FILE:

@@ -4,6 +4,7 @@ What takes more than one file is a folder ``NAME.bad`` with the problem in ``exp
 rules.
 """
 
+import os
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ BAD = Path(__file__).parent / "bad"
 FILES = sorted(BAD.glob("*.bad.yaml"))
 FOLDERS = sorted(BAD.glob("*.bad"))
 OF_CONFIG = {"not_a_duration", "not_a_size", "too_small"}  # readers that rules may not use; tests/config has the cases
-UNREACHABLE = {"unusable_condition", "file_too_large"}  # a guard; 64 MiB are no file to keep, see below
+UNREACHABLE = {"unusable_condition", "file_too_large", "not_a_file"}  # a guard; no files to keep, see below
 
 
 def problems_in(path, context, tables=()):
@@ -63,3 +64,15 @@ def test_a_file_that_is_too_large_is_a_problem(tmp_path, monkeypatch):
     sources, problems = loading.find_sources(tmp_path)
     assert [source.file.rpartition("/")[2] for source in sources] == ["10.yaml"]
     assert [problem.code for problem in problems] == ["file_too_large"]
+
+
+def test_a_pipe_is_a_problem_and_nobody_waits_for_it(tmp_path):
+    for name in ("10.yaml", "10.test.yaml"):
+        os.mkfifo(tmp_path / name)
+    sources, problems = loading.find_sources(tmp_path)
+    assert (sources, [str(each).rpartition("/")[2] for each in problems]) == (
+        (),
+        ["10.yaml:1:1: this is a pipe and not a file"],
+    )
+    with pytest.raises(ProblemsError, match=r"10\.test\.yaml:1:1: this is a pipe and not a file"):
+        loading.case_sources(tmp_path)
