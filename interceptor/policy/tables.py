@@ -151,6 +151,42 @@ class Table:
         yield from map(_unpacked, self._keys)
         yield from self._others
 
+    def apart(self, other: "Table") -> Iterator[tuple[str, bool]]:
+        """The entries that stand in one of the two only, or with other values; both have the same columns."""
+        keys, others, values = other._keys, other._others, other._values  # noqa: SLF001 - one of this class
+        if self._keys == keys and self._others == others and self._values == values:
+            return
+
+        def says_else(row: int, beside: int) -> bool:
+            return any(mine.at(row) != values[column].at(beside) for column, mine in self._values.items())
+
+        row = beside = 0
+        while row < len(self._keys) or beside < len(keys):
+            one = self._keys[row] if row < len(self._keys) else _BEHIND_ALL
+            two = keys[beside] if beside < len(keys) else _BEHIND_ALL
+            if one != two or says_else(row, beside):
+                yield _unpacked(min(one, two))
+            row += one <= two
+            beside += two <= one
+        for entry in dict.fromkeys((*self._others, *others)):
+            if entry not in self._others or entry not in others or says_else(self._others[entry], others[entry]):
+                yield entry
+
+    def inside(self, beginning: str) -> Iterator[tuple[str, bool]]:
+        """The entries that begin so, but for the one that stands for all that does."""
+        packed = _packed(beginning, False)
+        if packed >= 0:
+            end = (packed >> 5) + _SPANS[packed >> 1 & 15]
+            for row in range(bisect_right(self._keys, packed), len(self._keys)):
+                if self._keys[row] >> 5 >= end:
+                    break
+                yield _unpacked(self._keys[row])
+        elif not beginning:
+            yield from map(_unpacked, self._keys)
+        for entry in self._others:
+            if entry[0].startswith(beginning) and entry != (beginning, True):
+                yield entry
+
 
 def table_name(file: str) -> str:
     """The name of the table in a file: the file's, without folders and ending."""
@@ -235,6 +271,16 @@ class _Column:
         self._codes = array("B" if count <= 1 << 8 else "H" if count <= 1 << 16 else "I", codes)
         self._text = bytes(words.text)
         self._begins = words.begins
+
+    def __eq__(self, other: object) -> bool:
+        """Whether they were made of the same words in the same order; others may say the same and not be equal."""
+        return isinstance(other, _Column) and (self._codes, self._text, self._begins) == (
+            other._codes,
+            other._text,
+            other._begins,
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # it is never looked up
 
     def at(self, row: int) -> str:
         code = self._codes[row]

@@ -5,23 +5,25 @@ that some other rule matches are looked at: rules that were added, taken out, ch
 was moved and does the same there makes no difference.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from interceptor.policy.actions.limit import Limit
+from interceptor.policy.analysis.alignment import aligned
 from interceptor.policy.analysis.diagrams import NONE, TooLarge
+from interceptor.policy.analysis.effects import Effect, limit_of, limits_of
 from interceptor.policy.analysis.ground import grounded
 from interceptor.policy.analysis.space import Box, Space
-from interceptor.policy.analysis.walk import Part, Walk, differences
-from interceptor.policy.analysis.words import box_text, effect_text, message_text
+from interceptor.policy.analysis.walk import Entry, Part, Walk, differences
+from interceptor.policy.analysis.words import box_text, effect_texts, limit_text, message_text
 from interceptor.policy.context import Context
 from interceptor.policy.rules import Mode, Rule
 from interceptor.policy.ruleset import RuleSet
-from interceptor.policy.tables import Table
-from interceptor.values import Kind, Place, Verdict
+from interceptor.values import Kind, Verdict
 
 STEPS: Final = 3_000_000
 _MOST_BOXES: Final = 12
@@ -67,21 +69,23 @@ def difference(
     ``new`` was read with ``context``, ``old`` with ``old_context`` or the same. Numbers are read as ``context`` does.
     """
     before = old_context or context
-    merged = replace(grounded(context, new), apps=context.apps | before.apps)
-    olds = [rule for rule in old.rules if rule.mode is Mode.ENFORCE]
-    same = {table: kept for name, table in new.tables.items() if (kept := _equal(table, old.tables.get(name)))}
-    news = [rule if not same else _with_tables(rule, same) for rule in new.rules if rule.mode is Mode.ENFORCE]
-    changed_olds, changed_news = _changed(olds, news)
     changes: list[Change] = []
-    complete = _with_tables(new.classes, same) == old.classes  # else a class is not the same in both
+    complete = True
     try:
+        olds, news, declared = aligned(old, new)
+        olds, news = ([rule for rule in rules if rule.mode is Mode.ENFORCE] for rules in (olds, news))
+        merged = replace(context if declared else grounded(context, new), apps=context.apps | before.apps)
+        news, limits = _with_old_limits(olds, news)
+        changed_olds, changed_news = _changed(olds, news)
         space = Space([rule.when for rule in (*olds, *news)], [rule.names for rule in (*olds, *news)], merged, steps)
     except (TooLarge, RecursionError):
         return Difference((), complete=False)
     for kind in Kind:
         try:
             one, two = Walk(space, kind, olds, before), Walk(space, kind, news, context)
-            changes += _Comparison(space, kind, one, two).changes(changed_olds, changed_news)
+            comparison = _Comparison(space, kind, one, two)
+            changes += comparison.changes(changed_olds, changed_news)
+            changes += comparison.limited(limits)
         except (TooLarge, RecursionError):
             complete = False
     return Difference(tuple(changes), complete)
@@ -112,6 +116,29 @@ class _Comparison:
             if change is not None:
                 yield change
 
+    def limited(self, limits: Mapping[str, tuple[Limit, Limit]]) -> Iterator[Change]:
+        """The messages that another limit counts now, of rules that have one in both."""
+        for name, (was, now) in limits.items():
+            entries = [
+                [entry for entry in walk.entries if entry.rule.name == name and entry.over is not None]
+                for walk in (self._old, self._new)
+            ]
+            if all(entries):
+                labels = entries[0][0].rule.label, entries[1][0].rule.label
+                group = _Group((limit_text(was), limit_text(now)), labels, [], [])
+                group.messages = self._space.diagrams.both(
+                    self._reached(self._old, entries[0]), self._reached(self._new, entries[1])
+                )
+                change = self._told(group)
+                if change is not None:
+                    yield change
+
+    def _reached(self, walk: Walk, entries: Iterable[Entry]) -> int:
+        found = NONE
+        for entry in entries:
+            found = self._space.diagrams.either(found, walk.reached(entry, entry.matches))
+        return found
+
     def _touched(self, olds: set[str], news: set[str]) -> Iterator[int]:
         """The messages that rules which are not in both match; all, where the defaults differ."""
         if self._old.default is not self._new.default:
@@ -121,7 +148,7 @@ class _Comparison:
         yield from (entry.matches for entry in self._new.entries if entry.rule.name in news)
 
     def _compare(self, messages: int) -> None:
-        olds, news = _outlined(self._old.parts(messages)), _outlined(self._new.parts(messages))
+        olds, news = self._old.parts(messages), self._new.parts(messages)
         limited = NONE
         for where, old, new in differences(self._space, olds, news):
             if old is not None and new is not None:
@@ -134,7 +161,7 @@ class _Comparison:
             cells = [piece for cell in cells for piece in self._split(cell, part[0])]
         for cell in cells:
             before, after = self._meeting(cell, olds), self._meeting(cell, news)
-            if _words(before, frozenset(), whole=True) != _words(after, frozenset(), whole=True):
+            if _may_differ(_effects(before), _effects(after)):
                 self._note(cell, before, after)
 
     def _split(self, messages: int, by: int) -> Iterator[int]:
@@ -146,10 +173,9 @@ class _Comparison:
 
     def _note(self, where: int, before: list[Part], after: list[Part]) -> None:
         was, now = _verdicts(before), _verdicts(after)
-        whole = was == now
-        words = _words(before, self._secrets, whole=whole), _words(after, self._secrets, whole=whole)
+        words = effect_texts(_effects(before), _effects(after), self._secrets)
         labels = _end(before), _end(after)
-        if whole:
+        if was == now:
             labels = (
                 self._changing(self._old, where, self._olds) or labels[0],
                 self._changing(self._new, where, self._news) or labels[1],
@@ -165,7 +191,7 @@ class _Comparison:
             for entry in walk.near(where)
             if entry.rule.name in names and both(walk.reached(entry, where), entry.matches) != NONE
         )
-        return " and ".join(acting)
+        return " and ".join(dict.fromkeys(acting))
 
     def _told(self, group: "_Group") -> Change | None:
         space = self._space
@@ -201,16 +227,18 @@ class _Group:
         self.messages = NONE
 
 
-def _outlined(parts: Iterable[Part]) -> list[Part]:
-    return [(messages, effect.without_sentence(), end) for messages, effect, end in parts]
-
-
 def _verdicts(parts: Iterable[Part]) -> set[Verdict | None]:
     return {part[1].verdict for part in parts}
 
 
-def _words(parts: Iterable[Part], secrets: frozenset[str], *, whole: bool) -> str:
-    return " or ".join(dict.fromkeys(effect_text(part[1], secrets, whole=whole) for part in parts))
+def _effects(parts: Iterable[Part]) -> list[Effect]:
+    return [part[1] for part in parts]
+
+
+def _may_differ(before: Sequence[Effect], after: Sequence[Effect]) -> bool:
+    """Whether what may happen is not the same, or hangs on another limit."""
+    ways = [{replace(effect, choices=()) for effect in effects} for effects in (before, after)]
+    return ways[0] != ways[1] or (len(ways[0]) > 1 and limits_of(before) != limits_of(after))
 
 
 def _end(parts: Iterable[Part]) -> str:
@@ -242,6 +270,24 @@ def _one_apart(one: Box, two: Box) -> int | None:
 
 
 # --- which rules are the same -----------------------------------------------------------------------------------------
+
+
+def _with_old_limits(
+    olds: Iterable[Rule], news: Iterable[Rule]
+) -> tuple[list[Rule], Mapping[str, tuple[Limit, Limit]]]:
+    """The new rules with the limits that they had, so that like is compared with like; and the limits that changed."""
+    before = {rule.name: limit for rule in olds if (limit := limit_of(rule.actions)) is not None}
+    found: list[Rule] = []
+    limits: dict[str, tuple[Limit, Limit]] = {}
+    for rule in news:
+        was, now = before.get(rule.name), limit_of(rule.actions)
+        if was is None or now is None or replace(was, otherwise=()) == replace(now, otherwise=()):
+            found.append(rule)
+            continue
+        kept = replace(was, otherwise=now.otherwise)
+        limits[rule.name] = was, now
+        found.append(replace(rule, actions=tuple(kept if action is now else action for action in rule.actions)))
+    return found, limits
 
 
 def _changed(olds: Sequence[Rule], news: Sequence[Rule]) -> tuple[list[Rule], list[Rule]]:
@@ -283,29 +329,3 @@ def _longest_run(pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         found.append(pairs[index])
         index = before[index]
     return found[::-1]
-
-
-def _equal(one: Table, two: Table | None) -> Table | None:
-    """``two``, where it holds the same as ``one``."""
-    if two is None or len(one) != len(two) or one.columns != two.columns or one.numbers != two.numbers:
-        return None
-    rows = range(len(one))
-    same = all(a == b for a, b in zip(one.entries(), two.entries(), strict=True)) and all(
-        one.value(row, column) == two.value(row, column) for column in one.columns for row in rows
-    )
-    return two if same else None
-
-
-def _with_tables[T](value: T, same: dict[Table, Table]) -> T:
-    """A rule, or something in it, with tables that equal those of the old policy replaced by them."""
-    found: Any = value
-    if isinstance(value, Table):
-        found = same.get(value, value)
-    elif isinstance(value, tuple):
-        parts = tuple(_with_tables(part, same) for part in value)
-        found = value if all(one is two for one, two in zip(parts, value, strict=True)) else parts
-    elif isinstance(value, Struct) and not isinstance(value, Place):
-        fields = {name: getattr(value, name) for name in value.__struct_fields__}
-        replaced = {name: part for name, field in fields.items() if (part := _with_tables(field, same)) is not field}
-        found = replace(value, **replaced) if replaced else value
-    return found  # type: ignore[no-any-return]

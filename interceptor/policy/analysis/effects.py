@@ -4,6 +4,7 @@ What a refusal says beyond its code counts only where a rule says it: the senten
 A limit can go two ways. Both are followed, and ``choices`` says which was taken, so that like is compared with like.
 """
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from msgspec import Struct
@@ -59,10 +60,6 @@ class Effect(Struct, frozen=True):
             case _:
                 return replace(self, others=_together(self.others, (action,)))
 
-    def without_sentence(self) -> "Effect":
-        """The same, whatever a refusal says beside its code."""
-        return replace(self, how=(self.how[0], None)) if self.verdict is Verdict.DENY else self
-
     def ended(self, default: Verdict) -> "Effect":
         """The whole of it, at the end of the reading."""
         verdict = self.verdict or default
@@ -81,3 +78,8 @@ def _together(some: tuple[Any, ...], more: tuple[Any, ...]) -> tuple[Any, ...]:
 def limit_of(actions: tuple[Action, ...]) -> Limit | None:
     """The limit among the actions of a rule."""
     return next((action for action in actions if isinstance(action, Limit)), None)
+
+
+def limits_of(effects: Iterable[Effect]) -> frozenset[Limit]:
+    """The limits that decide which of these happens."""
+    return frozenset(limit for effect in effects for _, limit in effect.choices)

@@ -8,6 +8,7 @@ country has its code. What is left open is settled by finding a number; where no
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import chain, islice
 from typing import Any, Final
 
 import phonenumbers
@@ -16,7 +17,7 @@ from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, SUPPORTED_REGIONS, PhoneNu
 
 from interceptor.policy.analysis.diagrams import ALL, NONE, Diagrams
 from interceptor.policy.analysis.regions import ABSENT, Regions, bits
-from interceptor.policy.condition import any_word
+from interceptor.policy.condition import Test, any_word
 from interceptor.policy.context import Context
 from interceptor.policy.members import Rows
 from interceptor.policy.numbers import (
@@ -30,13 +31,18 @@ from interceptor.policy.numbers import (
     Party,
     length_of,
 )
-from interceptor.values import Number, NumberClass, NumberType
+from interceptor.values import Facts, Kind, Number, NumberClass, NumberType
 
 _LONGEST_SURE: Final = 16  # a plus and the fifteen digits of E.164; the class of more hangs on how it was written
 _LENGTHS: Final = 65  # the last stands for this many and more
 _ELSEWHERE: Final = "elsewhere"  # every country that is not asked for
 _TAILS: Final = ("", "0", "1", "12", "123", "1234", "12345", "123456", "1234567", "12345678", "123456789", "1234567890")
 _MOST_TRIED: Final = 400
+_MOST_SCANNED: Final = 20_000  # entries of a table among which some are looked for
+_MOST_LISTED: Final = 40
+
+Asked = tuple[NumberInTable, Test, bool]
+"""A condition that regions do not tell, its test, and how that is to come out."""
 
 
 def sure_number(canonical: str) -> bool:
@@ -233,16 +239,36 @@ class PartyValues:
         none = " or none" if regions & ABSENT and not asked else ""
         return ", ".join([f"{word} {told}{none}", *asked])
 
-    def find(self, regions: int, features: tuple[int, ...]) -> Number | None:
-        """A number in one of these regions with these features; ``None`` where none will do.
+    def find(self, regions: int, features: tuple[int, ...], asked: Sequence[Asked] = ()) -> Number | None:
+        """A number in one of these regions with these features, for which each test comes out as ``asked``.
 
-        ``LookupError`` where none was found.
+        ``None`` where none will do; ``LookupError`` where none was found.
         """
-        for number in self._candidates(regions):
+        listed = self._listed(regions, [test.rows for test, _, outcome in asked if outcome])
+        for number in chain(listed, self._candidates(regions)):
             region, here = self.position(number)
             if region & regions and all(one & two for one, two in zip(here, features, strict=True)):
-                return number
+                facts = self._facts(number)
+                if all(test(facts) is outcome for _, test, outcome in asked):
+                    return number
         raise LookupError
+
+    def _facts(self, number: Number | None) -> Facts:
+        dialled, caller = (number, None) if self.party == "number" else (None, number)
+        return Facts(Kind.COMMAND, "", "", "", dialled, caller, {}, {}, 0.0)
+
+    def _listed(self, regions: int, tables: Iterable[Rows]) -> list[Number]:
+        """Some numbers of these regions out of tables that are too large to be told apart entry by entry."""
+        read = self._context.number
+        found: list[Number] = []
+        for rows in tables:
+            for region in islice(bits(regions & ~ABSENT), 12):
+                text, exact = self.regions.key(region)
+                entries = iter([(text, False)] if exact else islice(rows.table.inside(text), _MOST_SCANNED))
+                held = (each for each in entries if rows.hold(each[0] + "~" * each[1]))
+                for entry, begins in islice(held, _MOST_LISTED):
+                    found += islice(self._continued(entry), _MOST_LISTED) if begins else (read(entry),)
+        return found
 
     def _candidates(self, regions: int) -> Iterator[Number | None]:
         if regions & ABSENT and (self.party == "caller" or regions != (1 << self.regions.size) - 1):

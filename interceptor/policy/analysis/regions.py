@@ -84,7 +84,7 @@ class Regions:
             text, exact = self.keys[index]
             after = index + 1 if exact else self._end(text) - 1
             inside = regions >> index + 1 & 1
-            told = (text if inside else "") if exact else self._told(regions, index, after)
+            told = ((text or "empty") if inside else "") if exact else self._told(regions, index, after)
             if told:
                 found.append(told)
             index = after

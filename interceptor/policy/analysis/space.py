@@ -12,7 +12,7 @@ message.
 """
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -121,11 +121,9 @@ class Space:
         self._party_levels: dict[Party, int] = {}
         self._parties: dict[Party, PartyValues] = {}
         for party in _PARTIES:
-            mine = [
-                each for each in found if isinstance(each, _NUMBER_TESTS) and each.party == party and _told_apart(each)
-            ]
+            mine = [each for each in found if isinstance(each, _NUMBER_TESTS) and each.party == party]
             if mine:
-                values = PartyValues(party, mine, context)
+                values = PartyValues(party, filter(_told_apart, mine), context)
                 self._party_levels[party], self._parties[party] = len(sizes), values
                 sizes += [values.regions.size, *(feature.size for feature in values.features.values())]
         self._places: Final = Places(
@@ -262,9 +260,15 @@ class Space:
         return self.diagrams.only(level + 1 + tuple(party.features).index(feature), values)
 
     def _opaque_set(self, condition: Any) -> int:
-        """A test that looks inside a text: known for the texts that are named, free for all others."""
+        """A test that looks inside a text: known for the texts that are named, free for all others.
+
+        One that looks into a large table is free for every number.
+        """
         diagrams, level = self.diagrams, self._opaque[condition]
         free = diagrams.only(level, 2)
+        if isinstance(condition, NumberInTable):
+            party = self._party_levels[condition.party]
+            return diagrams.only(party, diagrams.full[party] & ~ABSENT, free)
         field = getattr(condition, "field", None)
         if not isinstance(field, TextField):
             return free
@@ -448,8 +452,13 @@ class Space:
             features = tuple(
                 box.get(level + 1 + index, full[level + 1 + index]) for index in range(len(values.features))
             )
+            tables = [
+                (test, self._tests[test], box[at_level] == 2)
+                for test, at_level in self._opaque.items()
+                if getattr(test, "party", None) == party and at_level in box
+            ]
             try:
-                parties[party] = values.find(box.get(level, full[level]), features)
+                parties[party] = values.find(box.get(level, full[level]), features, tables)
             except LookupError:
                 return None
         call = CALLS[next(bits(box.get(self._call_level, full[self._call_level])))]
@@ -504,7 +513,15 @@ def _find_text(field: TextField, regions: Regions, wanted: int, asked: list[tupl
     tests = [condition for condition, _, outcome in asked if outcome]
     for region in islice(bits(wanted & ~1), _MOST_REGIONS):
         text, exact = regions.key(region)
-        for candidate in (text,) if exact else continued(text, tests):
+        for candidate in (text,) if exact else chain(continued(text, tests), _out_of_tables(text, tests)):
             if good(candidate):
                 return candidate
     raise LookupError
+
+
+def _out_of_tables(beginning: str, tests: Iterable[Any]) -> Iterator[str]:
+    """Some texts that begin so out of tables that are too large to be told apart entry by entry."""
+    for test in tests:
+        if isinstance(test, TextInTable):
+            entries = islice(test.rows.table.inside(beginning), _MOST_ENTRIES)
+            yield from (entry for entry, _ in entries if test.rows.hold(entry))

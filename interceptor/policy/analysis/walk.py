@@ -5,6 +5,7 @@ from functools import reduce
 from itertools import islice
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from interceptor.policy.actions.outcome import Action
 from interceptor.policy.analysis.diagrams import ALL, NONE
@@ -210,7 +211,7 @@ class Walk:
         for name, actions in (("within", entry.actions), ("over", over)):
             chosen = Effect(
                 effect.verdict, effect.how, effect.changes, effect.target, effect.others,
-                (*effect.choices, (name, limit)),
+                (*effect.choices, (name, None if limit is None else replace(limit, otherwise=()))),
             )  # fmt: skip
             yield reduce(Effect.after, (action for action in actions if self.kind in action.kinds), chosen)
 

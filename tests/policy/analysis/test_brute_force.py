@@ -343,13 +343,12 @@ def assert_difference(old, new, data, messages):
         rules = new[0]
     one, two = compiled((old[0], [])), compiled((rules, []))
     before, after = Enumerated(one, messages), Enumerated(two, messages)
-    # What a refusal says is no difference: it is left out of what is compared.
-    pairs = {(was[0], *was[2:], now[0], *now[2:]) for was, now in zip(before.decisions, after.decisions, strict=True)}
-    differing = {(pair[0].value, pair[4].value) for pair in pairs if pair[:4] != pair[4:]}
+    pairs = set(zip(before.decisions, after.decisions, strict=True))
+    differing = {(was[0].value, now[0].value) for was, now in pairs if was != now}
     found = difference(one, two, WORLD)
     assert found.complete
     told = {(each.before.split(",")[0].split()[0], each.after.split(",")[0].split()[0]) for each in found.changes}
     assert told == differing
     assert any(each.newly_allowed for each in found.changes) == any(now == "allow" != was for was, now in differing)
     assert any(each.newly_denied for each in found.changes) == any(now == "deny" != was for was, now in differing)
-    assert all(each.example and each.messages for each in found.changes)
+    assert all(each.example and each.messages and each.before != each.after for each in found.changes)

@@ -342,6 +342,26 @@ def test_analyse_does_both():
     assert all(isinstance(each, Finding) for each in found)
 
 
+def test_what_stands_in_a_very_large_table_is_found_there():
+    many = "".join(f"+3620{row:07},{'gold' if row % 1000 == 999 else ''}\n" for row in range(30_000))
+    words = "".join(f"word{row}\n" for row in range(30_000))
+    text = """rules:
+  - {name: all, on: command:Call, when: {app: crm}, allow: true}
+  - {name: listed, on: command:Call, when: {number: {table: many}}, deny: true}
+invariants:
+  - {name: listed-numbers-are-not-called, for: {on: command:Call, number: {table: many}}, always: deny}
+  - {name: nor-golden-ones, for: {on: command:Call, number: {table: many, column: tier, is: gold}}, always: deny}
+  - {name: nor-with-a-word, for: {on: command:Call, Message: {table: words}}, always: deny}
+"""
+    tables = [Source("tables/many.csv", f"number,tier\n{many}".encode()), Source("tables/words.txt", words.encode())]
+    rules = compile_policy([Source("p.yaml", text.encode()), *tables], WORLD)
+    found = {each.message.split("`")[1]: each for each in prove_policy(rules, WORLD, emergency=False)}
+    assert {each.severity for each in found.values()} == {Severity.ERROR}
+    assert "command Call by crm to +36200000000 is allowed" in found["listed-numbers-are-not-called"].message
+    assert "command Call by crm to +36200000999 is allowed" in found["nor-golden-ones"].message
+    assert "with Message `word0` is allowed" in found["nor-with-a-word"].message
+
+
 # differences
 
 
@@ -399,8 +419,10 @@ def test_notifications_go_elsewhere():
 
     assert after("reroute: {app: crm}") == "allow, to crm"
     assert after("reroute: {url: 'http://10.0.0.9:1/x'}") == "allow, to http://10.0.0.9:1/x"
-    assert after("reroute: {url: 'http://10.0.0.9:1/x?n={{number}}'}") == "allow, to where the message leads"
-    assert after("rewrite: {replace: {Message: {regex: a, with: b}}}") == "allow, Message changed"
+    url = "http://10.0.0.9:1/x?n={{number}}"
+    assert after(f"reroute: {{url: '{url}'}}") == f"allow, to {url}"
+    assert after("rewrite: {replace: {Message: {regex: a, with: b}}}") == "allow, Message with `b` for `a`"
+    assert after("rewrite: {replace: {Password: {regex: a, with: b}}}") == "allow, Password changed"
     assert after("answer: [Hangup, {Speak: x}]") == "answer [Hangup, Speak]"
 
 
@@ -433,7 +455,133 @@ def test_a_limit_that_goes_is_told_as_what_may_happen():
     denied = (
         "rules:\n  - {name: few, on: command:Call, limit: {rate: 5/s}}\n  - {name: no, on: command:Call, deny: true}\n"
     )
-    assert changes(denied, "rules:\n  - {name: no, on: command:Call, deny: true}\n") == []
+    assert changes(denied, "rules:\n  - {name: no, on: command:Call, deny: true}\n") == [
+        (
+            "deny 306 with `Too many requests` or deny 306 with the usual sentence",
+            "deny 306 with the usual sentence",
+            ("command Call",),
+        )
+    ]
+
+
+def test_another_limit_is_told_where_it_makes_a_difference():
+    def limited(limit):
+        rest = "  - {name: rest, on: command:Call, allow: true}\n"
+        return f"rules:\n  - {{name: few, on: command:Call, limit: {limit}}}\n{rest}"
+
+    def told(old, new):
+        ((before, after, messages),) = changes(limited(old), limited(new))
+        assert messages == ("command Call",)
+        return before, after
+
+    assert told("{rate: 300/m, key: [app, number]}", "{rate: 7/s, key: app}") == (
+        "limited to 5/s, burst 300, for each app and number",
+        "limited to 7/s, burst 7, for each app",
+    )
+    assert told("{rate: 2/d}", "{rate: 2/d, concurrency: 3}") == (
+        "limited to 2/d, burst 2",
+        "limited to 2/d, burst 2, limited to 3 at the same time",
+    )
+    assert changes(limited("{rate: 60/m}"), limited("{rate: 1/s, burst: 60}")) == []
+    said = "{rate: 5/s, otherwise: {deny: {message: %s}}}"
+    assert told(said % "Slow", said % "Slower") == (
+        "deny 306 with `Slow`",
+        "deny 306 with `Slower`",
+    )
+    renamed = limited("{rate: 5/s}").replace("few", "other")
+    assert changes(renamed, limited("{rate: 6/s}")) == [
+        (
+            "deny 306 or allow, limited to 5/s, burst 5",
+            "deny 306 or allow, limited to 6/s, burst 6",
+            ("command Call",),
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "before", "after"),
+    [
+        ("deny: {message: No}", "deny: {message: Never}", "deny 306 with `No`", "deny 306 with `Never`"),
+        ("deny: true", "deny: {message: No}", "deny 306 with the usual sentence", "deny 306 with `No`"),
+        ("deny: {message: No}", "deny: {message: No, code: 601}", "deny 306 with `No`", "deny 601 with `No`"),
+        (
+            "deny: {message: 'No {{number}}'}",
+            "deny: {message: 'No {{number|number}}, {{Dialed}}'}",
+            "deny 306 with `No {{number}}`",
+            "deny 306 with `No {{number|number}}, {{dialed}}`",
+        ),
+        (
+            "answer: {code: 200, message: Done}",
+            "answer: {code: 200, message: Well done}",
+            "answer 200 with `Done`",
+            "answer 200 with `Well done`",
+        ),
+        ("deny: true, tag: a", "deny: true, tag: b", "deny 306, tag a", "deny 306, tag b"),
+        (
+            "allow: true, rewrite: {digits: {Dialed: {strip: ['06', '0'], prefix: '+36'}}}",
+            "allow: true, rewrite: {digits: {Dialed: {prefix: '9'}}}",
+            "allow, Dialed with `+36` for a leading `06` or `0`",
+            "allow, Dialed with `9` in front",
+        ),
+        (
+            "allow: true, rewrite: {set: {CallerId: 'to {{number}}'}}",
+            "allow: true, rewrite: {set: {CallerId: {table: customers, column: tier, by: Dialed}}}",
+            "allow, CallerId set to `to {{number}}`",
+            "allow, CallerId set to what stands in table `customers` under `tier` for parameter dialed",
+        ),
+        (
+            "allow: true, mirror: 'http://10.0.0.9:1/'",
+            "allow: true, mirror: pbx-marketing",
+            "allow, mirrored to http://10.0.0.9:1/",
+            "allow, mirrored to pbx-marketing",
+        ),
+        ("allow: true, owns: any", "allow: true", "allow, owns any call", "allow"),
+        (
+            "allow: true, rewrite: {set: {Password: hush}}",
+            "allow: true, rewrite: {set: {Password: hash}}",
+            "allow, Password set",
+            "allow, Password set, in another way",
+        ),
+    ],
+)
+def test_where_the_verdict_stays_what_is_said_and_done_is_told(old, new, before, after):
+    def rule(action):
+        return f"rules:\n  - {{name: it, on: command:Call, {action}}}\n"
+
+    assert changes(rule(old), rule(new)) == [(before, after, ("command Call",))]
+
+
+def test_answers_are_told_in_full_where_the_verbs_are_the_same():
+    def rule(answer):
+        return f"rules:\n  - {{name: it, on: IncomingCall, answer: {answer}}}\n"
+
+    ((before, after, _),) = changes(
+        rule("[{Speak: {text: Closed, Language: en-UK}}, Hangup]"),
+        rule("[{Speak: {text: 'Closed, {{caller}}', Language: en-UK}}, Hangup]"),
+    )
+    assert before == "answer [Speak Language `en-UK` `Closed`, Hangup]"
+    assert after == "answer [Speak Language `en-UK` `Closed, {{caller}}`, Hangup]"
+    ((before, after, _),) = changes(
+        rule("[{UserInput: {Digits: '1', Inputs: [{Input: {Key: '1'}}]}}]"),
+        rule("[{UserInput: {Digits: '1', Inputs: [{Input: {Key: '2'}}]}}]"),
+    )
+    assert before == "answer [UserInput Digits `1` [Inputs [Input Key `1`]]]"
+    assert after == "answer [UserInput Digits `1` [Inputs [Input Key `2`]]]"
+
+
+def test_long_texts_are_told_whole_where_only_their_middle_differs():
+    def rule(word):
+        text = f"{'a' * 60} {word} {'z' * 60}"
+        return text, f"rules:\n  - {{name: it, on: command:Call, deny: {{message: '{text}'}}}}\n"
+
+    (one, old), (two, new) = rule("up"), rule("down")
+    assert [each[:2] for each in changes(old, new)] == [(f"deny 306 with `{one}`", f"deny 306 with `{two}`")]
+
+
+def test_a_rule_that_only_has_another_name_is_no_difference():
+    old = "rules:\n  - {name: one, on: command:Call, deny: true}\n"
+    assert changes(old, old.replace("one", "two")) == []
+    assert changes(old, "") == []
 
 
 def test_boxes_read_as_rules_are_written():
@@ -452,6 +600,10 @@ def test_boxes_read_as_rules_are_written():
     assert only("{source: 10.0.0.0/8}") == ("command Call from 10.0.0.0/8",)
     assert only("{Message: {prefix: a}}") == ("command Call with parameter Message a…",)
     assert only("{Message: {exists: false}}") == ("command Call without parameter Message",)
+    assert only("{Message: ''}") == ("command Call with parameter Message empty",)
+    assert only("{Message: {prefix: a, not: ''}, Url: {not: ['', b]}}") == (
+        "command Call with parameter Message a… with parameter Url any but not empty or b or none",
+    )
     assert only("{Password: x}") == ("command Call with parameter Password any",)
     assert only("{Message: {regex: b}}") == ("command Call with parameter Message any, parameter Message regex `b`",)
     assert only("{sample: 10%}") == ("command Call, sample up to 10%",)
