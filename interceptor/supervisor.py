@@ -29,6 +29,7 @@ import msgspec
 from interceptor.admin import AdminServer
 from interceptor.calls.ladder import Ladder
 from interceptor.config import public
+from interceptor.gateway.breakers import TABLE_BYTES as BREAKERS_BYTES
 from interceptor.gateway.clusters import host_of, merged_pages
 from interceptor.gateway.firsts import TABLE_BYTES as FIRSTS_BYTES
 from interceptor.gateway.firsts import Firsts
@@ -47,7 +48,7 @@ from interceptor.outbox import first_table
 from interceptor.rollout import Attempt, Beginning, By, Package, PolicySet, Rollout, RolloutError
 from interceptor.rollout.page import attempt_page, policy_page, preview_page
 from interceptor.settings import Address, Listener, Mode, Settings
-from interceptor.state import FIRSTS, SharedTable, keep_draining, make_tables
+from interceptor.state import BREAKERS, FIRSTS, SharedTable, keep_draining, make_tables
 from interceptor.worker_process import add_reader, work
 
 log = logging.getLogger(__name__)
@@ -207,7 +208,8 @@ class Supervisor:
             settings = self._settings
             turns = first_table(len(settings.apps) + 1, settings.workers, settings.limits.outbox_addresses)
             repeats = any(app.repeats_within for app in settings.apps.values())
-            make_tables(settings.state, settings.workers, turns, {FIRSTS: FIRSTS_BYTES if repeats else 0})
+            more = {BREAKERS: BREAKERS_BYTES, FIRSTS: FIRSTS_BYTES if repeats else 0}
+            make_tables(settings.state, settings.workers, turns, more)
             self._firsts = SharedTable(settings.state, FIRSTS) if repeats else None
             secret = secrets.token_bytes(_SECRET_BYTES)
             self._children = [_Child(n, self._settings, secret) for n in range(self._settings.workers)]

@@ -25,7 +25,8 @@ from interceptor.canary import CanaryRules
 from interceptor.exchanges import Patience
 from interceptor.explanation import Explanation, Kept
 from interceptor.gateway.affinity import Whereabouts
-from interceptor.gateway.asking import Breakers
+from interceptor.gateway.breakers import TABLE_BYTES as BREAKERS_BYTES
+from interceptor.gateway.breakers import Breakers
 from interceptor.gateway.clusters import ClusterRoute, Endpoint
 from interceptor.gateway.connection import Door
 from interceptor.gateway.deadlines import Sweeper
@@ -57,7 +58,7 @@ from interceptor.rollout.examining import unpack_tables
 from interceptor.rollout.pace import Pace
 from interceptor.rows import TABLE_BYTES, Rows
 from interceptor.settings import Address, Cluster, Mode, Ownership, Settings
-from interceptor.state import CALLS, FIRSTS, HOLDINGS, TURNS, SharedTable, callback_keys, draining
+from interceptor.state import BREAKERS, CALLS, FIRSTS, HOLDINGS, TURNS, SharedTable, callback_keys, draining
 from interceptor.values import ProblemsError
 from interceptor.wire import knowledge
 from interceptor.wire.codes import Code
@@ -172,14 +173,9 @@ class Worker:
             *self._turns(index),
             heirless_folders(settings.state / "outbox", index, settings.workers),
         )
-        self.breakers = Breakers(settings.apps, self._loop.time)
-        self._repeats = Repeats(
-            settings.apps,
-            self._firsts(index),
-            self._loop,
-            longest=self._longest,
-            secret=secret or secrets.token_bytes(_SECRET_BYTES),
-        )
+        secret = secret or secrets.token_bytes(_SECRET_BYTES)
+        self.breakers = Breakers(settings.apps, *self._table_of(BREAKERS, BREAKERS_BYTES), secret=secret)
+        self._repeats = Repeats(settings.apps, self._firsts(index), self._loop, longest=self._longest, secret=secret)
         self.mirrors = Mirrors(
             self.clusters,
             connect_seconds=settings.timeouts.connect,

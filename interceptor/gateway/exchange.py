@@ -15,7 +15,8 @@ from interceptor.audit.record import Record, Recorder
 from interceptor.exchanges import NO_OPINION, Answer, Arrival, Fault, Forward, Opened, Patience, Settlement
 from interceptor.firewall import Judged
 from interceptor.gateway.affinity import Family, Whereabouts
-from interceptor.gateway.asking import Breaker, Breakers, Failure, covers, hurried
+from interceptor.gateway.asking import Failure, covers, hurried
+from interceptor.gateway.breakers import Breaker, Breakers
 from interceptor.gateway.clusters import REFUSES_US, ClusterRoute, Endpoint, Place
 from interceptor.gateway.connection import Asker, Door, Response
 from interceptor.gateway.deciding import undecided
@@ -512,7 +513,7 @@ class Exchange:
                 self._asked_at = perf_counter()
             self._asked = plan
             breaker = self._breaker = carrier.breakers.of(opened.app, target.url, guarded=plan.guarded)
-            if breaker is not None and not breaker.allows(carrier.breakers.clock()):
+            if breaker is not None and not breaker.allows():
                 failure = Failure(Fault.BREAKER_OPEN, sent=False)
                 if not self._ask_again(failure):
                     self._settle(carrier.pipeline.fail(opened, failure.fault))
@@ -525,7 +526,7 @@ class Exchange:
         """Ask the app once more, or at its second address, where that is safe and in time; whether that is done."""
         carrier, opened, plan = self._carrier, self._opened, self._asked
         if self._breaker is not None and failure.told:
-            self._breaker.failed(carrier.breakers.clock())
+            self._breaker.failed()
         if plan is None or opened.patience not in _MAY_ASK_AGAIN:
             return False
         if perf_counter() - self._started >= self._patience.total:

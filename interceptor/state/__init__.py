@@ -2,9 +2,10 @@
 
 from interceptor.state.draining import draining, keep_draining
 from interceptor.state.keys import callback_keys
-from interceptor.state.meters import CALLS, FIRSTS, HOLDINGS, TURNS, SharedTable, make_tables
+from interceptor.state.meters import BREAKERS, CALLS, FIRSTS, HOLDINGS, TURNS, SharedTable, make_tables
 
 __all__ = [
+    "BREAKERS",
     "CALLS",
     "FIRSTS",
     "HOLDINGS",

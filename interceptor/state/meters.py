@@ -23,6 +23,7 @@ HOLDINGS = "holdings"
 CALLS = "calls"
 TURNS = "turns"
 FIRSTS = "firsts"
+BREAKERS = "breakers"
 
 
 def make_tables(state: Path, workers: int, turns: bytes = b"\0", more: Mapping[str, int] = {}) -> None:

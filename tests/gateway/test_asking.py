@@ -6,7 +6,6 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from interceptor.gateway.asking import Breaker
 from interceptor.settings import App, Retry, Url
 from interceptor.values import Verb
 from tests.gateway.harness import (
@@ -206,14 +205,3 @@ def test_with_0_an_app_is_never_left_alone(proxy: Start, backend: StartBackend) 
     for _ in range(8):
         assert SORRY in running.notify(CALL).body
     assert len(app.requests) == 8
-
-
-def test_a_breaker_lets_one_trial_through_after_each_pause() -> None:
-    breaker = Breaker(2, 5.0)
-    breaker.failed(0.0)
-    assert breaker.allows(0.0)
-    breaker.failed(1.0)
-    assert [breaker.allows(at) for at in (1.0, 5.9, 6.0, 6.1, 10.9, 11.0)] == [False, False, True, False, False, True]
-    breaker.succeeded()
-    assert breaker.allows(11.1)
-    assert not breaker.open
