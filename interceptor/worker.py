@@ -57,7 +57,7 @@ from interceptor.rollout import Canary, Package
 from interceptor.rollout.examining import unpack_tables
 from interceptor.rollout.pace import Pace
 from interceptor.rows import TABLE_BYTES, Rows
-from interceptor.settings import Address, Cluster, Mode, Ownership, Settings
+from interceptor.settings import Address, Cluster, Ownership, Settings
 from interceptor.state import BREAKERS, CALLS, FIRSTS, HOLDINGS, TURNS, SharedTable, callback_keys, draining
 from interceptor.values import ProblemsError
 from interceptor.wire import knowledge
@@ -100,7 +100,6 @@ class Worker:
         sources: Sequence[Source],
         *,
         name: str = "w0",
-        first: bool = True,
         share_port: bool = False,
         observe: Callable[[Record], None] | None = None,
         rules: RuleSet | None = None,
@@ -210,10 +209,9 @@ class Worker:
             observe=observed,
             over=lambda opened: self.kept.saw(opened, opened.rules or self._pipeline.rules),
         )
-        listeners = [each for each in settings.listeners if first or each.mode is Mode.GATEWAY]
         self._doors = {
             each.name: Door(each, settings.limits, settings.timeouts, self._sweeper, self._carrier, self._loop)
-            for each in listeners
+            for each in settings.listeners
         }
         self._master: GatewayMaster | None = None
 

@@ -50,7 +50,6 @@ async def _live(
             settings,
             sources,
             name=f"w{index}",
-            first=index == 0,
             share_port=True,
             shared=SharedTable(settings.state),
             index=index,

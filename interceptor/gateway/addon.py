@@ -1,4 +1,4 @@
-"""mitmproxy's own layers (TLS, transparent, HTTP/2) through the same pipeline: one small addon.
+"""mitmproxy's own layers (TLS, HTTP/2) through the same pipeline: one small addon.
 
 mitmproxy forwards a request whose addon raised. So a refusal stands in the flow before we think, and only a whole
 answer replaces it; mitmproxy itself never connects to anything.
@@ -32,8 +32,7 @@ _LAST_ANSWER_SECONDS: Final = 0.5  # for the layers to write an answer out befor
 class PipelineAddon:
     """Answers every flow with what the pipeline makes of it, and keeps an eye on the connections.
 
-    ``doors`` are the listeners by the mode's specification, as mitmproxy was given it; ``serving`` is what serves each
-    connection, by its id.
+    ``doors`` are the listeners by name; ``serving`` is what serves each connection, by its id.
     """
 
     def __init__(
@@ -53,7 +52,7 @@ class PipelineAddon:
 
     def client_connected(self, client: connection.Client) -> None:
         """A connection came, or was handed over: as on the gateway there is a place for it or none."""
-        door = self._doors[client.proxy_mode.full_spec]
+        door = self._doors[client.proxy_mode.data]
         if not self._hooks.opened(door.listener.name) or door.stopping:
             client.error = "too many connections"
         self._connections[client.id] = _Connection(door, self._serving[client.id].transports[client])

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from interceptor.gateway.deadlines import NEVER, Sweeper, Timed
 from interceptor.gateway.http1 import Http1Error, Request, RequestReader
-from interceptor.settings import Limits, Listener, Timeouts
+from interceptor.settings import Limits, Listener, Mode, Timeouts
 
 _PLAIN_FIRST: Final = frozenset(b"\t\r\n") | frozenset(range(0x20, 0x7F))  # text: HTTP/1, or a refusal by its rules
 _PIPELINED_MOST: Final = 64 << 10  # bytes of further requests that may wait while one is in flight
@@ -85,6 +85,7 @@ class Door:
         self.limits = limits
         self.hooks = hooks
         self.now = loop.time
+        self.only_tls = listener.mode is Mode.TLS
         self.idle_seconds = timeouts.idle
         self.request_seconds = timeouts.request
         self.stopping = False
@@ -168,7 +169,11 @@ class ClientConnection(asyncio.Protocol):
             return
         if self._first:
             self._first = False
-            if data[0] not in _PLAIN_FIRST and self._hand_over(data):
+            if data[0] in _PLAIN_FIRST:
+                if self._door.only_tls:  # it may hold a password, and the next one would, too
+                    self._refuse("not_tls", 400)
+                    return
+            elif self._hand_over(data):
                 return
         self._reader.push(data)
         if not self._busy and self._writable:

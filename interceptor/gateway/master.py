@@ -15,9 +15,7 @@ from mitmproxy.proxy.context import Context
 from interceptor.gateway import mode as _mode  # noqa: F401 - mitmproxy knows a mode once its module is there
 from interceptor.gateway.addon import PipelineAddon
 from interceptor.gateway.connection import Door, Hooks
-from interceptor.settings import Address, Limits, Listener, Mode
-
-_NOWHERE = "http://127.0.0.1:9"  # a reverse mode names an upstream; ours never connects, every flow has an answer
+from interceptor.settings import Address, Limits, Listener
 
 
 class ListenError(Exception):
@@ -40,15 +38,14 @@ class GatewayMaster(Master):
         super().__init__(options.Options(), event_loop=asyncio.get_running_loop())
         self.doors = doors
         self.share_port = share_port
-        self._specs = {_spec(door.listener): door for door in doors.values()}
         self._ready = asyncio.Event()
         self._proxyserver = proxyserver.Proxyserver()
         self.addons.add(
             core.Core(),
             self._proxyserver,
             next_layer.NextLayer(),
-            _Certificates(self._specs),
-            PipelineAddon(self._specs, hooks, answer_seconds, self._proxyserver.connections),
+            _Certificates(doors),
+            PipelineAddon(doors, hooks, answer_seconds, self._proxyserver.connections),
             _Ready(self._ready),
         )
         certificates = [
@@ -57,7 +54,7 @@ class GatewayMaster(Master):
             if door.listener.certificate
         ]
         chosen: dict[str, Any] = {
-            "mode": list(self._specs),
+            "mode": [f"gateway:{name}" for name in doors],
             "confdir": str(state / "mitmproxy"),
             "certs": certificates,
             "body_size_limit": str(limits.body),
@@ -79,7 +76,7 @@ class GatewayMaster(Master):
         ready.cancel()
         addresses: dict[str, Address] = {}
         for instance in self._proxyserver.servers:
-            door = self._specs[instance.mode.full_spec]
+            door = self.doors[instance.mode.data]
             if instance.last_exception is not None or not instance.listen_addrs:
                 where = f"listener `{door.listener.name}` cannot listen on {door.listener.address}"
                 msg = f"{where}: {_why(instance.last_exception)}"
@@ -117,7 +114,7 @@ class _Certificates(tlsconfig.TlsConfig):
 
     def get_cert(self, conn_context: Context) -> CertStoreEntry:
         """mitmproxy asks for the certificate of a connection."""
-        listener = self._doors[conn_context.client.proxy_mode.full_spec].listener
+        listener = self._doors[conn_context.client.proxy_mode.data].listener
         if listener.certificate is not None:
             return self.certstore.get_cert(_certificate_name(listener), [])
         return super().get_cert(conn_context)
@@ -137,15 +134,3 @@ class _Ready:
     def running(self) -> None:
         """mitmproxy's hook."""
         self._event.set()
-
-
-def _spec(listener: Listener) -> str:
-    """The listener as mitmproxy writes a mode."""
-    at = f"@{listener.address.host}:{listener.address.port}"
-    match listener.mode:
-        case Mode.GATEWAY:
-            return f"gateway:{listener.name}"
-        case Mode.TLS:
-            return f"reverse:{_NOWHERE}{at}"
-        case Mode.TRANSPARENT:
-            return f"transparent{at}"

@@ -1,7 +1,9 @@
 """The gateway as a mode of mitmproxy: a ``ProxyMode`` and its ``ServerInstance``, the public extension points.
 
-Plain HTTP/1 connections run on :class:`~interceptor.gateway.connection.ClientConnection`; what begins otherwise (a TLS
-hello) goes to mitmproxy's own layers, where ``addon.py`` runs the same pipeline.
+Every listener is one of these, in every worker, whatever its own mode is. Plain HTTP/1 connections run on
+:class:`~interceptor.gateway.connection.ClientConnection`; what begins otherwise (a TLS hello) goes to mitmproxy's own
+layers, where ``addon.py`` runs the same pipeline. A connection that was redirected to us is one like any other: where
+its client wanted to go is not asked, because what may be reached is what config names.
 """
 
 import asyncio

@@ -306,6 +306,7 @@ REFUSAL_REASONS = (
     "body_too_large",
     "too_many_connections",
     "slow_sender",
+    "not_tls",
     "method",
     "ambiguous",
     "callback_expired",
