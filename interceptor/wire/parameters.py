@@ -35,6 +35,9 @@ _BYTES = {high + low: chr(int(high + low, 16)) for high in _HEX for low in _HEX}
 _ALIAS_NAMES = frozenset(ALIASES)
 _MEMO_ENTRIES = 4096
 
+# Quoted-printable is the code of queries with "=" for "%", and is decoded in C. NUL takes the place of "=" meanwhile.
+_QUOTED = bytes.maketrans(b"=%+", b"\0= ")
+
 # Senders write the same names again and again: names that mean what they say, to the same in lower case.
 _plain_names: dict[str, str] = {}
 
@@ -94,13 +97,13 @@ class Parameters(Struct, frozen=True, gc=False):
 
 def decode(query: bytes, body: bytes | None = None, path: bytes = b"/") -> Parameters:
     """Read a query and a form body; never raises. A ``path`` with a command inside makes the message ambiguous."""
-    text = query.decode("latin-1")
+    source = query
     if body:
-        text = f"{text}&{body.decode('latin-1')}" if text else body.decode("latin-1")
+        source = b"%b&%b" % (query, body) if query else body
     ambiguous: str | None = None
-    values = _read_at_once(text)
+    values = _read_at_once(source)
     if values is None:
-        values, ambiguous = _read_each(text)
+        values, ambiguous = _read_each(source.decode("latin-1"))
     if ambiguous is None and b"=" in path:
         ambiguous = _hidden_in(path)
     if ambiguous is None and not values.get("command", "x").isalnum() and _is_disguised(values["command"]):
@@ -108,36 +111,31 @@ def decode(query: bytes, body: bytes | None = None, path: bytes = b"/") -> Param
     return Parameters(values, ambiguous, query, body)
 
 
-def _read_at_once(text: str) -> dict[str, str] | None:
-    """The parameters of a text without anything odd in it, as :func:`_read_each` reads them; else ``None``.
+def _read_at_once(source: bytes) -> dict[str, str] | None:
+    """The parameters of bytes without anything odd in them, as :func:`_read_each` reads them; else ``None``.
 
-    Most messages are of this sort, and decoding them in one piece takes half as long as decoding each value: nothing
-    but names seen before, each once, each with a value, and escapes that are all escapes.
+    Most messages are of this sort, and decoding them in one piece takes a third of decoding each value: nothing but
+    names seen before, each once, each with a value, and escapes that are all escapes.
     """
-    mark = "="
-    if "%" in text:
-        # An escaped ``&`` is none that separates; line breaks mean something in quoted-printable.
-        if "%26" in text or "%00" in text or "\n" in text or "\r" in text or not text.isascii():
-            return None
-        # Quoted-printable is the same code with "=" for "%", and is decoded in C. An escape that is none stays longer.
-        mark = "\0"
-        data = a2b_qp(text.replace("=", mark).replace("%", "=").replace("+", " "))
-        segments = data.decode("utf-8", "surrogateescape").split("&")
-        if len(data) + 2 * text.count("%") != len(text) or data.count(b"\0") != len(segments):
-            return None
-    elif text.isascii():
-        segments = text.replace("+", " ").split("&")
-    else:
+    if not source.isascii():
         return None
-    values: dict[str, str] = {}
-    known = _plain_names.get
-    for segment in segments:
-        written, found, value = segment.partition(mark)
-        name = known(written)
-        if name is None or name in values or not found:
+    data = source.translate(_QUOTED)
+    if b"%" in source:
+        if b"\n" in source or b"\r" in source:  # line breaks mean something in quoted-printable
             return None
-        values[name] = value
-    return values
+        data = a2b_qp(data)
+        if len(data) + 2 * source.count(b"%") != len(source):  # an escape that is none stays longer
+            return None
+    segments = data.decode("utf-8", "surrogateescape").split("&")
+    # What separates must have stood there as it is, not escaped, nor as the NUL that stands for "=" here.
+    if len(segments) != source.count(b"&") + 1 or data.count(b"\0") != source.count(b"="):
+        return None
+    try:
+        written = dict([segment.split("\0") for segment in segments])
+        values = dict(zip(map(_plain_names.__getitem__, written), written.values(), strict=True))
+    except (KeyError, ValueError):  # a name never seen, or a segment that is no pair
+        return None
+    return values if len(values) == len(segments) else None
 
 
 def _read_each(text: str) -> tuple[dict[str, str], str | None]:

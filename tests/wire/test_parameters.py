@@ -258,6 +258,38 @@ def test_any_bytes_are_decoded(query: bytes, body: bytes | None):
     assert len(names) == len(set(names)) or read.ambiguous is not None
 
 
+_PIECES = (
+    b"Dialed",
+    b"Text",
+    b"x",
+    b"=",
+    b"&",
+    b"+",
+    b"%",
+    b"%26",
+    b"%3D",
+    b"%00",
+    b"\0",
+    b"%41",
+    b"%c3%a9",
+    b"\n",
+    b"1",
+)
+
+
+@given(pieces=st.lists(st.sampled_from(_PIECES), max_size=12))
+@example(pieces=[b"Dialed", b"\0", b"1", b"&", b"x", b"=", b"%41"])
+@example(pieces=[b"Dialed", b"%00", b"1", b"&", b"x", b"=", b"1"])
+@example(pieces=[b"Dialed", b"=", b"1", b"%26", b"x", b"=", b"1"])
+def test_a_message_of_known_names_is_read_as_one_of_names_never_seen(pieces: list[bytes]):
+    decode(b"Dialed=1&Text=1&x=1", None)
+    query = b"".join(pieces)
+    new = decode(query + b"&never%20seen", None)  # a name that is not remembered: each parameter is read by itself
+    read = decode(query, None)
+    assert {**read.values, "never seen": ""} == new.values
+    assert read.ambiguous == new.ambiguous
+
+
 @given(pairs=st.lists(st.tuples(st.binary(max_size=20), st.binary(max_size=20)), max_size=6))
 def test_decoding_undoes_encoding_over_any_bytes(pairs: list[tuple[bytes, bytes]]):
     texts = [tuple(raw.decode("utf-8", "surrogateescape") for raw in pair) for pair in pairs]
