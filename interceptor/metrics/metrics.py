@@ -55,6 +55,7 @@ class Metrics:
         self._rules: set[str] = set()
         self._names: Mapping[str, str] = {}  # of the rules in force, by their labels in decisions
         self._names_before: Mapping[str, str] = {}  # of those before them, which exchanges may still be decided by
+        self._clients: dict[str, list[int]] = {}  # by listener: how many have connected, how many of them have gone
         self._acted_cells: dict[tuple[tuple[str, ...], tuple[str, ...]], list[float]] = {}
         self._values: dict[str, dict[tuple[str, ...], float]] = {}
         self._command_cells: dict[tuple[str, int | None, str, str], list[int]] = {}
@@ -206,12 +207,14 @@ class Metrics:
 
     def connection_opened(self, listener: str) -> None:
         """A client has connected."""
-        self._add(f.CONNECTIONS_ACCEPTED, (listener,))
-        self._add(f.CONNECTIONS, (listener,))
+        try:
+            self._clients[listener][0] += 1
+        except KeyError:
+            self._clients[listener] = [1, 0]
 
     def connection_closed(self, listener: str) -> None:
         """A client's connection has ended; once for each that was opened."""
-        self._add(f.CONNECTIONS, (listener,), -1)
+        self._clients[listener][1] += 1
 
     def connection_refused(self, listener: str) -> None:
         """A client was turned away because of the cap on connections."""
@@ -405,6 +408,9 @@ class Metrics:
                 self._add(f.DECISIONS, (Kind.NOTIFICATION.value, _verdict(verdict), self._rule(rule)), count)
         self._command_cells.clear()
         self._notification_cells.clear()
+        for listener, (connected, gone) in self._clients.items():
+            self._set(f.CONNECTIONS_ACCEPTED, (listener,), connected)
+            self._set(f.CONNECTIONS, (listener,), connected - gone)
         for (rules, shadow), (times, at) in self._acted_cells.items():
             for family, labels in ((f.RULE_HITS, rules), (f.SHADOW, shadow)):
                 for label in labels:
