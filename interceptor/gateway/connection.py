@@ -19,6 +19,8 @@ _PIPELINED_MOST: Final = 64 << 10  # bytes of further requests that may wait whi
 _LINGER_SECONDS: Final = 1.0  # after a refusal we read on this long, or the reset would overtake the answer
 _SWEPT_EVERY: Final = 10  # ticks: their deadlines are seconds, and there may be thousands of them
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+MESSAGE_METHODS: Final = frozenset({"GET", "POST"})
+"""Only these carry messages. HEAD and OPTIONS ask about the place, so they never reach the other side."""
 _METHODS: Final = b"GET, OPTIONS, POST"
 _METHODS_OF_PLACES: Final = b"GET, HEAD, OPTIONS, POST"
 _REASONS: Final = {
@@ -41,6 +43,14 @@ class Response(Struct, gc=False):
     status_line: bytes
     lines: bytes
     body: bytes
+
+    def written(self, minor: int, *, keeps: bool) -> bytes:
+        """All of it, for an asker of HTTP/1.``minor`` whose connection stays open or does not."""
+        if minor:
+            head, ending = b"HTTP/1.1 ", b"\r\n" if keeps else b"Connection: close\r\n\r\n"
+        else:
+            head, ending = b"HTTP/1.0 ", b"Connection: keep-alive\r\n\r\n" if keeps else b"Connection: close\r\n\r\n"
+        return b"".join((head, self.status_line, b"\r\n", self.lines, ending, self.body))
 
 
 class Asker(Protocol):
@@ -111,11 +121,12 @@ class _Wait(Enum):
 
 
 class ClientConnection(asyncio.Protocol):
-    """One asker's connection."""
+    """One asker's connection, which its door has counted. ``room`` says whether it may stay, ``came`` what was read."""
 
     __slots__ = (
         "_address_lines",
         "_busy",
+        "_came",
         "_closing",
         "_door",
         "_eof",
@@ -124,6 +135,7 @@ class ClientConnection(asyncio.Protocol):
         "_minor",
         "_paused_reading",
         "_reader",
+        "_room",
         "_serving",
         "_transport",
         "_waits",
@@ -132,8 +144,10 @@ class ClientConnection(asyncio.Protocol):
         "source",
     )
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: Door, *, room: bool = True, came: bytes = b"") -> None:
         self._door = door
+        self._room = room
+        self._came = came  # less than may wait on a connection: it is never a reason to read no further
         self._reader = RequestReader(door.limits.head, door.limits.body)
         self._transport: asyncio.Transport | None = None
         self.source = ""
@@ -152,16 +166,19 @@ class ClientConnection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Count it, and refuse it where there are too many."""
+        """Begin with what was read, or refuse it where there are too many."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is not a subclass of asyncio's
         peer = transport.get_extra_info("peername")
         self.source = peer[0] if peer else ""
         door = self._door
         door.connections.add(self)
-        if not door.hooks.opened(door.listener.name) or door.stopping:
+        if not self._room or door.stopping:
             self._refuse("too_many_connections", 503)
             return
         self.due = door.now() + door.idle_seconds
+        if self._came:
+            came, self._came = self._came, b""
+            self.data_received(came)
 
     def data_received(self, data: bytes) -> None:
         """Read on, and serve what is whole."""
@@ -290,11 +307,10 @@ class ClientConnection(asyncio.Protocol):
         self._busy = True
         self._minor = request.minor
         self._keeps_alive = request.keeps_alive and not self._door.stopping
-        if request.method in {"GET", "POST"}:
+        if request.method in MESSAGE_METHODS:
             self._door.hooks.ask(self, request, self.source, self._door)
             return
-        # Only GET and POST carry messages. HEAD and OPTIONS ask about the place, so they never reach the other side;
-        # what a command would answer to HEAD nobody can tell without carrying it out.
+        # What a command would answer to HEAD nobody can tell without carrying it out.
         head = request.method == "HEAD"
         is_place = b"?" not in request.target and not (head and request.body)
         allowed = b"Allow: %b\r\n" % (_METHODS_OF_PLACES if is_place else _METHODS)
@@ -312,15 +328,8 @@ class ClientConnection(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        keeps = self._keeps_alive
-        if self._minor:
-            ending = b"\r\n" if keeps else b"Connection: close\r\n\r\n"
-            head = b"HTTP/1.1 "
-        else:
-            ending = b"Connection: keep-alive\r\n\r\n" if keeps else b"Connection: close\r\n\r\n"
-            head = b"HTTP/1.0 "
-        transport.write(b"".join((head, response.status_line, b"\r\n", response.lines, ending, response.body)))
-        if not keeps:
+        transport.write(response.written(self._minor, keeps=self._keeps_alive))
+        if not self._keeps_alive:
             self.close()
             return
         if self._serving:

@@ -487,6 +487,27 @@ class RequestReader(_Reader):
         return request
 
 
+def whole_request(data: bytes, head_most: int, body_most: int) -> Request | None:
+    """The request, where these bytes are just one as :class:`RequestReader` would read it, the plainest way.
+
+    Else ``None``: where it is not whole, where something comes after it, where it is chunked, and where it is none.
+    """
+    end = data.find(b"\r\n\r\n")
+    if not 0 <= end <= head_most:
+        return None
+    try:
+        request = _request(data, end)
+    except Http1Error:
+        return None
+    block = request.block
+    length = max(block.length, 0)
+    if block.chunked or length > body_most or len(data) != end + 4 + length:
+        return None
+    if length:
+        request.body = data[end + 4 :]
+    return request
+
+
 def _refuse_bare_newline(data: bytes, end: int) -> None:
     """Raise what would have been raised, had the head come in pieces."""
     if data[:2] != b"\r\n" and _BARE_NEWLINE.search(data, 0, end + 2):

@@ -1,13 +1,12 @@
 """The gateway as a mode of mitmproxy: a ``ProxyMode`` and its ``ServerInstance``, the public extension points.
 
-Every listener is one of these, in every worker, whatever its own mode is. Plain HTTP/1 connections run on
-:class:`~interceptor.gateway.connection.ClientConnection`; what begins otherwise (a TLS hello) goes to mitmproxy's own
-layers, where ``addon.py`` runs the same pipeline. A connection that was redirected to us is one like any other: where
-its client wanted to go is not asked, because what may be reached is what config names.
+Every listener is one of these, in every worker, whatever its own mode is. Plain HTTP/1 connections are taken by
+:class:`~interceptor.gateway.taking.Taker`; what begins otherwise (a TLS hello) goes to mitmproxy's own layers, where
+``addon.py`` runs the same pipeline. A connection that was redirected to us is one like any other: where its client
+wanted to go is not asked, because what may be reached is what config names.
 """
 
 import asyncio
-import socket
 from typing import Any, Protocol, cast
 
 from mitmproxy import ctx
@@ -17,9 +16,9 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import Layer
 from mitmproxy.proxy.layers import modes
 
-from interceptor.gateway.connection import ClientConnection, Door
+from interceptor.gateway.connection import Door
+from interceptor.gateway.taking import Taker, listen
 
-_BACKLOG = 4096
 NOWHERE = ("127.0.0.1", 9)
 
 
@@ -57,20 +56,18 @@ class Doors(Protocol):
 class GatewayInstance(mode_servers.ServerInstance[GatewayMode]):
     """The server of one gateway listener."""
 
-    _server: asyncio.Server | None = None
+    _takers: tuple[Taker, ...] = ()
     _handed_over: set[asyncio.Task[None]]
 
     @property
     def is_running(self) -> bool:
         """Whether it listens."""
-        return self._server is not None
+        return bool(self._takers)
 
     @property
     def listen_addrs(self) -> tuple[MitmproxyAddress, ...]:
         """The addresses it listens on, with the ports that the system chose."""
-        if self._server is None:
-            return ()
-        return tuple(listening.getsockname() for listening in self._server.sockets)
+        return tuple(taker.address for taker in self._takers)
 
     async def _start(self) -> None:
         master = cast("Doors", ctx.master)
@@ -78,19 +75,13 @@ class GatewayInstance(mode_servers.ServerInstance[GatewayMode]):
         self._handed_over = set()
         door.hand_over = self._hand_over
         loop = asyncio.get_running_loop()
-        address = door.listener.address
-        self._server = await loop.create_server(
-            lambda: ClientConnection(door),
-            address.host,
-            address.port,
-            backlog=_BACKLOG,
-            reuse_port=master.share_port if hasattr(socket, "SO_REUSEPORT") else None,
-        )
+        listening = await listen(door.listener.address, share_port=master.share_port)
+        self._takers = tuple(Taker(door, each, loop) for each in listening)
 
     async def _stop(self) -> None:
-        server, self._server = self._server, None
-        assert server is not None  # mitmproxy stops what runs
-        server.close()
+        takers, self._takers = self._takers, ()
+        for taker in takers:
+            taker.close()
 
     def make_top_layer(self, context: Context) -> Layer:
         """What mitmproxy makes of a connection that is not plain HTTP/1: it looks, and finds TLS or nothing.

@@ -6,8 +6,9 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
@@ -72,6 +73,23 @@ class Loop:
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(WAIT)
         self.loop.close()
+
+
+@contextmanager
+def held(loop: Loop) -> Iterator[None]:
+    """Keep a loop from running, so that whatever is sent to it meanwhile is there when it goes on."""
+    begun, over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        begun.set()
+        assert over.wait(WAIT)
+
+    loop.loop.call_soon_threadsafe(hold)
+    assert begun.wait(WAIT)
+    try:
+        yield
+    finally:
+        over.set()
 
 
 @dataclass

@@ -1,11 +1,11 @@
 """Any bytes, in any pieces: requests, replies or an :class:`Http1Error`, within the bounds, and nothing else."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fuzz.seeds import HTTP_TOKENS, REPLIES, REQUESTS
-from interceptor.gateway.http1 import REASONS, Http1Error, ReplyReader, RequestReader
+from interceptor.gateway.http1 import REASONS, Http1Error, ReplyReader, Request, RequestReader, whole_request
 
 HEAD_MOST, BODY_MOST = 96, 48
 _PIECES = st.lists(
@@ -44,6 +44,32 @@ def test_any_pieces_are_requests_or_refused_within_the_bounds(pieces: list[bytes
 @given(_PIECES)
 def test_any_pieces_are_replies_or_refused_within_the_bounds(pieces: list[bytes]) -> None:
     drive(ReplyReader(HEAD_MOST, BODY_MOST), pieces)
+
+
+def read_alone(data: bytes) -> Request | None:
+    """The request of a connection that sends nothing else; ``None`` where these bytes are not just one."""
+    reader = RequestReader(HEAD_MOST, BODY_MOST)
+    reader.push(data)
+    try:
+        request = reader.take()
+    except Http1Error:
+        return None
+    return None if reader.unfinished else request
+
+
+@pytest.mark.fuzz
+@MANY
+@given(_PIECES)
+@example([b"GET /?a=1 HTTP/1.1\r\nHost: a\r\n\r\n"])
+@example([b"POST / HTTP/1.0\r\nContent-Length: 2\r\n\r\nok"])
+@example([b"POST / HTTP/1.0\r\nContent-Length: 2\r\n\r\nok\r\n"])
+def test_a_request_that_came_in_one_piece_is_the_one_that_is_read_piece_by_piece(pieces: list[bytes]) -> None:
+    data = b"".join(pieces)
+    whole, read = whole_request(data, HEAD_MOST, BODY_MOST), read_alone(data)
+    if whole is not None:
+        assert whole == read
+    elif read is not None:  # it goes the long way
+        assert read.block.chunked or data.startswith(b"\r\n")
 
 
 @pytest.mark.fuzz

@@ -42,6 +42,7 @@ from tests.gateway.harness import (
     eventually,
     free_port,
     gated,
+    held,
 )
 from tests.gateway.process import Process
 
@@ -233,12 +234,15 @@ def test_caps_hold_over_tls(over_tls: Callable[..., Proxy], backend: StartBacken
     assert len(pbx.requests) == 1
 
 
+@pytest.mark.parametrize("option", [b"", b"Connection: close\r\n"])
 def test_who_speaks_plainly_to_a_listener_for_tls_is_told_so_and_nothing_is_decided(
-    over_tls: Callable[..., Proxy], backend: StartBackend
+    over_tls: Callable[..., Proxy], backend: StartBackend, loop: Loop, option: bytes
 ) -> None:
     pbx = backend(answering())
     running = over_tls(pbx.port)
-    client = running.client("tls").send(b"GET /?command=ListActiveCalls HTTP/1.1\r\nHost: a\r\n\r\n")
+    with held(loop):
+        client = running.client("tls")
+        client.send(b"GET /?command=ListActiveCalls HTTP/1.1\r\nHost: a\r\n%b\r\n" % option)
     came = client.read_to_end()
     assert came.startswith(b"HTTP/1.1 400 Bad Request\r\n")
     assert came.endswith(b"\r\n\r\nnot_tls\n")
