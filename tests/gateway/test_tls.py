@@ -335,6 +335,23 @@ def test_commands_over_http_2_are_judged_and_sent_on_as_http_1(
     assert len(pbx.requests) == 1
 
 
+def test_a_connection_that_wants_http_3_over_tcp_is_closed_and_costs_nobody_else_anything(
+    over_tls: Callable[..., Proxy], backend: StartBackend, certificate: Path
+) -> None:
+    pbx = backend(answering())
+    running = over_tls(pbx.port)
+    for listener in ("tls", "commands"):
+        context = trusting(certificate, "h3")
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # a plain listener shows mitmproxy's own
+        with dial(running, context, listener) as over:
+            assert over.selected_alpn_protocol() == "h3"
+            over.sendall(b"GET /?command=ListActiveCalls HTTP/1.1\r\nHost: pbx.test\r\n\r\n")
+            assert closed(over)
+    assert pbx.requests == []
+    with dial(running, trusting(certificate)) as over:
+        assert ask(over, "GET", "/?command=ListActiveCalls").body == OK_XML
+
+
 @pytest.mark.parametrize(
     "headers",
     [
