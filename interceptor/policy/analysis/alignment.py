@@ -167,6 +167,14 @@ def aligned(old: RuleSet, new: RuleSet) -> tuple[list[Rule], list[Rule], bool]:
     return olds, news, declared
 
 
+def written_out(rules: Sequence[Rule]) -> list[Rule]:
+    """The rules with what their actions take out of tables written out, as far as that can be done."""
+    tables: dict[Table, Apart] = {}
+    for table in dict.fromkeys(column.table for rule in rules for column in _columns(rule.actions)):
+        tables |= _apart(table)
+    return [*_Ground(tables).rules(rules)]
+
+
 class _Ground:
     """Rewrites conditions and rules. ``declared`` are the classes that conditions are to be freed of."""
 

@@ -10,13 +10,19 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from interceptor.policy.actions.limit import Limit
+from interceptor.policy.actions.mirror import Mirror
+from interceptor.policy.actions.outcome import Action
+from interceptor.policy.actions.reroute import Reroute
+from interceptor.policy.actions.rewrite import Rewrite
 from interceptor.policy.actions.tag import Tag
+from interceptor.policy.analysis.alignment import written_out
 from interceptor.policy.analysis.diagrams import ALL, NONE, TooLarge
 from interceptor.policy.analysis.effects import Effect
 from interceptor.policy.analysis.findings import Finding
 from interceptor.policy.analysis.parties import sure_number
 from interceptor.policy.analysis.space import Space
-from interceptor.policy.analysis.walk import Entry, Part, Walk
+from interceptor.policy.analysis.walk import Entry, Part, Point, Walk
 from interceptor.policy.analysis.words import message_text
 from interceptor.policy.condition import AllOf, AnyOf, Condition, Not
 from interceptor.policy.context import Context
@@ -80,8 +86,12 @@ def covered(invariant: Invariant, space: Space) -> int:
 
 
 class _Broken(Struct, frozen=True):
+    """What happens to some messages that the invariant does not have; ``does`` are the actions that do it, if any."""
+
     part: Part
     what: str
+    does: tuple[type[Action], ...]
+    walk: Walk
 
 
 class _Proof:
@@ -91,7 +101,7 @@ class _Proof:
         self._rules = rules
         readings = Readings()
         scope = _Scope(invariant.when, context, readings)
-        self._relevant = [rule for rule in rules if self._may_matter(rule, scope)]
+        self._relevant = written_out([rule for rule in rules if self._may_matter(rule, scope)])
 
     def _may_matter(self, rule: Rule, scope: "_Scope") -> bool:
         if rule.mode is not Mode.ENFORCE or all(isinstance(action, Tag) for action in rule.actions):
@@ -116,7 +126,7 @@ class _Proof:
             return self._undecided("what the rules do to the messages that it is for is too large to decide", None)
         for each in broken:
             for facts in space.messages(each.part[0]):
-                return self._violated(each, message_text(facts, space))
+                return self._violated(each, facts, space)
         if not broken:
             return None
         end = broken[0].part[2]
@@ -128,34 +138,37 @@ class _Proof:
             return
         walk = Walk(space, kind, self._relevant, self._context)
         for part in walk.parts(here):
-            what = self._breach(part[1], kind)
-            if what:
-                yield _Broken(part, what)
+            breach = self._breach(part[1], kind)
+            if breach is not None:
+                yield _Broken(part, *breach, walk)
 
-    def _breach(self, effect: Effect, kind: Kind) -> str:
-        """What an effect does that the invariant does not have; ``""`` where it keeps to it."""
+    def _breach(self, effect: Effect, kind: Kind) -> tuple[str, tuple[type[Action], ...]] | None:
+        """What an effect does that the invariant does not have, and which actions do it."""
         invariant, verdict = self._invariant, effect.verdict
         assert verdict is not None
         if invariant.always is not None and verdict is not invariant.always:
-            return _WORDS[verdict]
-        breaches = {
-            verdict.value: _WORDS[verdict],
-            "limit": "limited" if effect.choices else "",
-            "reroute": "rerouted" if effect.target or self._dials_another(effect, kind) else "",
-            "rewrite": "rewritten" if effect.changes else "",
-            "mirror": "mirrored" if any(type(other).__name__ == "Mirror" for other in effect.others) else "",
-        }
-        return next((breaches[word] for word in invariant.never if breaches.get(word)), "")
+            return _WORDS[verdict], ()
+        breaches: dict[str, tuple[str, tuple[type[Action], ...]]] = {verdict.value: (_WORDS[verdict], ())}
+        if effect.choices:
+            breaches["limit"] = "limited", (Limit,)
+        if effect.target or self._dials_another(effect, kind):
+            breaches["reroute"] = "rerouted", (Reroute,) if effect.target else (Rewrite,)
+        if effect.changes:
+            breaches["rewrite"] = "rewritten", (Rewrite,)
+        if any(isinstance(other, Mirror) for other in effect.others):
+            breaches["mirror"] = "mirrored", (Mirror,)
+        return next((breaches[word] for word in invariant.never if word in breaches), None)
 
     def _dials_another(self, effect: Effect, kind: Kind) -> bool:
         """A change touches a parameter whose number is dialled."""
         dialled = {name for names in self._context.dial.get(kind, {}).values() for name in names}
         return any(dialled & _touched(change) for change in effect.changes)
 
-    def _violated(self, broken: _Broken, example: str) -> Finding:
-        end = broken.part[2]
-        by = "by default" if end is None else f"by rule `{end.rule.name}` ({end.rule.place})"
-        return self._told(f"is violated: {example} is {broken.what} {by}", "invariant_violated", end, Severity.ERROR)
+    def _violated(self, broken: _Broken, facts: Facts, space: Space) -> Finding:
+        doer = _doer(broken, space.point(facts))
+        by = "by default" if doer is None else f"by rule `{doer.rule.name}` ({doer.rule.place})"
+        what = f"is violated: {message_text(facts, space)} is {broken.what} {by}"
+        return self._told(what, "invariant_violated", doer, Severity.ERROR)
 
     def _undecided(self, why: str, end: Entry | None) -> Finding:
         built_in = self._invariant.place is None
@@ -172,6 +185,16 @@ class _Proof:
             place = first if end is None else end.rule.place
         labels = () if end is None else (end.rule.label,)
         return Finding(severity, place, code, f"{name} {what}", rules=labels)
+
+
+def _doer(broken: _Broken, point: Point | None) -> Entry | None:
+    """The first rule that does it to the message at this point; the one that ends the reading, where that does it."""
+    if point is not None and broken.does:
+        for entry in broken.walk.at(point):
+            acting = (*entry.actions, *(entry.over or ()))
+            if entry.enforced and any(isinstance(action, broken.does) for action in acting):
+                return entry
+    return broken.part[2]
 
 
 def _touched(change: Any) -> set[str]:

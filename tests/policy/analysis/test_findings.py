@@ -71,10 +71,10 @@ def test_where_the_default_allows_no_rule_is_needed():
         ("when: {source: 10.0.0.0/8}, deny: true", "to 105 from 10.0.0.0 is denied by rule `it`"),
         ("when: {caller: {class: premium}}, deny: true", "to 105 with caller +36"),
         ("when: {sample: 1%}, deny: true", "command Call by crm to 105 is denied by rule `it`"),
-        ("reroute: pbx-marketing", "command Call by crm to 105 is rerouted by rule `emergency` (p.yaml:3:5)"),
+        ("reroute: pbx-marketing", "command Call by crm to 105 is rerouted by rule `it` (p.yaml:2:5)"),
         ("limit: {rate: 5/s}", "command Call by crm to 105 is denied by rule `it`"),
-        ("limit: {rate: 5/s, otherwise: {tag: many}}", "command Call by crm to 105 is limited by rule `emergency`"),
-        ("rewrite: {set: {Dialed: '1001'}}", "command Call by crm to 105 is rerouted by rule `emergency`"),
+        ("limit: {rate: 5/s, otherwise: {tag: many}}", "command Call by crm to 105 is limited by rule `it`"),
+        ("rewrite: {set: {Dialed: '1001'}}", "command Call by crm to 105 is rerouted by rule `it`"),
     ],
 )
 def test_whatever_stands_above_and_could_keep_a_call_from_help_is_found(above, happens):
@@ -98,6 +98,18 @@ def test_whatever_stands_above_and_could_keep_a_call_from_help_is_found(above, h
 )
 def test_what_cannot_touch_an_emergency_call_may_stand_above(above):
     assert proofs(f"rules:\n  - {{name: it, on: command:Call, {above}}}\n{EMERGENCY}") == []
+
+
+def test_an_emergency_call_is_rerouted_by_a_table_that_has_a_row_for_it():
+    text = f"rules:\n  - {{name: it, on: command:Call, reroute: {{table: lcr, column: to}}}}\n{EMERGENCY}"
+
+    def proved(rows):
+        rules = compile_policy([Source("tables/lcr.csv", rows), Source("p.yaml", text.encode())], WORLD)
+        return told(prove_policy(rules, WORLD))
+
+    assert proved(b"prefix,to\n+36,pbx-marketing\n1,\n") == []
+    (found,) = proved(b"prefix,to\n+36,pbx-marketing\n11,pbx-main\n")
+    assert "command Call by crm to 112 is rerouted by rule `it` (p.yaml:2:5)" in found
 
 
 def test_what_nobody_can_decide_keeps_a_policy_out():
