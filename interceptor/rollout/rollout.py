@@ -361,6 +361,8 @@ class Rollout:
             self.held_against = held_against
             if self.current.number:
                 await self._put_in_force(self.current.number, held_against)
+            if self.current.by is By.LAST_GOOD and by not in _ASKED_OTHERWISE:
+                self.current = replace(self.current, by=by)  # the files were mended, to what they were
             return replace(attempt, outcome=Outcome.UNCHANGED, message="the files say what is in force")
         try:
             await self._fleet.prepare(Package(sources, examined.revision, examined.tables, canary))

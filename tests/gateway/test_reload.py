@@ -201,6 +201,8 @@ def test_a_start_with_broken_rules_takes_the_last_good_policy_and_says_so_everyw
     assert code(again) == 200
     write(again, ALLOW_ALL)
     assert soon(lambda: policy(again)["matches_files"])
+    assert (policy(again)["loaded_by"], ready(again)["warnings"]) == ("file", [])  # though it is the same policy
+    assert metric(again, "interceptor_policy_last_reload_successful") == 1
     again.signal(signal.SIGTERM)
     assert again.ended() == 0
 
