@@ -5,7 +5,7 @@ that is all that is looked at. What is wrong is told in words, each with the mes
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from msgspec import Struct, field
 
@@ -87,7 +87,8 @@ def look_at(
     tape: Tape,
     records: Iterable[Record],
     *,
-    who: str,
+    who: Collection[str],
+    pbx: bool,
     passes_on: bool,
     lasting: bool,
     settings: Settings,
@@ -96,8 +97,8 @@ def look_at(
 ) -> Aftermath:
     """Hold it against the table.
 
-    ``who`` failed, until it recovered if that was ``lasting``; ``passes_on``: as a PBX, with answers that go back as
-    they came. ``codes`` and ``hung_up`` are what came of following the script.
+    ``who`` failed together, until they recovered if that was ``lasting``; a ``pbx`` is among them. ``passes_on``: it
+    fails with answers that go back as they came. ``codes`` and ``hung_up`` are what came of following the script.
     """
     wrong = [f"call {call} did not end" for call in hung_up]
     until = tape.recovered
@@ -114,7 +115,7 @@ def look_at(
     outcomes, problems = _outcomes(records, who, settings.timeouts)
     wrong += problems
     wrong += _unheard(outcomes, happened, settings)
-    wrong += _wrong_codes(codes, happened, is_pbx=who not in settings.apps, passes_on=passes_on)
+    wrong += _wrong_codes(codes, happened, is_pbx=pbx, passes_on=passes_on)
     wrong += _wrong_reports(tape, who, lasting=lasting)
     counts: dict[str, int] = defaultdict(int)
     for (_, outcome), count in outcomes.items():
@@ -123,7 +124,9 @@ def look_at(
     return Aftermath(ends=ends, outcomes=dict(counts), codes=told, wrong=tuple(wrong))
 
 
-def _outcomes(records: Iterable[Record], who: str, timeouts: Timeouts) -> tuple[dict[tuple[str, str], int], list[str]]:
+def _outcomes(
+    records: Iterable[Record], who: Collection[str], timeouts: Timeouts
+) -> tuple[dict[tuple[str, str], int], list[str]]:
     """How often what became of the notifications of each app; and what the table does not name."""
     decisions: dict[str, DecisionRecord] = {}
     counts: dict[tuple[str, str], int] = defaultdict(int)
@@ -137,7 +140,7 @@ def _outcomes(records: Iterable[Record], who: str, timeouts: Timeouts) -> tuple[
         group = _group(asked.name)
         if asked.kind is Kind.NOTIFICATION:
             counts[asked.app, record.outcome] += 1
-            named = _OUTCOMES[group] if asked.app == who else frozenset()
+            named = _OUTCOMES[group] if asked.app in who else frozenset()
             if record.outcome != "answered" and record.outcome not in named:
                 wrong.append(f"{asked.name} to {asked.app} ended as {record.outcome}")
             longest = _deadline(group, timeouts)
@@ -214,14 +217,14 @@ def _wrong_codes(
     return wrong
 
 
-def _wrong_reports(tape: Tape, who: str, *, lasting: bool) -> list[str]:
+def _wrong_reports(tape: Tape, who: Collection[str], *, lasting: bool) -> list[str]:
     """Whether every report arrived at an app that was well, and after those that were taken before it was sent."""
     wrong = []
     found = [each for each in reports(tape) if each.sent < tape.recovered]
     for report in found:
         if not report.arrivals:
             wrong.append(f"{report.name} was lost")
-        elif lasting and report.arrivals[-1][1] == who and tape.broke <= report.arrivals[-1][0] < tape.recovered:
+        elif lasting and report.arrivals[-1][1] in who and tape.broke <= report.arrivals[-1][0] < tape.recovered:
             wrong.append(f"{report.name} was not delivered again")
     for at, one in enumerate(found):
         for other in found[at + 1 :]:

@@ -1,14 +1,18 @@
 """``interceptor simulate break``: scripted calls over and over, somebody failing in some way from each step on.
 
-Each time it is looked at what became of the caller, of the reports and of the apps' commands (``aftermath``), and then,
-with everybody well again, whether the script goes as it is written. Calls pass in virtual time, so what it costs is the
-deadlines that failures wait for. Those are shorter here than anybody would configure them: ``DEADLINES``.
+Everybody fails alone, then together with who might stand in for him: an app with a PBX, with all endpoints of a
+cluster, and with its own second address. Each time it is looked at what became of the caller, of the reports and of
+the apps' commands (``aftermath``), and then, with everybody well again, whether the script goes as it is written. Calls
+pass in virtual time, so what it costs is the deadlines that failures wait for. Those are shorter here than anybody
+would configure them: ``DEADLINES``.
 """
 
 import asyncio
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -18,16 +22,19 @@ import typer
 from msgspec import Struct
 from msgspec.structs import replace
 
-from interceptor.audit.record import Record
+from interceptor.audit.record import DecisionRecord, Record, SettlementRecord
 from interceptor.cli.aftermath import Aftermath, Tape, look_at
-from interceptor.cli.stage import LOOPBACK, Stage, StageError
+from interceptor.cli.proxy_process import ProxyError, ProxyProcess
+from interceptor.cli.stage import LOOPBACK, Stage, StageError, backup_of
 from interceptor.gateway.master import ListenError
-from interceptor.settings import Address, Cluster, Deadlines, Timeouts, Url
+from interceptor.journal.following import Follower
+from interceptor.settings import Address, App, Cluster, Deadlines, Timeouts, Url
 from interceptor.simulator import SimulatedApp, SimulatedPbx, VirtualClock
 from interceptor.simulator import faults as f
 from interceptor.simulator.scenario import Scenario, World, play, read_scenario
 from interceptor.simulator.scenario.following import follow
 from interceptor.simulator.scenario.form import PbxForm, Saw
+from interceptor.values import Kind
 
 FOLDER = files("interceptor.simulator") / "scenarios" / "broken"
 LIMITS = "40-limits.yaml"
@@ -39,8 +46,14 @@ RECOVERY_SECONDS = 20.0
 HELD_UP_SECONDS = 0.2
 """When this process had to wait so long for the machine, a trial that went wrong meanwhile shows nothing: the deadlines
 are short, and everybody in it was late."""
+LANES = 8
+FLUSH_SECONDS = 0.02
+"""How soon workers write what they have recorded."""
+RECORDS_SECONDS = 3.0
+"""How long what they have decided may be without an end."""
 _AGAIN = 3  # so often a trial is made again that was held up
 _LOOK_SECONDS = 0.02
+_QUIET_LOOKS = 3  # without a new record: one may be on its way to the disk
 _STARTS = 5
 _SHORT = Timeouts(
     connect=0.5, command=DEADLINES, call=DEADLINES, routing=DEADLINES, interactive=DEADLINES, report=DEADLINES
@@ -58,16 +71,31 @@ WAYS: dict[str, f.Fault | None] = {
 """How somebody fails, in the words of scenarios: dead, hung, slow, and corrupt in several ways."""
 
 _PASSED_ON = frozenset({"rubbish", "http_status"})  # what a PBX says goes back as it came
+DEAD = "refuse"
+ALL_WAYS = (*WAYS, *(f"{DEAD}+{way}" for way in WAYS if way != DEAD))
+"""Also those of an app that is dead, and whose second address fails otherwise."""
+
+Fails = tuple[tuple[str, str], ...]
+"""Who fails, and each of them how."""
 
 
 class Trial(Struct, frozen=True):
-    """One time: who fails how, before which step; ``once``: with one message only."""
+    """One time: who fails how, before which step; ``once``: each with one message only."""
 
     scenario: Scenario
-    who: str
-    how: str
+    fails: Fails
     at: int
     once: bool = False
+
+    @property
+    def who(self) -> str:
+        """Who fails, joined with ``+``."""
+        return "+".join(who for who, _ in self.fails)
+
+    @property
+    def how(self) -> str:
+        """In which way; in which ways, joined with ``+``, where they differ."""
+        return "+".join(dict.fromkeys(how for _, how in self.fails))
 
     @property
     def told(self) -> str:
@@ -90,23 +118,34 @@ class Result(Struct, frozen=True):
 
 
 class BreakStage(Stage):
-    """A stage with short deadlines. ``standby``: a cluster with one endpoint gets a second, which leads to the same."""
+    """A stage with short deadlines, and so many ``workers``; several are processes of their own.
 
-    def __init__(self, config: Path, rules: Path | None, *, own: bool, standby: bool) -> None:
+    ``standby``: a cluster with one endpoint gets a second, which leads to the same; ``backup``: an app without a second
+    address gets one.
+    """
+
+    def __init__(
+        self, config: Path, rules: Path | None, *, own: bool, standby: bool, backup: bool = False, workers: int = 1
+    ) -> None:
         super().__init__(config, rules, clock=VirtualClock(), capture=True)
         if not own:
             self._sources = tuple(each for each in self._sources if not each.file.endswith(LIMITS))
-        clusters = self._written.clusters.values()
+        written = self._written
         self._written = replace(
-            self._written, clusters={each.name: _with_standby(each) if standby else each for each in clusters}
+            written,
+            clusters={name: _with_standby(each) if standby else each for name, each in written.clusters.items()},
+            apps={name: _with_backup(each) if backup else each for name, each in written.apps.items()},
         )
-        self.records: list[Record] = []
-        self.observe = self.records.append
+        self._workers = workers
+        self._follower: Follower | None = None
+        self._records: list[Record] = []
+        self.observe = self._records.append
 
     async def _serve(self) -> dict[str, Address]:
         settings = self.settings
         self.settings = replace(
             settings,
+            workers=self._workers,
             timeouts=replace(_SHORT, shutdown=settings.timeouts.shutdown),
             # All callers of a script have one number, and many calls a minute would be one that goes round in circles.
             limits=replace(settings.limits, hops=0),
@@ -116,22 +155,89 @@ class BreakStage(Stage):
             },
             apps={name: replace(each, retry_after=RETRY_SECONDS, retry=None) for name, each in settings.apps.items()},
         )
-        return await super()._serve()
+        if self._workers == 1:
+            return await super()._serve()
+        self.settings = replace(
+            self.settings,
+            journal=replace(self.settings.journal, flush_seconds=FLUSH_SECONDS),
+            policy=replace(self.settings.policy, watch=False),
+        )
+        self._follower = Follower(self.settings.journal.directory)
+        proxy = ProxyProcess(self.settings, self._sources)
+        addresses = await proxy.start()
+        self._stack.push_async_callback(proxy.stop)
+        return addresses
+
+    async def records(self) -> tuple[Record, ...]:
+        """Those since they were asked for last. Workers tell by their journals, so theirs are waited for."""
+        if self._follower is not None:
+            await self._read(self._follower)
+        found = tuple(self._records)
+        self._records.clear()
+        return found
+
+    async def _read(self, follower: Follower) -> None:
+        """Read until whatever was decided has ended, and nothing more comes."""
+        loop = asyncio.get_running_loop()
+        over, quiet = loop.time() + RECORDS_SECONDS, 0
+        going_on: set[str] = set()
+        while loop.time() < over and (going_on or quiet < _QUIET_LOOKS):
+            new = follower.new()
+            self._records += new
+            for record in new:
+                if isinstance(record, DecisionRecord) and record.kind is not Kind.VERB:
+                    going_on.add(record.exchange)
+                elif isinstance(record, SettlementRecord):
+                    going_on.discard(record.exchange)
+            quiet = 0 if new else quiet + 1
+            await asyncio.sleep(FLUSH_SECONDS)
 
     def furnished(self, scenario: Scenario) -> Scenario:
         """The scenario with every further endpoint of its PBXs' clusters furnished like the first."""
         more: list[PbxForm] = [
-            replace(form, name=name)
-            for form in scenario.pbxs
-            for name in self.pbxs
-            if name.startswith(f"{form.name}-") and name.removeprefix(f"{form.name}-").isdigit()
+            replace(form, name=name) for form in scenario.pbxs for name in self.endpoints(form.name)[1:]
         ]
-        return replace(scenario, pbxs=(*scenario.pbxs, *more))
+        return super().furnished(replace(scenario, pbxs=(*scenario.pbxs, *more)))
+
+    def endpoints(self, cluster: str) -> list[str]:
+        """The PBXs of a cluster."""
+        known = self._written.clusters.get(cluster)
+        count = 1 if known is None else len(known.endpoints)
+        return [cluster, *(f"{cluster}-{number}" for number in range(2, count + 1))]
+
+    def backup(self, app: str) -> str:
+        """What is at the second address of an app; ``""`` where it has none."""
+        known = self._written.apps.get(app)
+        return backup_of(app) if known is not None and known.backup is not None else ""
+
+    def everybody(self, scenario: Scenario) -> list[str]:
+        """Who can fail."""
+        pbxs = [name for form in scenario.pbxs for name in self.endpoints(form.name)]
+        apps = [form.name for form in scenario.apps]
+        return [*pbxs, *apps, *filter(None, map(self.backup, apps))]
+
+    def together(self, scenario: Scenario) -> list[tuple[str, ...]]:
+        """Who fails: each alone, then an app with one endpoint, with all of a cluster, with its second address.
+
+        That one alone stands in for nobody: it is not asked.
+        """
+        clusters = [self.endpoints(form.name) for form in scenario.pbxs]
+        apps = [form.name for form in scenario.apps]
+        sides = dict.fromkeys(side for cluster in clusters for side in ((cluster[0],), tuple(cluster)))
+        return [
+            *((each,) for each in (*itertools.chain(*clusters), *apps)),
+            *((app, *side) for app in apps for side in sides),
+            *((app, self.backup(app)) for app in apps if self.backup(app)),
+        ]
 
 
 def _with_standby(cluster: Cluster) -> Cluster:
     first = cluster.endpoints[0]
     return cluster if len(cluster.endpoints) > 1 else replace(cluster, endpoints=(first, Url(LOOPBACK, 1, first.path)))
+
+
+def _with_backup(app: App) -> App:
+    return app if app.backup is not None or app.url is None else replace(app, backup=Url(LOOPBACK, 1, app.url.path))
 
 
 class _Machine:
@@ -168,8 +274,8 @@ class Lane:
 
     async def make(self, trial: Trial) -> Result:
         """Break, look on, mend, and see whether all is well again."""
+        await self._stage.records()
         self._tape.clear()
-        self._stage.records.clear()
 
         async def happens() -> None:
             await self._break(trial)
@@ -177,14 +283,15 @@ class Lane:
 
         scenario = self._stage.furnished(trial.scenario)
         followed = await follow(scenario, self._world, at=trial.at, happens=happens)
-        records = tuple(self._stage.records)
+        records = await self._stage.records()
         self._tape.recovered = len(self._tape.events)
         problem = await self._recover(scenario)
         found = look_at(
             self._tape,
             records,
-            who=trial.who,
-            passes_on=trial.who in self._stage.pbxs and trial.how in _PASSED_ON,
+            who={who for who, _ in trial.fails},
+            pbx=any(who in self._stage.pbxs for who, _ in trial.fails),
+            passes_on=any(who in self._stage.pbxs and how in _PASSED_ON for who, how in trial.fails),
             lasting=not trial.once,
             settings=self._stage.settings,
             codes=followed.codes,
@@ -193,12 +300,12 @@ class Lane:
         return Result(trial, replace(found, wrong=(*found.wrong, *problem)))
 
     async def _break(self, trial: Trial) -> None:
-        part = self._everybody[trial.who]
-        fault = WAYS[trial.how]
-        if fault is None:
-            await part.refuse_connections()
-        else:
-            part.faults.inject(fault, times=1 if trial.once else None)
+        for who, how in trial.fails:
+            part, fault = self._everybody[who], WAYS[how]
+            if fault is None:
+                await part.refuse_connections()
+            else:
+                part.faults.inject(fault, times=1 if trial.once else None)
 
     async def _recover(self, scenario: Scenario) -> list[str]:
         """Have everybody well, the script go as it is written, and nothing wait any more; or say what does not."""
@@ -255,25 +362,70 @@ async def run(
     who: Sequence[str] = (),
     how: Sequence[str] = (),
     once: bool = False,
-    lanes: int = 4,
+    lanes: int = LANES,
+    workers: int = 1,
     watch: Callable[[Result], None] = lambda _: None,
 ) -> list[Result]:
     """Make every trial there is; ``who`` and ``how`` choose among them. ``watch`` is told each result as it comes.
 
-    Raises :class:`StageError` where the stage lacks somebody, or where a script does not go as written to begin with.
+    With ``standby``, an app fails on a stage without its second address, and together with it on another: who has one
+    is stood in for. Raises :class:`StageError` where the stage lacks somebody, where a script does not go as written to
+    begin with, and where there is no such trial.
     """
+    stages = [
+        partial(BreakStage, config, rules, own=own, standby=standby, backup=backup, workers=workers)
+        for backup in ((False, True) if standby else (False,))
+    ]
+    plans = _planned([stage() for stage in stages], scenarios, who, how, once=once)
+    if not any(plans):
+        raise StageError("there is nothing to try: nobody of these can fail in this way")
+    results: list[Result] = []
+    for stage, trials in zip(stages, plans, strict=True):
+        if trials:
+            results += await _made(stage, scenarios, trials, lanes, watch)
+    return results
+
+
+def _planned(
+    stages: Sequence[BreakStage], scenarios: Sequence[Scenario], who: Sequence[str], how: Sequence[str], *, once: bool
+) -> list[list[Trial]]:
+    """The trials for each stage: each is made on the first stage that has everybody."""
+    chosen = [tuple(dict.fromkeys(each.split("+"))) for each in who]
+    everybody = [[stage.everybody(scenario) for scenario in scenarios] for stage in stages]
+    known = dict.fromkeys(itertools.chain.from_iterable(itertools.chain.from_iterable(everybody)))
+    if unknown := [each for each in itertools.chain(*chosen) if each not in known]:
+        raise StageError(f"nobody in the script is called {', '.join(unknown)}; there are {', '.join(known)}")
+    plans: list[list[Trial]] = [[] for _ in stages]
+    for number, scenario in enumerate(scenarios):
+        planned: set[tuple[str, ...]] = set()
+        for stage, there, trials in zip(stages, everybody, plans, strict=True):
+            together = chosen or stage.together(scenario)
+            fresh = [each for each in together if {*each} <= {*there[number]} and each not in planned]
+            planned |= {*fresh}
+            trials.extend(_trials(scenario, fresh, how, once=once))
+    return plans
+
+
+async def _made(
+    stage: Callable[[], BreakStage],
+    scenarios: Sequence[Scenario],
+    trials: Sequence[Trial],
+    lanes: int,
+    watch: Callable[[Result], None],
+) -> list[Result]:
+    """Make these trials, on as many stages as there are lanes."""
     results: list[Result] = []
     async with AsyncExitStack() as stack:
-        first, lane = await _lane(stack, config, rules, own=own, standby=standby)
-        waiting = iter(trials := _trials(first, scenarios, who, how, once=once))
+        first, lane = await _lane(stack, stage)
         for scenario in scenarios:
+            if missing := first.missing(scenario):
+                raise StageError(f"the configuration has no {', '.join(missing)}")
             played = await play(first.furnished(scenario), first.world)
             if not played.good:
                 last = played.outcomes[-1]
                 raise StageError(f"the script fails when all is well: {last.step.place}: {last.detail}")
-        more = range(min(lanes, len(trials)) - 1)
-        several = [lane, *[(await _lane(stack, config, rules, own=own, standby=standby))[1] for _ in more]]
-
+        several = [lane, *[(await _lane(stack, stage))[1] for _ in range(min(lanes, len(trials)) - 1)]]
+        waiting = iter(trials)
         machine, clock = _Machine(), asyncio.get_running_loop().time
 
         async def work(lane: Lane) -> None:
@@ -289,48 +441,44 @@ async def run(
         watching = asyncio.create_task(machine.watch())
         try:
             async with asyncio.TaskGroup() as group:
-                for lane in several:
-                    group.create_task(work(lane))
+                for each in several:
+                    group.create_task(work(each))
         finally:
             watching.cancel()
     return results
 
 
-async def _lane(
-    stack: AsyncExitStack, config: Path, rules: Path | None, *, own: bool, standby: bool
-) -> tuple[BreakStage, Lane]:
+async def _lane(stack: AsyncExitStack, make: Callable[[], BreakStage]) -> tuple[BreakStage, Lane]:
     """One more, which ends with the stack."""
     for attempt in range(_STARTS):
         try:
-            stage = await stack.enter_async_context(BreakStage(config, rules, own=own, standby=standby))
+            stage = await stack.enter_async_context(make())
             break
-        except ListenError:  # somebody took the port between our choosing and listening
+        except (ListenError, ProxyError):  # somebody took the port between our choosing and listening
             if attempt == _STARTS - 1:
                 raise
     session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=RECOVERY_SECONDS))
     return stage, Lane(stage, await stack.enter_async_context(session))
 
 
-def _trials(
-    stage: BreakStage, scenarios: Iterable[Scenario], who: Sequence[str], how: Sequence[str], *, once: bool
-) -> list[Trial]:
-    trials = []
-    for scenario in scenarios:
-        if missing := stage.missing(scenario):
-            raise StageError(f"the configuration has no {', '.join(missing)}")
-        furnished = stage.furnished(scenario)
-        everybody = [pbx.name for pbx in furnished.pbxs] + [app.name for app in scenario.apps]
-        if unknown := [each for each in who if each not in everybody]:
-            raise StageError(f"nobody in the script is called {', '.join(unknown)}; there are {', '.join(everybody)}")
-        trials += [
-            Trial(scenario, name, way, at, once)
-            for name in (who or everybody)
-            for way in (how or WAYS)
-            if not (once and WAYS[way] is None)
-            for at, step in enumerate(scenario.steps)
-            if not isinstance(step, Saw)
-        ]
-    return trials
+def _trials(scenario: Scenario, together: Iterable[tuple[str, ...]], how: Sequence[str], *, once: bool) -> list[Trial]:
+    made = [
+        Trial(scenario, fails, at, once)
+        for who in together
+        for fails in _fails(who)
+        if not (once and any(WAYS[way] is None for _, way in fails))
+        for at, step in enumerate(scenario.steps)
+        if not isinstance(step, Saw)
+    ]
+    return [trial for trial in made if not how or trial.how in how]
+
+
+def _fails(who: tuple[str, ...]) -> list[Fails]:
+    """All in one way. Of an app and its second address the first is also dead: then the second is surely asked."""
+    fails: list[Fails] = [tuple((each, way) for each in who) for way in WAYS]
+    if len(who) > 1 and who[1] == backup_of(who[0]):
+        fails += [((who[0], DEAD), (who[1], way)) for way in WAYS if way != DEAD]
+    return fails
 
 
 # what is printed
@@ -347,7 +495,8 @@ def show(results: Sequence[Result]) -> None:
     rows: dict[tuple[str, str], list[Result]] = {}
     for result in results:
         rows.setdefault((result.trial.who, result.trial.how), []).append(result)
-    echo(f"\n{'who':<14}{'how':<22}{'trials':>7}{'wrong':>7}  what became of the calls and the messages")
+    wide, deep = (max(least, *(len(row[at]) + 2 for row in rows)) for at, least in enumerate((14, 22)))
+    echo(f"\n{'who':<{wide}}{'how':<{deep}}{'trials':>7}{'wrong':>7}  what became of the calls and the messages")
     for (who, how), found in rows.items():
         ends = Counter(end for each in found for end in each.aftermath.ends)
         outcomes: Counter[str] = Counter()
@@ -355,7 +504,7 @@ def show(results: Sequence[Result]) -> None:
             outcomes.update({name: n for name, n in each.aftermath.outcomes.items() if name != "answered"})
         codes = Counter(f"code {code}" for each in found for code in each.aftermath.codes if code != "200")
         told = ", ".join(f"{count} {name}" for name, count in (*ends.items(), *outcomes.items(), *codes.items()))
-        echo(f"{who:<14}{how:<22}{len(found):>7}{sum(not each.good for each in found):>7}  {told}")
+        echo(f"{who:<{wide}}{how:<{deep}}{len(found):>7}{sum(not each.good for each in found):>7}  {told}")
     for result in results:
         for problem in result.aftermath.wrong:
             echo(f"✗ {result.trial.told}: {problem}")

@@ -257,22 +257,28 @@ def break_(
         Path | None, typer.Option("--config", "-c", help="Your configuration in place of the example.")
     ] = None,
     rules: Annotated[Path | None, typer.Option(help="Rules in place of the configured.")] = None,
-    who: Annotated[list[str] | None, typer.Option(help="Only this PBX endpoint or app fails.")] = None,
+    who: Annotated[
+        list[str] | None, typer.Option(help="Only this PBX endpoint or app fails; `crm+pbx-main`: these together.")
+    ] = None,
     how: Annotated[list[str] | None, typer.Option(help="Only in this way, in the words of scenarios.")] = None,
     once: Annotated[
         bool, typer.Option("--once", help="Whoever fails does so with one message, not from there on.")
     ] = False,
-    at_once: Annotated[int, typer.Option(min=1, max=32, help="So many are made at the same time.")] = 8,
+    at_once: Annotated[
+        int, typer.Option(min=0, max=32, help="So many are made at the same time; 0: 8, of several workers fewer.")
+    ] = 0,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Of each Interceptor that it starts.")] = 1,
 ) -> None:
     """Let each app and each PBX endpoint fail in each way from each step of a call on, and look what becomes of it.
 
-    Exits with 0 when every call ended as the failure table says and no report was lost or out of order, 1 when not.
+    Then two together: an app and a PBX, an app and its second address. Exits with 0 when every call ended as the
+    failure table says and no report was lost or out of order, 1 when not.
     """
     from interceptor.cli import breaking
     from interceptor.cli.stage import StageError
 
-    if unknown := [each for each in how or () if each not in breaking.WAYS]:
-        raise typer.BadParameter(f"`{unknown[0]}` is not one of {', '.join(breaking.WAYS)}", param_hint="--how")
+    if unknown := [each for each in how or () if each not in breaking.ALL_WAYS]:
+        raise typer.BadParameter(f"`{unknown[0]}` is not one of {', '.join(breaking.ALL_WAYS)}", param_hint="--how")
     with told():
         try:
             results = asyncio.run(
@@ -285,7 +291,8 @@ def break_(
                     who=who or (),
                     how=how or (),
                     once=once,
-                    lanes=at_once,
+                    lanes=at_once or max(1, breaking.LANES // workers),
+                    workers=workers,
                     watch=breaking.tell if sys.stderr.isatty() else lambda _: None,
                 )
             )
@@ -332,7 +339,7 @@ async def _play_through(
                 screen.left_out(scenario, missing)
                 continue
             screen.begin(scenario)
-            good += (await play_scenario(scenario, stage.world, watch=screen.outcome)).good
+            good += (await play_scenario(stage.furnished(scenario), stage.world, watch=screen.outcome)).good
             await settle()
     return _count(good, len(scenarios))
 

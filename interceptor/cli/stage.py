@@ -1,8 +1,8 @@
 """A whole installation on free ports of this machine: simulated PBXs and apps, and Interceptor between them.
 
-It follows a configuration: one simulated PBX for each endpoint of each cluster, one simulated app for each app, the
-passwords made up where the configuration takes them from the environment. Nothing of it outlives the stage but
- what stands in the temporary folder, and that is removed.
+It follows a configuration: one simulated PBX for each endpoint of each cluster, one simulated app for each app and one
+for its second address, the passwords made up where the configuration takes them from the environment. Nothing of it
+outlives the stage but what stands in the temporary folder, and that is removed.
 """
 
 import asyncio
@@ -42,6 +42,11 @@ class MadeUp(Mapping[str, str]):
 
     def __len__(self) -> int:
         return 0
+
+
+def backup_of(app: str) -> str:
+    """What the simulated app at the second address of an app is called."""
+    return f"{app}-backup"
 
 
 class StageError(Exception):
@@ -167,11 +172,23 @@ class Stage:
         )
         self.apps[written.name] = await self._stack.enter_async_context(app)
         urls = {name: Url(LOOPBACK, app.port, url.path) for name, url in written.urls.items()}
-        return replace(written, url=written.url and Url(LOOPBACK, app.port, written.url.path), urls=urls)
+        url, backup = written.url and Url(LOOPBACK, app.port, written.url.path), None
+        if written.backup is not None:
+            second = SimulatedApp(name=backup_of(written.name), clock=self._clock, quick=self._quick)
+            self.apps[second.name] = await self._stack.enter_async_context(second)
+            backup = Url(LOOPBACK, second.port, written.backup.path)
+        return replace(written, url=url, urls=urls, backup=backup)
 
     def kept(self) -> tuple[Rehearsed, ...]:
         """The messages that Interceptor has kept to explain them, oldest first."""
         return self._kept.messages()
+
+    def furnished(self, scenario: Scenario) -> Scenario:
+        """The scenario with the second address of an app furnished like the first."""
+        second = [
+            replace(form, name=backup_of(form.name)) for form in scenario.apps if backup_of(form.name) in self.apps
+        ]
+        return replace(scenario, apps=(*scenario.apps, *second))
 
     def missing(self, scenario: Scenario) -> list[str]:
         """Who plays in the scenario and is not in the configuration."""

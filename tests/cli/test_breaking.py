@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -33,9 +34,12 @@ CONFIG = shipped() / "config.example.yaml"
 EVERYBODY = ("pbx-main", "pbx-main-2", "switchboard", "crm")
 
 
-def broken(*how: str, config: Path = CONFIG, **options: object) -> list[breaking.Result]:
+def broken(
+    *how: str, config: Path = CONFIG, scenarios: Sequence[form.Scenario] | None = None, **options: object
+) -> list[breaking.Result]:
+    scripts = breaking.scripts([]) if scenarios is None else scenarios
     return asyncio.run(
-        breaking.run(config, None, breaking.scripts([]), own=False, standby=True, how=how, **options)  # type: ignore[arg-type]
+        breaking.run(config, None, scripts, own=False, standby=True, how=how, **options)  # type: ignore[arg-type]
     )
 
 
@@ -68,6 +72,48 @@ def test_a_single_message_that_goes_wrong_costs_no_call_and_no_report() -> None:
     assert wrong(results) == []
 
 
+# A sample: `interceptor simulate break` makes all of them.
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    ("who", "how", "script"),
+    [
+        ("crm+pbx-main+pbx-main-2", "refuse", 0),
+        ("switchboard+pbx-main", "hang", 0),
+        ("crm+crm-backup", "refuse+http_status", 0),
+    ],
+)
+def test_when_two_fail_together_every_call_ends_as_the_failure_table_says(who: str, how: str, script: int) -> None:
+    scripts = breaking.scripts([])[script : script + 1]
+    results = broken(how, who=(who,), scenarios=scripts)
+    assert wrong(results) == []
+    steps = sum(not isinstance(step, form.Saw) for step in scripts[0].steps)
+    assert Counter((each.trial.who, each.trial.how) for each in results) == {(who, how): steps}
+
+
+@pytest.mark.timeout(120)
+def test_with_several_workers_it_is_the_same() -> None:
+    results = broken("refuse", who=("crm",), scenarios=breaking.scripts([])[1:], lanes=1, workers=2)
+    assert wrong(results) == []
+    assert len(results) == 11
+    assert Counter(outcome for each in results for outcome in each.aftermath.outcomes)["kept"]
+
+
+def test_everybody_fails_alone_and_together_with_who_might_stand_in_for_him() -> None:
+    stage = breaking.BreakStage(CONFIG, None, own=False, standby=True, backup=True)
+    assert stage.together(breaking.scripts([])[0]) == [
+        ("pbx-main",),
+        ("pbx-main-2",),
+        ("switchboard",),
+        ("crm",),
+        ("switchboard", "pbx-main"),
+        ("switchboard", "pbx-main", "pbx-main-2"),
+        ("crm", "pbx-main"),
+        ("crm", "pbx-main", "pbx-main-2"),
+        ("switchboard", "switchboard-backup"),
+        ("crm", "crm-backup"),
+    ]
+
+
 @pytest.mark.timeout(120)
 def test_without_a_fallback_the_caller_who_is_lost_is_told(tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
@@ -88,6 +134,9 @@ def test_without_a_fallback_the_caller_who_is_lost_is_told(tmp_path: Path) -> No
             "nobody in the script is called nobody; there are pbx-main, pbx-main-2, switchboard, crm",
         ),
         ({"standby": False, "who": ("pbx-main-2",)}, "there are pbx-main, switchboard, crm"),
+        ({"who": ("crm+nobody",)}, "nobody in the script is called nobody"),
+        ({"how": ("refuse",), "once": True}, "nobody of these can fail in this way"),
+        ({"how": ("refuse+hang",), "who": ("crm+pbx-main",)}, "nobody of these can fail in this way"),
     ],
 )
 def test_who_is_not_there_cannot_fail(options: dict[str, object], told: str) -> None:
@@ -151,7 +200,14 @@ def looked_at(
     for who, event in events:
         tape.observer(who)(event)
     tape.broke, tape.recovered = broke, len(events) if recovered is None else recovered
-    arguments = {"who": "crm", "passes_on": False, "lasting": True, "codes": (), "hung_up": ()} | options
+    arguments = {
+        "who": {"crm"},
+        "pbx": False,
+        "passes_on": False,
+        "lasting": True,
+        "codes": (),
+        "hung_up": (),
+    } | options
     return look_at(tape, (), settings=load_settings(CONFIG, MadeUp()), **arguments)  # type: ignore[arg-type]
 
 
@@ -172,7 +228,7 @@ def test_a_report_that_arrived_only_at_an_app_that_was_broken_is_not_delivered()
     events: list[tuple[str, Event]] = [("pbx-main", RINGING), ("crm", arrived(RINGING))]
     assert looked_at(events).wrong == ("CallChanged was not delivered again",)
     assert looked_at(events, lasting=False).wrong == ()
-    assert looked_at(events, who="pbx-main").wrong == ()
+    assert looked_at(events, who={"pbx-main"}, pbx=True).wrong == ()
     assert looked_at(events[:1]).wrong == ("CallChanged was lost",)
 
 
@@ -202,5 +258,5 @@ def test_what_ends_otherwise_than_the_table_says_is_told() -> None:
 def test_an_app_is_told_what_the_table_names_and_nothing_is_dialled_twice(
     who: str, code: int | None, times: int, wrong: tuple[str, ...]
 ) -> None:
-    found = looked_at([("pbx-main", command("Call"))] * times, who=who, codes=((CALL, code),))
+    found = looked_at([("pbx-main", command("Call"))] * times, who={who}, pbx=who != "crm", codes=((CALL, code),))
     assert found.wrong == wrong
