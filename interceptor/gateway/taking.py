@@ -1,18 +1,20 @@
 """Taking connections off listening sockets, and the short way for those that came for one answer.
 
 Who closes after each answer, as the PBX does, has mostly sent its whole request by the time that its connection is
-taken. Then it is a :class:`Visit`: read once, answered once and closed, the answer and the end in one segment. The
-event loop never hears of it (``docs/adr/0020``).
+taken. So each begins as a :class:`Visit`, which is read once. With one whole request after which it closes, it is
+answered and closed, the answer and the end in one segment, and the event loop never hears of it (``docs/adr/0020``).
+Where nothing has come, it waits, within the time that all have who send nothing.
 
 Every other goes the long way, over a transport of the event loop to a :class:`ClientConnection`, which is given what
 was read: whatever is not whole, stays open, is no plain request, or finds no room. So does the rest of an answer that
-its asker does not take at once. All bounds and deadlines of connections are there, and a visit needs none: while it
-waits, those of the exchange hold.
+its asker does not take at once. The other bounds and deadlines of connections are there, and a visit needs none: while
+its request is in flight, those of the exchange hold.
 """
 
 import asyncio
 import logging
 import socket
+from contextlib import suppress
 from typing import Final, cast
 
 from interceptor.gateway.connection import MESSAGE_METHODS, ClientConnection, Door, Response
@@ -46,24 +48,42 @@ async def listen(address: Address, *, share_port: bool) -> tuple[socket.socket, 
     return tuple(listening)
 
 
-def _read(taken: socket.socket) -> bytes:
-    """What has come; nothing, too, where it has ended, which shows when somebody waits for more."""
-    try:
-        return taken.recv(_READ, _NOW)
-    except OSError:
-        return b""
-
-
 class Visit:
-    """A connection that came for one answer."""
+    """A connection that came for one answer, as far as can be seen: it becomes another if it did not."""
 
-    __slots__ = ("_minor", "_taken", "_taker", "due")
+    __slots__ = ("_door", "_minor", "_source", "_taken", "_taker", "_waits", "due")
 
-    def __init__(self, taker: "Taker", taken: socket.socket, minor: int) -> None:
+    def __init__(self, taker: "Taker", taken: socket.socket, source: str) -> None:
         self._taker = taker
+        self._door = taker.door
         self._taken: socket.socket | None = taken
-        self._minor = minor
+        self._source = source
+        self._waits = False  # for what its asker sends
+        self._minor = 1
         self.due = NEVER
+        self._door.connections.add(self)
+
+    def read(self) -> None:
+        """Serve what has come, and wait for it where nothing has."""
+        taken, door = self._taken, self._door
+        assert taken is not None
+        try:
+            came = taken.recv(_READ, _NOW)
+        except BlockingIOError:
+            self._wait(taken)
+            return
+        except OSError:
+            came = b""
+        if not came:
+            self.abort()  # it has ended
+            return
+        self._wait_no_more(taken)
+        request = whole_request(came, door.limits.head, door.limits.body)
+        if request is None or request.keeps_alive or request.method not in MESSAGE_METHODS:
+            self._go_on(taken, ClientConnection(door, came=came))
+            return
+        self._minor = request.minor
+        door.hooks.ask(self, request, self._source, door)
 
     def release(self, response: Response) -> None:
         """Answer, with all that are answered in this turn of the loop: the first wakes its asker for the others."""
@@ -81,24 +101,46 @@ class Visit:
         except OSError:
             sent = len(answer)  # nobody is there
         if sent < len(answer):
-            self._taken = None
-            self._taker.go_on(self, taken, answer[sent:])
+            self._go_on(taken, _Rest(self._door, answer[sent:]))
             return
-        _read(taken)  # what came after the request would, unread, make a reset of the end
+        with suppress(OSError):
+            taken.recv(_READ, _NOW)  # what came after the request would, unread, make a reset of the end
         self.abort()
 
     def abort(self) -> None:
         """Close now."""
         taken, self._taken = self._taken, None
         if taken is not None:
+            self._wait_no_more(taken)
             taken.close()
-            self._taker.forget(self)
+            self._door.connections.discard(self)
+            self._door.hooks.closed(self._door.listener.name)
 
     def close_when_idle(self) -> None:
-        """It is never idle, and its answer is its end."""
+        """Close now if nothing has come; else its answer is its end."""
+        if self._waits:
+            self.abort()
 
     def overdue(self) -> None:
-        """It is never due."""
+        """It has sent nothing for too long."""
+        self.abort()
+
+    def _wait(self, taken: socket.socket) -> None:
+        if not self._waits:
+            self._waits = True
+            self.due = self._door.now() + self._door.idle_seconds
+            self._taker.loop.add_reader(taken, self.read)
+
+    def _wait_no_more(self, taken: socket.socket) -> None:
+        if self._waits:
+            self._waits = False
+            self.due = NEVER
+            self._taker.loop.remove_reader(taken)
+
+    def _go_on(self, taken: socket.socket, connection: ClientConnection) -> None:
+        """What is left is for a connection of the other sort."""
+        self._taken = None
+        self._taker.go_the_long_way(taken, connection, self)
 
 
 class _Rest(ClientConnection):
@@ -122,9 +164,9 @@ class Taker:
     """Takes the connections of one listening socket."""
 
     def __init__(self, door: Door, listening: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
-        self._door = door
+        self.door = door
         self._listening = listening
-        self._loop = loop
+        self.loop = loop
         self._leaving: list[tuple[Visit, bytes]] = []
         self._going_on: set[asyncio.Task[None]] = set()
         self._paused: asyncio.TimerHandle | None = None
@@ -141,7 +183,7 @@ class Taker:
         """Take no more; who was taken stays."""
         if self._paused is not None:
             self._paused.cancel()
-        self._loop.remove_reader(self._listening)
+        self.loop.remove_reader(self._listening)
         self._listening.close()
 
     # taking
@@ -158,34 +200,26 @@ class Taker:
             self._begin(taken, peer[0].partition("%")[0])  # without the interface of a link-local address
 
     def _begin(self, taken: socket.socket, source: str) -> None:
-        door = self._door
-        came = b""
+        door = self.door
         room = door.hooks.opened(door.listener.name)
-        if room and not (door.stopping or door.only_tls):
-            came = _read(taken)
-            request = whole_request(came, door.limits.head, door.limits.body)
-            if request is not None and not request.keeps_alive and request.method in MESSAGE_METHODS:
-                visit = Visit(self, taken, request.minor)
-                door.connections.add(visit)
-                door.hooks.ask(visit, request, source, door)
-                return
-        self._go_the_long_way(taken, ClientConnection(door, room=room, came=came))
+        if not room or door.stopping or door.only_tls:
+            self.go_the_long_way(taken, ClientConnection(door, room=room))
+        else:
+            Visit(self, taken, source).read()
 
     def _pause(self, fault: OSError) -> None:
         """The system has no room for another connection: those that come wait until it has."""
-        log.warning("listener %s takes no connections for a moment: %s", self._door.listener.name, fault.strerror)
-        self._loop.remove_reader(self._listening)
-        self._paused = self._loop.call_later(_PAUSE_SECONDS, self._resume)
+        log.warning("listener %s takes no connections for a moment: %s", self.door.listener.name, fault.strerror)
+        self.loop.remove_reader(self._listening)
+        self._paused = self.loop.call_later(_PAUSE_SECONDS, self._resume)
 
     def _resume(self) -> None:
-        self._loop.add_reader(self._listening, self._take)
-
-    # the end of a visit
+        self.loop.add_reader(self._listening, self._take)
 
     def leave(self, visit: Visit, answer: bytes) -> None:
         """Let it end at the end of this turn of the loop."""
         if not self._leaving:
-            self._loop.call_soon(self._leave)
+            self.loop.call_soon(self._leave)
         self._leaving.append((visit, answer))
 
     def _leave(self) -> None:
@@ -193,26 +227,19 @@ class Taker:
         for visit, answer in leaving:
             visit.end(answer)
 
-    def forget(self, visit: Visit) -> None:
-        """It has ended."""
-        self._door.connections.discard(visit)
-        self._door.hooks.closed(self._door.listener.name)
-
-    def go_on(self, visit: Visit, taken: socket.socket, rest: bytes) -> None:
-        """Its asker has not taken all of the answer."""
-        self._door.connections.discard(visit)
-        self._go_the_long_way(taken, _Rest(self._door, rest))
-
     # the long way
 
-    def _go_the_long_way(self, taken: socket.socket, connection: ClientConnection) -> None:
-        task = self._loop.create_task(self._connect(taken, connection))
+    def go_the_long_way(self, taken: socket.socket, connection: ClientConnection, visit: Visit | None = None) -> None:
+        """Leave a connection, which its door has counted, to the event loop; until then it is the ``visit`` it was."""
+        task = self.loop.create_task(self._connect(taken, connection, visit))
         self._going_on.add(task)
         task.add_done_callback(self._going_on.discard)
 
-    async def _connect(self, taken: socket.socket, connection: ClientConnection) -> None:
+    async def _connect(self, taken: socket.socket, connection: ClientConnection, visit: Visit | None) -> None:
         try:
-            await self._loop.connect_accepted_socket(lambda: connection, taken)
+            await self.loop.connect_accepted_socket(lambda: connection, taken)
         except OSError:  # it has gone
             taken.close()
-            self._door.hooks.closed(self._door.listener.name)
+            self.door.hooks.closed(self.door.listener.name)
+        if visit is not None:
+            self.door.connections.discard(visit)

@@ -11,7 +11,20 @@ import pytest
 from msgspec.structs import replace
 
 from interceptor.settings import Deadlines, Limits, Timeouts
-from tests.gateway.harness import OK_XML, Backend, Client, Gate, Loop, Proxy, Script, answering, eventually, gated, held
+from tests.gateway.harness import (
+    OK_XML,
+    WAIT,
+    Backend,
+    Client,
+    Gate,
+    Loop,
+    Proxy,
+    Script,
+    answering,
+    eventually,
+    gated,
+    held,
+)
 
 Start = Callable[..., Proxy]
 StartBackend = Callable[[Script], Backend]
@@ -102,6 +115,50 @@ def test_a_half_closed_asker_has_its_answer(proxy: Start, backend: StartBackend,
     assert (client.read().code, client.ended()) == (200, True)
 
 
+@pytest.mark.parametrize("option", [b"Connection: close\r\n", b""])
+def test_a_request_that_comes_after_its_connection_was_taken_is_answered(
+    proxy: Start, backend: StartBackend, option: bytes
+) -> None:
+    running = proxy(backend(answering()).port)
+    client = running.client()
+    assert eventually(lambda: running.counted(OPEN) == 1)
+    client.send(b"GET /?command=ListActiveCalls HTTP/1.1\r\nHost: pbx.test\r\n%b\r\n" % option)
+    assert client.read().code == 200
+    if option:
+        assert client.ended()
+    else:
+        assert client.send(ASKS).read().code == 200
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_one_that_ends_before_it_has_sent_anything_is_forgotten(
+    proxy: Start, backend: StartBackend, reset: bool
+) -> None:
+    running = proxy(backend(answering()).port)
+    client = running.client()
+    assert eventually(lambda: running.counted(OPEN) == 1)
+    if reset:
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+    assert eventually(lambda: running.counted(OPEN) == 0)
+    assert running.records == []
+
+
+def test_one_that_sends_nothing_is_closed_in_time(proxy: Start, backend: StartBackend) -> None:
+    running = proxy(backend(answering()).port, timeouts=SHORT)
+    assert running.client().ended()
+    assert eventually(lambda: running.counted(OPEN) == 0)
+
+
+def test_one_that_has_sent_nothing_is_closed_at_a_stop(proxy: Start, backend: StartBackend) -> None:
+    running = proxy(backend(answering()).port)
+    address = running.running.addresses["commands"]
+    with socket.create_connection((address.host, address.port), WAIT) as silent:
+        assert eventually(lambda: running.counted(OPEN) == 1)
+        running.stop()
+        assert silent.recv(1) == b""
+
+
 # what does not fit
 
 
@@ -155,16 +212,17 @@ def test_a_request_that_finds_no_room_is_refused(proxy: Start, backend: StartBac
     assert len(pbx.requests) == 1
 
 
-def test_a_request_in_flight_is_answered_before_a_stop_and_cut_when_that_takes_too_long(
+def test_a_request_in_flight_is_cut_when_the_time_to_end_is_over(
     proxy: Start, backend: StartBackend, loop: Loop
 ) -> None:
-    gate = Gate(loop)
-    pbx = backend(gated(gate))
+    pbx = backend(gated(Gate(loop)))
     running = proxy(pbx.port, timeouts=replace(SHORT, command=Deadlines(9.0, 9.0), shutdown=0.1))
-    client = visit(running, loop)
-    pbx.wait_for(1)
-    running.stop()
-    assert client.socket.fileno() == -1 or client.ended()
+    address = running.running.addresses["commands"]
+    with socket.create_connection((address.host, address.port), WAIT) as asker:
+        asker.sendall(ASKS)
+        pbx.wait_for(1)
+        running.stop()
+        assert asker.recv(1) == b""
 
 
 @contextmanager
