@@ -35,6 +35,7 @@ ROOM: Final = 1024
 KEY_BYTES: Final = 16
 
 _HEAD: Final = Layout("<BxHI16s40sdd")
+_KEY: Final = 8  # where the key begins
 _TOO_LONG: Final = "The same command was answered with this code before; that answer is too long to be kept"
 TABLE_BYTES: Final = ROWS * (_HEAD.size + ROOM)
 
@@ -136,20 +137,25 @@ class Firsts:
 
     def _find(self, key: bytes) -> int | None:
         """The head of the row with this key."""
-        for head in self._heads(key):
-            stage, _, _, known, *_ = _HEAD.unpack_from(self._memory, head)
-            if known == key and stage != Stage.NONE:
+        heads = self._heads(key)
+        at = heads.start - 1
+        while (at := self._memory.find(key, at + 1, heads.stop)) >= 0:
+            head = at - _KEY
+            if head in heads and self._memory[head]:
                 return head
         return None
 
     def _room(self, key: bytes, now: float) -> tuple[int, bool]:
-        """A row for this key, and whether what stands in it is still needed: the one that is over soonest."""
-        heads = self._heads(key)
-        head = min(heads, key=lambda head: self._over(head, now))
-        return head, self._holds(head, now)
-
-    def _over(self, head: int, now: float) -> tuple[bool, float]:
-        return self._holds(head, now), _HEAD.unpack_from(self._memory, head)[5]
+        """A row for this key, and whether what stands in it is still needed: a free one, or what is over soonest."""
+        best, least = -1, (True, 0.0)
+        for head in self._heads(key):
+            if not self._memory[head]:
+                return head, False
+            stage, _, _, _, _, until, at_last = _HEAD.unpack_from(self._memory, head)
+            needed = now < (at_last if stage == Stage.UNDER_WAY else until)
+            if best < 0 or (needed, until) < least:
+                best, least = head, (needed, until)
+        return best, least[0]
 
     def _read(self, head: int) -> Found:
         stage, _, length, _, exchange, *_ = _HEAD.unpack_from(self._memory, head)

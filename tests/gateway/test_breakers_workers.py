@@ -69,6 +69,7 @@ def test_all_workers_count_an_apps_failures_together_and_one_that_begins_anew_le
     mood = MoodyApp(loop)
     app = backend(mood)
     running, clients = start(process, app.port, "60s")
+    assert not (running.folder / "state" / "firsts").exists()  # no app wants to have commands remembered
     mood.well = False
     so_far = len(app.requests)
     for client in (*clients, *clients):

@@ -43,6 +43,9 @@ class Dying:
     def __len__(self):
         return len(self.memory)
 
+    def find(self, *where):
+        return self.memory.find(*where)
+
     def __getitem__(self, at):
         return self.memory[at]
 
