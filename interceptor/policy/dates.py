@@ -67,12 +67,16 @@ def any_days(several: tuple[Days, ...]) -> str:
     return any_word([str(days) for days in several])
 
 
-class Holidays(Struct, frozen=True, eq=False):
+class Holidays(Struct, frozen=True):
     """A set of days with a name; every day has a name as well, which may be empty."""
 
     name: str
     once: Mapping[int, str]  # by ordinal
     yearly: Mapping[int, str]  # by month times 100 and day
+
+    def __hash__(self) -> int:
+        """Sets of one name are seldom different ones."""
+        return hash(self.name)
 
     def name_of(self, day: date) -> str | None:
         """What a day is called; ``None`` where it is none of them."""

@@ -64,9 +64,18 @@ def test_what_two_clocks_show_never_falls_together(world):
     assert [bool(list(space.messages(space.set_of(rule.when)))) for rule in rules] == [False, True, True]
 
 
+def test_the_years_are_gone_through_once_for_times_that_are_written_alike(world):
+    one, two = (compile_policy([Source(name, WHEN.encode())], world).rules[0] for name in ("p.yaml", "q.yaml"))
+    found = [times.moments_of((rule.when,), "Europe/Budapest") for rule in (one, two)]
+    assert found[0] is found[1]
+    (other,) = compile_policy([Source("p.yaml", WHEN.replace("01-01:", "01-02:").encode())], world).rules
+    assert times.moments_of((other.when,), "Europe/Budapest") is not found[0]
+
+
 def test_too_many_instants_are_free_and_nothing_is_guessed(world, monkeypatch):
     monkeypatch.setattr(times, "_MOST", 10)
-    (rule,) = compile_policy([Source("p.yaml", WHEN.encode())], world).rules
+    others = WHEN.replace("22:00-06:00", "22:01-06:00")  # what is known of times is remembered
+    (rule,) = compile_policy([Source("p.yaml", others.encode())], world).rules
     space = Space([rule.when], [rule.names], world, 100_000)
     node = space.set_of(rule.when)
     assert not space.sure(node)
