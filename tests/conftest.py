@@ -1,6 +1,13 @@
-"""How hard the properties look: `quick`, or `deep` with HYPOTHESIS_PROFILE=deep. Their coverage is not taken."""
+"""How hard the properties look: `quick`, or `deep` with HYPOTHESIS_PROFILE=deep. Their coverage is not taken.
 
+And what saves time in all of the tests.
+"""
+
+import gc
 import os
+import shutil
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, is_hypothesis_test, settings
@@ -31,3 +38,34 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and (is_hypothesis_test(item.obj) or item.get_closest_marker("fuzz")):
             item.add_marker("no_cover")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What is collected stays to the end: the collector looks at nothing of it, neither now nor later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@pytest.fixture(scope="session")
+def one_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """mitmproxy makes a certificate authority for each new folder, longer than most tests take: here one for all.
+
+    Processes that a test starts make their own.
+    """
+    from mitmproxy.certs import CertStore
+
+    folder = tmp_path_factory.mktemp("authority")
+    made = CertStore.from_store(folder, "mitmproxy", 2048)
+
+    def from_store(path: str, *_: Any, **__: Any) -> CertStore:
+        shutil.copytree(folder, path, dirs_exist_ok=True)
+        return CertStore(made.default_privatekey, made.default_ca, None, made.default_crl, made.dhparams)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CertStore, "from_store", from_store)
+        yield

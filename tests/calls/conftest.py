@@ -10,6 +10,11 @@ from interceptor.calls import Bounds, Call, Calls, Closing, How, Said, Sighting
 from interceptor.values import Kind, Verdict
 
 
+@pytest.fixture(scope="session", autouse=True)
+def authority(one_authority: None) -> None:
+    """One for all sites."""
+
+
 class Line:
     """A fold, and a clock that moves a tenth of a second with each message."""
 

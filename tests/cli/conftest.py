@@ -36,6 +36,11 @@ rules:
 """
 
 
+@pytest.fixture(scope="session", autouse=True)
+def authority(one_authority):
+    """One for all whom a test puts on a stage."""
+
+
 class Done(NamedTuple):
     """How a run ended."""
 

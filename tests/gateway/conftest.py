@@ -1,33 +1,18 @@
 """Starts the real parts of the gateway's tests, and ends them with the test."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from mitmproxy.certs import CertStore
 
 from tests.gateway.harness import ALLOW_ALL, Backend, Loop, Proxy, Script, settings_for
 from tests.gateway.process import Process
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """mitmproxy makes a certificate authority for each new folder, longer than most tests take: here one for all.
-
-    Processes that a test starts make their own.
-    """
-    folder = tmp_path_factory.mktemp("authority")
-    made = CertStore.from_store(folder, "mitmproxy", 2048)
-
-    def from_store(path: str, *_: Any, **__: Any) -> CertStore:
-        shutil.copytree(folder, path, dirs_exist_ok=True)
-        return CertStore(made.default_privatekey, made.default_ca, None, made.default_crl, made.dhparams)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(CertStore, "from_store", from_store)
-        yield
+def authority(one_authority: None) -> None:
+    """One for all."""
 
 
 @pytest.fixture

@@ -340,12 +340,17 @@ class Records(list[Record]):
 
 
 def eventually(holds: Callable[[], bool]) -> bool:
-    """Whether something comes to hold within the time that a test has."""
+    """Whether something comes to hold within the time that a test has.
+
+    It is asked ever more seldom: asking takes processor time, and whoever is waited for needs that.
+    """
     over = time.monotonic() + WAIT
+    pause = 0.005
     while not holds():
         if time.monotonic() > over:
             return False
-        time.sleep(0.005)
+        time.sleep(pause)
+        pause = min(2 * pause, 0.1)
     return True
 
 
