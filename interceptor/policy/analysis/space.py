@@ -32,6 +32,7 @@ from interceptor.policy.matchers.call import CallExists, CallIn, CallOwned
 from interceptor.policy.matchers.sample import Sampled
 from interceptor.policy.matchers.source import SourceIn
 from interceptor.policy.matchers.time import Dated, Weekly
+from interceptor.policy.members import Rows
 from interceptor.policy.names import ANY, Names
 from interceptor.policy.numbers import (
     NumberClassIn,
@@ -262,13 +263,14 @@ class Space:
     def _opaque_set(self, condition: Any) -> int:
         """A test that looks inside a text: known for the texts that are named, free for all others.
 
-        One that looks into a large table is free for every number.
+        One that looks into a large table is free where the table tells numbers apart that nothing else does.
         """
         diagrams, level = self.diagrams, self._opaque[condition]
         free = diagrams.only(level, 2)
         if isinstance(condition, NumberInTable):
-            party = self._party_levels[condition.party]
-            return diagrams.only(party, diagrams.full[party] & ~ABSENT, free)
+            at, regions = self._party_levels[condition.party], self._parties[condition.party].regions
+            yes, no = _told_by_table(condition.rows, regions)
+            return diagrams.branch(at, ((yes, ALL), (no, NONE), (diagrams.full[at] & ~yes & ~no, free)))
         field = getattr(condition, "field", None)
         if not isinstance(field, TextField):
             return free
@@ -485,6 +487,18 @@ def _told_field(field: TextField, regions: Regions, values: int) -> str:
         return f"without {field.told()}"
     words = "any" if field.secret else regions.told(values & ~ABSENT)
     return f"with {field.told()} {words}{' or none' if values & ABSENT else ''}"
+
+
+def _told_by_table(rows: Rows, regions: Regions) -> tuple[int, int]:
+    """The regions all of which a table holds, and those of which it holds nothing."""
+    yes, no = 0, ABSENT
+    for region, (text, exact) in enumerate(regions.keys, 1):
+        if exact or next(rows.table.inside(text), None) is None:
+            if rows.hold(text if exact else f"{text}~"):
+                yes |= 1 << region
+            else:
+                no |= 1 << region
+    return yes, no
 
 
 def _listed(names: NamesBelow) -> Names:

@@ -374,6 +374,22 @@ invariants:
     assert "with Message `word0` is allowed" in found["nor-with-a-word"].message
 
 
+def test_numbers_that_rules_name_are_looked_up_in_a_very_large_table():
+    many = "".join(f"+3620{row:07}\n" for row in range(30_000))
+    text = """rules:
+  - {name: exact, on: command:Call, when: {number: ["+36200000007", "+36200000008"]}, allow: true}
+  - {name: listed, on: command:Call, when: {number: {table: many}}, deny: true}
+  - {name: hidden, on: command:Call, when: {number: "+36200000009"}, deny: {code: 307}}
+  - {name: elsewhere, on: command:Call, when: {number: {prefix: "+3670", table: many}}, deny: {code: 307}}
+  - {name: rest, on: command:Call, allow: true}
+"""
+    rules = compile_policy([Source("p.yaml", text.encode()), Source("tables/many.txt", many.encode())], WORLD)
+    assert told(examine_order(rules, WORLD), "hidden_rule", "never_matches", "cannot_be_decided") == [
+        "p.yaml:4:5: warning: rule `hidden` never acts: above it, `listed` (p.yaml:3) decides all that it is for",
+        "p.yaml:5:5: warning: rule `elsewhere` never acts: no message fits its conditions",
+    ]
+
+
 # differences
 
 
