@@ -98,7 +98,7 @@ def _table(node: Node, reading: Reading, what: str) -> Table | None:
     name = document.text(node, reading.problems, f"`table` of {what}")
     if name is None or name in reading.tables:
         return None if name is None else reading.tables[name]
-    hint = document.nearest(name, reading.tables) or "; tables are files in a folder `tables` below the rules folder"
+    hint = reading.nearest_table(name)
     reading.problems.add(node.place, f"unknown table `{name}`{hint}", "unknown_table")
     return None
 

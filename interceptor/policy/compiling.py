@@ -39,7 +39,7 @@ def _read(
 ) -> tuple[_Read, tuple[Problem, ...]]:
     written = [source for source in sources if is_table(source.file)]
     tables, found = read_tables(written, context, made)
-    broken = {table_name(source.file) for source in written} - tables.keys()
+    broken = frozenset(table_name(source.file) for source in written) - tables.keys()
     reader, holidays, invariants = RuleReader(context.mode), HolidayReader(tables), InvariantReader()
     classes = ClassReader()
     files: deque[tuple[Node | None, Problems]] = deque()
@@ -50,11 +50,11 @@ def _read(
     for root, problems in files:
         if root is not None:
             holidays.read_file(root, problems)
-            classes.read_file(root, Reading(context, problems, tables))
+            classes.read_file(root, Reading(context, problems, tables, broken=broken))
     while files:  # each tree is let go when its rules are read
         root, problems = files.popleft()
         if root is not None:
-            reading = Reading(context, problems, tables, holidays.sets)
+            reading = Reading(context, problems, tables, holidays.sets, broken=broken)
             reader.read_file(root, reading)
             invariants.read_file(root, reading)
         told = [problem for problem in problems.found if not _follows(problem, broken)]
@@ -62,7 +62,7 @@ def _read(
     return _Read(tuple(reader.rules), tables, tuple(invariants.invariants), tuple(classes.declared)), tuple(found)
 
 
-def _follows(problem: Problem, broken: set[str]) -> bool:
+def _follows(problem: Problem, broken: frozenset[str]) -> bool:
     """Whether a problem is only that a table is missing which is there, with problems of its own that are told."""
     what = {"unknown_table": "table", "unknown_holidays": "holidays"}.get(problem.code)
     return what is not None and any(problem.message.startswith(f"unknown {what} `{name}`") for name in broken)

@@ -21,7 +21,7 @@ NESTING = ("any", "all", "not")
 
 
 class Reading(Struct, frozen=True):
-    """What the readers of conditions and actions share."""
+    """What the readers of conditions and actions share. ``broken`` are names of tables that have problems."""
 
     context: Context
     problems: Problems
@@ -29,6 +29,12 @@ class Reading(Struct, frozen=True):
     holidays: Mapping[str, Holidays] = {}
     tags: Tags = field(default_factory=Tags)
     mode: Mode = Mode.ENFORCE  # of the rule that is read
+    broken: frozenset[str] = frozenset()
+
+    def nearest_table(self, name: str) -> str:
+        """What to say of a table that is not there: the nearest that is, well or not."""
+        hint = document.nearest(name, (*self.tables, *self.broken))
+        return hint or "; tables are files in a folder `tables` below the rules folder"
 
 
 class Grammar(Struct, frozen=True):

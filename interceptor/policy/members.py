@@ -142,9 +142,7 @@ def _table(node: Node, reading: Reading, what: str, *, numbers: bool) -> Table |
         return None
     table = reading.tables.get(name)
     if table is None:
-        hint = (
-            document.nearest(name, reading.tables) or "; tables are files in a folder `tables` below the rules folder"
-        )
+        hint = reading.nearest_table(name)
         reading.problems.add(node.place, f"unknown table `{name}`{hint}", "unknown_table")
     elif numbers and not table.numbers:
         message = f"the table `{name}` holds texts, but {what} is a number"
