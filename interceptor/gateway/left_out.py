@@ -1,4 +1,4 @@
-"""What mitmproxy imports and none of our listeners uses: 26 MB in every worker that has it (``docs/adr/0015``).
+"""What mitmproxy imports and none of our listeners uses: 28 MB in every worker that has it (``docs/adr/0015``).
 
 mitmproxy's package of addons imports every one of them, with Flask, LDAP and a clipboard, and we use four. So the
 package stands here without its own code, and gives the modules that are asked for.
