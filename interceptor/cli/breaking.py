@@ -71,9 +71,9 @@ WAYS: dict[str, f.Fault | None] = {
 """How somebody fails, in the words of scenarios: dead, hung, slow, and corrupt in several ways."""
 
 _PASSED_ON = frozenset({"rubbish", "http_status"})  # what a PBX says goes back as it came
-DEAD = "refuse"
-ALL_WAYS = (*WAYS, *(f"{DEAD}+{way}" for way in WAYS if way != DEAD))
-"""Also those of an app that is dead, and whose second address fails otherwise."""
+DEAD, WELL = "refuse", "well"
+ALL_WAYS = (*WAYS, *(f"{way}+{WELL}" for way in WAYS), *(f"{DEAD}+{way}" for way in WAYS if way != DEAD))
+"""Also those of an app whose second address is well, and of a dead one whose second address fails otherwise."""
 
 Fails = tuple[tuple[str, str], ...]
 """Who fails, and each of them how."""
@@ -289,7 +289,7 @@ class Lane:
         found = look_at(
             self._tape,
             records,
-            who={who for who, _ in trial.fails},
+            who={who for who, how in trial.fails if how != WELL},
             pbx=any(who in self._stage.pbxs for who, _ in trial.fails),
             passes_on=any(who in self._stage.pbxs and how in _PASSED_ON for who, how in trial.fails),
             lasting=not trial.once,
@@ -301,11 +301,11 @@ class Lane:
 
     async def _break(self, trial: Trial) -> None:
         for who, how in trial.fails:
-            part, fault = self._everybody[who], WAYS[how]
-            if fault is None:
-                await part.refuse_connections()
-            else:
+            part, fault = self._everybody[who], WAYS.get(how)
+            if fault is not None:
                 part.faults.inject(fault, times=1 if trial.once else None)
+            elif how == DEAD:
+                await part.refuse_connections()
 
     async def _recover(self, scenario: Scenario) -> list[str]:
         """Have everybody well, the script go as it is written, and nothing wait any more; or say what does not."""
@@ -466,7 +466,7 @@ def _trials(scenario: Scenario, together: Iterable[tuple[str, ...]], how: Sequen
         Trial(scenario, fails, at, once)
         for who in together
         for fails in _fails(who)
-        if not (once and any(WAYS[way] is None for _, way in fails))
+        if not (once and any(way == DEAD for _, way in fails))
         for at, step in enumerate(scenario.steps)
         if not isinstance(step, Saw)
     ]
@@ -474,9 +474,10 @@ def _trials(scenario: Scenario, together: Iterable[tuple[str, ...]], how: Sequen
 
 
 def _fails(who: tuple[str, ...]) -> list[Fails]:
-    """All in one way. Of an app and its second address the first is also dead: then the second is surely asked."""
+    """All in one way. Of an app with a second address also that app alone; and it dead, when that is surely asked."""
     fails: list[Fails] = [tuple((each, way) for each in who) for way in WAYS]
     if len(who) > 1 and who[1] == backup_of(who[0]):
+        fails += [((who[0], way), (who[1], WELL)) for way in WAYS]
         fails += [((who[0], DEAD), (who[1], way)) for way in WAYS if way != DEAD]
     return fails
 

@@ -184,11 +184,14 @@ class Stage:
         return self._kept.messages()
 
     def furnished(self, scenario: Scenario) -> Scenario:
-        """The scenario with the second address of an app furnished like the first."""
-        second = [
-            replace(form, name=backup_of(form.name)) for form in scenario.apps if backup_of(form.name) in self.apps
-        ]
-        return replace(scenario, apps=(*scenario.apps, *second))
+        """The scenario with the second address of an app furnished like the first; its own addresses lead to itself."""
+        more = []
+        for form in scenario.apps:
+            second = self.apps.get(backup_of(form.name))
+            if second is not None:
+                there = World(clock=self._clock, apps={form.name: second}, between=self.world.between)
+                more.append(replace(form, name=second.name, doors=tuple(map(there.placed, form.doors))))
+        return replace(scenario, apps=(*scenario.apps, *more))
 
     def missing(self, scenario: Scenario) -> list[str]:
         """Who plays in the scenario and is not in the configuration."""

@@ -79,7 +79,7 @@ def test_a_single_message_that_goes_wrong_costs_no_call_and_no_report() -> None:
     [
         ("crm+pbx-main+pbx-main-2", "refuse", 0),
         ("switchboard+pbx-main", "hang", 0),
-        ("crm+crm-backup", "refuse+http_status", 0),
+        ("crm+crm-backup", "refuse+rubbish", 0),
     ],
 )
 def test_when_two_fail_together_every_call_ends_as_the_failure_table_says(who: str, how: str, script: int) -> None:
@@ -88,6 +88,13 @@ def test_when_two_fail_together_every_call_ends_as_the_failure_table_says(who: s
     assert wrong(results) == []
     steps = sum(not isinstance(step, form.Saw) for step in scripts[0].steps)
     assert Counter((each.trial.who, each.trial.how) for each in results) == {(who, how): steps}
+
+
+@pytest.mark.timeout(120)
+def test_an_app_that_is_dead_has_its_second_address_answer() -> None:
+    results = broken("refuse+well", who=("switchboard+switchboard-backup",), scenarios=breaking.scripts([])[:1])
+    assert wrong(results) == []
+    assert {*itertools.chain.from_iterable(each.aftermath.outcomes for each in results)} == {"answered"}
 
 
 @pytest.mark.timeout(120)
