@@ -7,6 +7,7 @@ same command is told so until its time is over, and rings nobody.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
@@ -121,10 +122,13 @@ class _Waiting:
         self._since = loop.time()
         self._told: list[tuple[float, Told]] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._look_at = math.inf
 
     def add(self, seconds: float, told: Told) -> None:
-        self._told.append((self._loop.time() + seconds, told))
-        self._look_later()
+        until = self._loop.time() + seconds
+        self._told.append((until, told))
+        if until < self._look_at:  # else the next look is soon enough: who comes after others puts it off for nobody
+            self._look_later(until)
 
     def tell(self, found: Found | None) -> None:
         """Tell everybody."""
@@ -135,14 +139,14 @@ class _Waiting:
         for _, each in told:
             each(found)
 
-    def _look_later(self) -> None:
+    def _look_later(self, first_to_go: float) -> None:
         """Look after an eighth of the time that was waited already, so that long waits cost no more than short ones."""
         if self._timer is not None:
             self._timer.cancel()
         now = self._loop.time()
         pause = min(max((now - self._since) / 8, LOOK_FIRST_SECONDS), LOOK_LAST_SECONDS)
-        first_to_go = min(until for until, _ in self._told)
-        self._timer = self._loop.call_later(min(pause, max(first_to_go - now, 0.0)), self._look)
+        self._look_at = min(now + pause, first_to_go)
+        self._timer = self._loop.call_at(self._look_at, self._look)
 
     def _look(self) -> None:
         found = self._repeats.look(self._key)
@@ -153,7 +157,7 @@ class _Waiting:
         late = [told for until, told in self._told if until <= now]
         self._told = [(until, told) for until, told in self._told if until > now]
         if self._told:
-            self._look_later()
+            self._look_later(min(until for until, _ in self._told))
         else:
             self._repeats.forget(self._key)
         for told in late:

@@ -1,9 +1,11 @@
 """Commands that dial, sent twice: where an app wants it, the second gets the first answer."""
 
+import asyncio
 from collections.abc import Callable
 from ipaddress import ip_network
 
-from interceptor.gateway.firsts import ROOM
+from interceptor.gateway.firsts import KEY_BYTES, ROOM, TABLE_BYTES, Firsts, Found, Stage
+from interceptor.gateway.repeats import Repeats
 from interceptor.settings import App
 from tests.gateway.harness import OK_XML, Backend, Gate, Loop, Proxy, Script, answering, free_port, gated, hanging
 from tests.gateway.misbehaving import counted, side_by_side
@@ -98,3 +100,49 @@ def test_what_was_answered_too_late_is_not_dialled_again(proxy: Start, backend: 
     assert [running.get(CALL).code for _ in range(2)] == [904, 904]
     assert len(pbx.requests) == 1
     assert sorted(each.outcome for each in running.settled(2)) == ["failed", "repeated"]
+
+
+def test_whoever_comes_meanwhile_puts_the_look_at_another_workers_answer_off_for_nobody() -> None:
+    memory, key = bytearray(TABLE_BYTES), bytes(range(KEY_BYTES))
+    firsts, other = Firsts(memory), Firsts(memory, worker=1)
+    apps = {"crm": App("crm", repeats_within=60.0)}
+
+    async def story() -> list[bytes | None]:
+        repeats = Repeats(apps, firsts, asyncio.get_running_loop(), longest=60.0, secret=b"")
+        told: list[bytes | None] = []
+        assert other.claim(key, "x-w1-1", 0.0, until=1e12, at_last=1e12) is None
+        first = repeats.claim(key, "crm", "x-w0-1")
+        assert first is not None
+
+        def tell(found: Found | None) -> None:
+            told.append(found and found.answer)
+
+        repeats.wait(key, first, 0.001, tell)  # has no time to wait
+        async with asyncio.timeout(20):
+            for _ in range(200):
+                repeats.wait(key, first, 20.0, tell)
+                await asyncio.sleep(0.001)
+            other.answered(key, "x-w1-1", b"<yes/>")
+            while len(told) < 201:  # whoever comes keeps coming
+                repeats.wait(key, first, 20.0, tell)
+                await asyncio.sleep(0.001)
+        repeats.close()
+        return told
+
+    told = asyncio.run(story())
+    assert told[0] is None
+    assert set(told[1:201]) == {b"<yes/>"}
+
+
+def test_who_still_waits_at_the_end_is_told_that_nobody_knows() -> None:
+    firsts, key = Firsts(bytearray(TABLE_BYTES)), bytes(range(KEY_BYTES))
+
+    async def story() -> list[Found | None]:
+        repeats = Repeats({}, firsts, asyncio.get_running_loop(), longest=60.0, secret=b"")
+        firsts.claim(key, "x-w1-1", 0.0, until=1e12, at_last=1e12)
+        told: list[Found | None] = []
+        repeats.wait(key, Found(Stage.UNDER_WAY, "x-w1-1"), 20.0, told.append)
+        repeats.close()
+        return told
+
+    assert asyncio.run(story()) == [None]
