@@ -190,8 +190,8 @@ class Outbox:
             coming, gone = list(self._coming), list(self._gone)
             if coming or gone:
                 await self._write_lines(coming, gone)
-            if self._closing and not self._coming:
-                return
+            if self._closing and not self._coming and not self._writes.is_set():
+                return  # nothing came or went during the last write
 
     async def _write_lines(self, coming: list[tuple[Entry, asyncio.Future[bool]]], gone: list[Gone]) -> None:
         lines: list[Entry | Gone] = [entry for entry, _ in coming]

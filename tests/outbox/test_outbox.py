@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 
 import pytest
 
@@ -391,6 +392,37 @@ def test_a_torn_last_line_is_cut_off_and_the_rest_delivered(opened, run, app, tm
             file.write(rubbish)
         run(second())
         assert app.got == ["one", "two"]
+
+
+def test_what_is_delivered_while_the_disk_is_busy_is_noted_before_it_is_closed(opened, run, app, monkeypatch):
+    busy, goes_on = asyncio.Event(), threading.Event()
+
+    async def deliver(kept):
+        if kept.body == b"two":
+            await busy.wait()  # the disk is at it to note that one was delivered
+        return await app.deliver(kept)
+
+    async def story():
+        box = await opened(deliver=deliver)
+        loop, append = asyncio.get_running_loop(), box._log.append
+
+        def slowly(lines, *, durable):
+            if not durable:
+                loop.call_soon_threadsafe(busy.set)
+                goes_on.wait(10)
+            append(lines, durable=durable)
+
+        monkeypatch.setattr(box._log, "append", slowly)
+        assert all(await asyncio.gather(box.put(entry("one")), box.put(entry("two"))))
+        await until(lambda: box.depth == 0)
+        closing = asyncio.create_task(box.close())
+        await asyncio.sleep(0)
+        goes_on.set()
+        await closing
+        assert (await opened()).depth == 0
+
+    run(story())
+    assert app.got == ["one", "two"]
 
 
 def test_a_disk_that_takes_no_more_is_told_and_nothing_half_written_comes_back(opened, run, app, tmp_path):
