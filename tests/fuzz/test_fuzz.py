@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from time import thread_time
 
 import pytest
 
@@ -53,6 +54,19 @@ def test_the_first_input_that_is_not_stood_ends_the_run_and_can_be_repeated(tmp_
     path = crash.save(tmp_path / "new")
     assert path.read_bytes() == crash.data
     assert path.name.startswith("fragile-")
+
+
+def test_an_input_that_keeps_a_processor_busy_is_not_stood(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(data: bytes) -> bool:
+        over = thread_time() + 0.02
+        while thread_time() < over:
+            pass
+        return bool(data)
+
+    monkeypatch.setattr("fuzz.run._SLOW_SECONDS", 0.01)
+    crash = fuzz(10, 30.0, seed=1, targets=(Target("slow", 1, (b"a",), (b"b",), slow),)).crash
+    assert crash is not None
+    assert (crash.number, crash.report[:5]) == (0, "took ")
 
 
 def test_a_saved_input_is_given_to_its_door_again(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ import pytest
 
 from interceptor.settings import Durability
 
+STALL_SECONDS = 0.3  # longer than a disk takes that others use as well
+
 
 class Failures:
     def __init__(self):
@@ -190,7 +192,7 @@ def test_after_the_folder_was_made_again_a_second_process_is_still_refused(book,
 
 def test_a_disk_that_hangs_is_not_waited_for(book, run, keep, wait_until, monkeypatch):
     async def story():
-        journal = await book.journal(stall_seconds=0.02)
+        journal = await book.journal(stall_seconds=STALL_SECONDS)
         assert await keep(journal, book.record("before"))
         goes_on = threading.Event()
         write = journal._chain.write
@@ -213,7 +215,7 @@ def test_after_a_hanging_write_the_journal_goes_on_although_nothing_came_meanwhi
     book, run, keep, wait_until, monkeypatch
 ):
     async def story():
-        journal = await book.journal(stall_seconds=0.02)
+        journal = await book.journal(stall_seconds=STALL_SECONDS)
         goes_on = threading.Event()
         write = journal._chain.write
         monkeypatch.setattr(journal._chain, "write", lambda *a, **k: (goes_on.wait(10), write(*a, **k)))
