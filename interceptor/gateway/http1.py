@@ -25,6 +25,7 @@ _HEADER_LINE: Final = _TOKEN + rb"+:[\t \x21-\x7e\x80-\xff]*\r\n"
 _BLOCK: Final = re.compile(rb"(?:" + _HEADER_LINE + rb")*+")
 _REQUEST_LINE: Final = re.compile(rb"(" + _TOKEN + rb"{1,32}) ([\x21\x22\x24-\x7e\x80-\xff]+) HTTP/(\d)\.(\d)")
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([\t \x21-\x7e\x80-\xff]*))?")
+_MINORS: Final = frozenset({b"0", b"1"})
 _BARE_NEWLINE: Final = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)")
 _LENGTH: Final = re.compile(rb"0|[1-9][0-9]{0,14}")  # a leading zero means octal to some
 _HOST: Final = re.compile(r"[A-Za-z0-9.\-_~%:\[\]]*")
@@ -521,7 +522,7 @@ def _request(data: bytes, end: int) -> Request:
     if line is None:  # a fragment never travels: some would cut there, some read on
         raise Http1Error("bad_target" if b"#" in data[:line_end] else "bad_request_line")
     method, target, major, minor = line.groups()
-    if major != b"1" or minor not in b"01":
+    if major != b"1" or minor not in _MINORS:
         raise Http1Error("bad_version", 505)
     block = read_block(data[line_end + 2 : end + 2])
     fault = block.faults[minor == b"1"]
