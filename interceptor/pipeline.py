@@ -2,8 +2,8 @@
 
 The eight steps of an exchange, and where each is done:
 
-1. accept        ``gateway/connection.py`` (plain HTTP/1) or ``gateway/addon.py`` (mitmproxy's layers) reads one whole
-                 request.
+1. accept        ``gateway/taking.py`` and ``gateway/connection.py`` (plain HTTP/1) or ``gateway/addon.py`` (mitmproxy's
+                 layers) read one whole request.
 2. decode        ``wire/parameters.py``, ``wire/knowledge.py``: a command or a notification; ``identity.py``: the app
                  that asks.
 3. canonicalize  ``wire/numbers.py``: the numbers it carries.

@@ -2,7 +2,7 @@
 
 Who closes after each answer, as the PBX does, has mostly sent its whole request by the time that its connection is
 taken. So each begins as a :class:`Visit`, which is read once. With one whole request after which it closes, it is
-answered and closed, the answer and the end in one segment, and the event loop never hears of it (``docs/adr/0020``).
+answered and closed, the answer and the end in one segment, and the event loop never hears of it (``docs/adr/0021``).
 Where nothing has come, it waits, within the time that all have who send nothing.
 
 Every other goes the long way, over a transport of the event loop to a :class:`ClientConnection`, which is given what
@@ -14,7 +14,6 @@ its request is in flight, those of the exchange hold.
 import asyncio
 import logging
 import socket
-from contextlib import suppress
 from typing import Final, cast
 
 from interceptor.gateway.connection import MESSAGE_METHODS, ClientConnection, Door, Response
@@ -46,6 +45,14 @@ async def listen(address: Address, *, share_port: bool) -> tuple[socket.socket, 
             each.close()
         raise
     return tuple(listening)
+
+
+def _pass_over(taken: socket.socket) -> None:
+    """Read what came after the request: unread, it would make a reset of the end, and cost the asker its answer."""
+    try:
+        taken.recv(_READ, _NOW)
+    except OSError:
+        return  # nothing came
 
 
 class Visit:
@@ -103,8 +110,7 @@ class Visit:
         if sent < len(answer):
             self._go_on(taken, _Rest(self._door, answer[sent:]))
             return
-        with suppress(OSError):
-            taken.recv(_READ, _NOW)  # what came after the request would, unread, make a reset of the end
+        _pass_over(taken)
         self.abort()
 
     def abort(self) -> None:
