@@ -8,6 +8,8 @@ import importlib
 import os
 import pkgutil
 import shutil
+import signal
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +25,11 @@ settings.register_profile(
     suppress_health_check=list(HealthCheck),
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+# Whoever starts us in the background of a script has taken Ctrl-C from us, and from every process that we start; some of
+# the tests are about what it does to those.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -287,6 +287,7 @@ def test_several_workers_deliver_what_they_have_kept_in_one_order(
     assert arrived(app) == numbers
 
 
+@pytest.mark.timeout(240)  # ten processes are started
 def test_fewer_workers_deliver_what_more_have_kept_in_one_order_whatever_kills_them(
     process: Callable[..., Process], app_at: Callable[..., Backend]
 ) -> None:

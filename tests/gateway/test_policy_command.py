@@ -89,7 +89,7 @@ def test_who_is_not_there_or_speaks_otherwise_is_told(process: StartProcess) -> 
             timeout=60,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
-        assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+        assert (done.returncode, said in done.stderr) == (2, True), (done.stderr, running.lines)
 
 
 def test_the_configuration_says_where_to_ask(process: StartProcess) -> None:
