@@ -26,8 +26,8 @@ settings.register_profile(
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
-# Whoever starts us in the background of a script has taken Ctrl-C from us, and from every process that we start; some of
-# the tests are about what it does to those.
+# Whoever starts us in the background of a script has taken Ctrl-C from us, and from every process that we start; some
+# tests are about what it does to those.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
