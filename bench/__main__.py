@@ -83,7 +83,10 @@ def run(options: argparse.Namespace) -> int:
                 decisions.measure(results, FOLDER / "venv", work / "decisions", options.rounds or 3, 3.0, _tell)
             if whole or options.memory:
                 course.memory(known[plan.RELAXED], options.memory or 1_000_000, _tell)
-            reloads = _reloads(pen, work, (proxy_cores, load_cores)) if whole else None
+            reloads = None
+            if whole and options.reloads:
+                cores = proxy_cores, load_cores
+                reloads = reload.measure(pen, work, reloads=options.reloads, rules=10_000, rounds=5, cores=cores)
     finally:
         _keep(results, whole)
         if not options.keep:
@@ -97,11 +100,6 @@ def run(options: argparse.Namespace) -> int:
     if reloads is not None:
         reload.put_on_page(PAGE, reloads, results.at)
     return 0
-
-
-def _reloads(pen: Pen, work: Path, cores: tuple[list[int], list[int]]) -> reload.Figures:
-    """Fewer than `python -m bench reload` takes: enough to see that something got worse."""
-    return reload.measure(pen, work, reloads=20, rules=10_000, rounds=5, cores=cores)
 
 
 def decide(options: argparse.Namespace) -> int:
@@ -192,6 +190,12 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--python", metavar="TITLE=COMMAND", default="", help="run Interceptor with another interpreter beside ours"
+    )
+    parser.add_argument(
+        "--reloads",
+        type=int,
+        default=20,
+        help="reloads in a whole run: enough to see that something got worse; 0 leaves those on the page (20)",
     )
     parser.add_argument("--keep", action="store_true", help="leave the folder with configurations and logs")
 

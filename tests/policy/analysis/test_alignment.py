@@ -33,8 +33,10 @@ MESSAGES = tuple(
         Kind.COMMAND, "Call", app, "10.0.0.7", None if number is None else WORLD.number(number),
         None if caller is None else WORLD.number(caller), {} if text is None else {"foo": text}, {}, 0.0,
     )
-    for app, number, caller, text in product(("crm", "marketing"), NUMBERS, NUMBERS, TEXTS)
+    for app, text, number, caller in product(("crm", "marketing"), TEXTS, NUMBERS, NUMBERS)
 )  # fmt: skip
+OF_NUMBERS = MESSAGES[: len(NUMBERS) ** 2]
+"""Those of one app with one text: all there are for policies that ask for neither."""
 
 rows = st.dictionaries(st.sampled_from(ENTRIES), st.sampled_from(("", "pbx-main", "pbx-marketing")), max_size=6)
 words = st.dictionaries(st.sampled_from(("a", "b", "crm")), st.sampled_from(("", "pbx-main", "x")), max_size=3)
@@ -131,8 +133,8 @@ def essence(decision):
     return decision.verdict, usual(decision), decision.changes, decision.target, decision.tags
 
 
-def assert_told(one, two):
-    decisions = [(decided(one, facts), decided(two, facts)) for facts in MESSAGES]
+def assert_told(one, two, messages=MESSAGES):
+    decisions = [(decided(one, facts), decided(two, facts)) for facts in messages]
     expected = {told(was, now) for was, now in decisions if essence(was) != essence(now)}
     found = difference(one, two, WORLD)
     assert found.complete
@@ -177,7 +179,8 @@ declared = st.dictionaries(
 @pytest.mark.fuzz
 @pytest.mark.timeout(0)
 def test_classes_that_differ_are_told_by_the_messages_that_they_decide(rules, one, two, old, new):
-    assert_told(compiled(rules, one, classes=old, tagged=True), compiled(rules, two, classes=new, tagged=True))
+    one, two = compiled(rules, one, classes=old, tagged=True), compiled(rules, two, classes=new, tagged=True)
+    assert_told(one, two, OF_NUMBERS)
 
 
 def test_one_number_more_in_a_very_large_table_is_told_by_itself():
