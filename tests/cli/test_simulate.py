@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from interceptor.cli.simulate import app
 
-WAIT = 30.0
+WAIT = 50.0  # a load waits for its calls to end, some twenty seconds of it; on a busy machine longer
 FOLDER = Path(__file__).parents[2] / "interceptor" / "simulator" / "scenarios"
 
 

@@ -32,6 +32,7 @@ def messages(world):
     )
 
 
+@pytest.mark.timeout(180)  # a hundred conditions, each asked of a whole world of messages
 @given(data=st.data())
 def test_a_condition_holds_where_its_set_is_and_what_is_made_of_the_set_fits_it(data, world, messages):
     policy = written.compiled(data.draw(written.rules), world)
