@@ -2,20 +2,24 @@
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
 from mitmproxy import options
 from mitmproxy.addons import core, next_layer, proxyserver, tlsconfig
 from mitmproxy.certs import CertStoreEntry
+from mitmproxy.http import HTTPFlow
 from mitmproxy.master import Master
 from mitmproxy.proxy.context import Context
+from mitmproxy.tls import TlsData
 
 from interceptor.gateway import mode as _mode  # noqa: F401 - mitmproxy knows a mode once its module is there
 from interceptor.gateway.addon import PipelineAddon
 from interceptor.gateway.connection import Door, Hooks
-from interceptor.settings import Address, Limits, Listener
+from interceptor.settings import Address, Limits, Listener, Mode
+
+_STORE = frozenset({"confdir"})  # the option that has mitmproxy open its store of certificates
 
 
 class ListenError(Exception):
@@ -106,11 +110,36 @@ def _why(error: Exception | None) -> str:
 
 
 class _Certificates(tlsconfig.TlsConfig):
-    """Each listener shows the certificate that config gives it; one without shows what mitmproxy makes for the name."""
+    """Each listener shows the certificate that config gives it; one without shows what mitmproxy makes for the name.
+
+    mitmproxy's store of certificates takes the processor for a fifth of a second, an authority of its own among them.
+    Where no listener is made for TLS it is opened when somebody wants TLS all the same, beside the event loop.
+    """
 
     def __init__(self, doors: Mapping[str, Door]) -> None:
         super().__init__()
         self._doors = doors
+        self._open = any(door.listener.mode is not Mode.GATEWAY for door in doors.values())
+        self._opening = asyncio.Lock()
+
+    def configure(self, updated: Container[str]) -> None:
+        """mitmproxy says which of its options are set: all of ours at once, before it runs."""
+        if self._open:
+            super().configure(updated)  # type: ignore[no-untyped-call]
+
+    def running(self) -> None:
+        """mitmproxy would open its store a second time."""
+
+    async def tls_start_client(self, tls_start: TlsData) -> None:  # type: ignore[override]  # mitmproxy awaits hooks
+        """A connection begins to speak TLS."""
+        async with self._opening:
+            if not self._open:
+                await asyncio.to_thread(super().configure, _STORE)
+                self._open = True
+        super().tls_start_client(tls_start)
+
+    def request(self, flow: HTTPFlow) -> None:
+        """mitmproxy would answer for its own list of revoked certificates: that is no command."""
 
     def get_cert(self, conn_context: Context) -> CertStoreEntry:
         """mitmproxy asks for the certificate of a connection."""

@@ -12,6 +12,7 @@ Laws of this module:
 import asyncio
 import contextlib
 import errno
+import os
 import queue
 import sys
 import threading
@@ -385,6 +386,8 @@ class Journal:
     # In the thread: the disk.
 
     def _run(self) -> None:
+        if self._strict:
+            _step_ahead()
         while (job := self._jobs.get()) is not None:
             data, count, durable = job
             began = time.perf_counter()
@@ -403,6 +406,17 @@ class Journal:
     def _report(self, callback: Callable[..., None], *arguments: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
             self._loop.call_soon_threadsafe(callback, *arguments)
+
+
+def _step_ahead() -> None:
+    """Let this thread run as soon as the disk has answered, whoever else is at work, where the system allows it.
+
+    Commands wait for it, and it needs a processor six times a batch, some tens of microseconds in all. Beside processes
+    that leave nothing idle, each of the six takes up to a tick of the system's clock (4 ms); the 99th percentile of a
+    command's wait was 7.4 ms with them and 5.4 without.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # not permitted; not Linux
+        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
 
 
 def _reason(error: OSError) -> str:

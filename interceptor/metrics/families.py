@@ -8,10 +8,13 @@ OTHER = "_other"  # stands for every label value that is not in its closed set
 NONE = "none"  # stands for "there is none": no code in an answer, no rule behind a decision
 
 # Proxying takes tens of microseconds, deciding a few; a PBX answers in milliseconds, a dying one in seconds.
-OWN_BUCKETS = (0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5)
+OWN_BUCKETS = (  # close together around ten milliseconds, the goal of a strict journal
+    *(0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005),
+    *(0.0075, 0.01, 0.0125, 0.015, 0.025, 0.05, 0.1, 0.5),
+)
 UPSTREAM_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 SILENCE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 10.0)
-JOURNAL_BUCKETS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0)
+JOURNAL_BUCKETS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0)
 
 
 class Type(Enum):

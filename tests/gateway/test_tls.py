@@ -117,6 +117,15 @@ def trusting(file: Path, *protocols: str) -> ssl.SSLContext:
     return context
 
 
+def authority(running: Proxy, listener: str, state: Path) -> Path:
+    """The certificate of what signs for a listener without one; it is made for the first who wants TLS."""
+    assert not (state / "mitmproxy").exists()
+    unchecked = ssl.create_default_context()
+    unchecked.check_hostname, unchecked.verify_mode = False, ssl.CERT_NONE
+    dial(running, unchecked, listener).close()
+    return state / "mitmproxy" / "mitmproxy-ca-cert.pem"
+
+
 def dial(running: Proxy, context: ssl.SSLContext, listener: str = "tls", name: str = NAME) -> ssl.SSLSocket:
     address = running.running.addresses[listener]
     plain = socket.create_connection((address.host, address.port), WAIT)
@@ -396,10 +405,11 @@ def test_a_tls_hello_on_a_plain_listener_is_answered_through_the_same_pipeline(
 ) -> None:
     pbx = backend(answering())
     running = over_tls(pbx.port, listeners=(Listener("commands", Kind.COMMAND, Address(LOCAL, 0)),))
-    context = trusting(tmp_path / "mitmproxy" / "mitmproxy-ca-cert.pem", "h2", "http/1.1")
+    signer = authority(running, "commands", tmp_path)
+    context = trusting(signer, "h2", "http/1.1")
     with dial(running, context, "commands", "some.name.test") as over:
         assert ask_h2(over, *pseudo("/?command=ListActiveCalls"))[1] == OK_XML
-    context = trusting(tmp_path / "mitmproxy" / "mitmproxy-ca-cert.pem")
+    context = trusting(signer)
     with dial(running, context, "commands", "some.name.test") as over:
         assert ask(over, "GET", "/?command=ListExtensions").body == OK_XML
         assert ask(over, "GET", "/?command=Call&Dialed=%2B3690123456").code == 306
@@ -413,7 +423,7 @@ def test_a_notification_over_tls_gets_its_answer(
 ) -> None:
     app = backend(answering(b"<Response><Speak>Hi</Speak></Response>"))
     running = over_tls(9, app.port, listeners=(Listener("notifications", Kind.NOTIFICATION, Address(LOCAL, 0)),))
-    context = trusting(tmp_path / "mitmproxy" / "mitmproxy-ca-cert.pem")
+    context = trusting(authority(running, "notifications", tmp_path))
     with dial(running, context, "notifications", "a.test") as over:
         answer = ask(over, "POST", "/in", b"NotificationName=IncomingCall&CallId=1", **{"Content-Type": FORM})
     assert answer.body == b"<Response><Speak>Hi</Speak></Response>"
