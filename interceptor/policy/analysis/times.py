@@ -6,10 +6,11 @@ years from 2024 on that zones are known for are gone through edge by edge: which
 on which weekday a date falls, comes out as it is. Instants at which the same conditions hold are one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from itertools import combinations
+from itertools import combinations, pairwise
+from math import ceil
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -21,6 +22,7 @@ from interceptor.values import Facts, Kind
 
 _FIRST: Final = date(2024, 1, 1)  # a Monday of a week in which no zone changes its offset
 _YEARS: Final = 8
+_WEEK: Final = WEEK_MINUTES * 60
 _MOST: Final = 400_000  # instants times conditions that are looked at
 _WORKING: Final = (1 * 24 + 10) * 60  # Tuesday at ten: an example reads well when nothing asks for a stranger hour
 
@@ -85,12 +87,9 @@ class Moments:
             minutes = {edge % WEEK_MINUTES for each in mine for edge in each.edges} | {0, _WORKING}
             if len(minutes) * len(zones) * _YEARS * 52 * len(self._tests) > _MOST:
                 return []
-            for week in range(_YEARS * 52):
-                for minute in minutes:
-                    at = minute + week * WEEK_MINUTES
-                    found.add(_instant(zone, at))
-                    found.add(_instant(zone, at, fold=1))
-            found |= _changes(zone)
+            changes = _changes(zone)
+            found |= _weekly(zone, minutes, changes)
+            found |= changes
             for each in self.conditions:
                 if isinstance(each, Dated) and each.zone == name:
                     found |= _edges_of(each, zone)
@@ -163,6 +162,25 @@ def _edges_of(dated: Dated, zone: ZoneInfo) -> set[float]:
 def _instant(zone: ZoneInfo, minute: int, fold: int = 0) -> float:
     local = datetime(_FIRST.year, _FIRST.month, _FIRST.day, tzinfo=zone) + timedelta(minutes=minute)
     return local.replace(fold=fold).timestamp()
+
+
+def _weekly(zone: ZoneInfo, minutes: Iterable[int], changes: set[float]) -> set[float]:
+    """When a clock shows these minutes of a week, in the years gone through; an hour that it shows twice counts twice.
+
+    Between two ``changes`` of its offset a clock is no more than a sum.
+    """
+    found: set[float] = set()
+    monday = datetime(_FIRST.year, _FIRST.month, _FIRST.day, tzinfo=UTC).timestamp()
+    end = monday + _YEARS * 52 * _WEEK
+    bounds = [monday - _WEEK, *sorted(changes), end + _WEEK]
+    for begin, over in pairwise(bounds):
+        offset = datetime.fromtimestamp(begin, zone).utcoffset()
+        assert offset is not None
+        for minute in minutes:
+            first = monday + minute * 60 - offset.total_seconds()
+            weeks = range(max(0, ceil((begin - first) / _WEEK)), min(_YEARS * 52, ceil((over - first) / _WEEK)))
+            found |= {first + week * _WEEK for week in weeks}
+    return found
 
 
 def _changes(zone: ZoneInfo) -> set[float]:

@@ -44,10 +44,15 @@ def country(request):
     )
 
 
-@given(data=st.data())
-def test_every_text_has_a_place_where_the_conditions_hold_that_hold_for_it(country, data):
+@pytest.fixture(scope="module")
+def told_apart(country):
     (rule,) = compile_policy([Source("p.yaml", WHEN.encode())], country).rules
-    space = Space([rule.when], [rule.names], country, 100_000)
+    return rule, Space([rule.when], [rule.names], country, 100_000)
+
+
+@given(data=st.data())
+def test_every_text_has_a_place_where_the_conditions_hold_that_hold_for_it(country, told_apart, data):
+    rule, space = told_apart
     node, test = space.set_of(rule.when), rule.when.test(Readings())
     for text in data.draw(st.lists(texts, min_size=20, max_size=40)):
         facts = Facts(Kind.COMMAND, "Call", "crm", "", country.number(text), country.number(text), {}, {}, 1.7e9)
