@@ -31,7 +31,6 @@ from interceptor.values import Place
 pytestmark = pytest.mark.no_cover  # hundreds of calls are played; watched line by line they take twice as long
 
 CONFIG = shipped() / "config.example.yaml"
-EVERYBODY = ("pbx-main", "pbx-main-2", "switchboard", "crm")
 
 
 def broken(
@@ -53,24 +52,20 @@ def wrong(results: list[breaking.Result]) -> list[str]:
 @pytest.mark.parametrize(
     ("who", "calling", "called"),
     [
-        (EVERYBODY, ("refuse",), ("refuse",)),
-        (("pbx-main",), ("hang", "slow_bytes"), ("rubbish",)),
-        (("pbx-main-2",), ("rubbish",), ("hang", "slow_bytes")),
-        (("switchboard",), ("hang",), ("slow_bytes", "rubbish")),
-        (("crm",), ("slow_bytes", "rubbish"), ("hang",)),
+        ("pbx-main", ("hang", "slow_bytes"), ("refuse", "rubbish")),
+        ("pbx-main-2", ("refuse", "rubbish"), ("hang", "slow_bytes")),
+        ("switchboard", ("refuse", "hang"), ("slow_bytes", "rubbish")),
+        ("crm", ("slow_bytes", "rubbish"), ("refuse", "hang")),
     ],
-    ids=("everybody", *EVERYBODY),
 )
 def test_whoever_fails_from_whatever_step_on_every_call_ends_as_the_failure_table_says(
-    who: tuple[str, ...], calling: tuple[str, ...], called: tuple[str, ...]
+    who: str, calling: tuple[str, ...], called: tuple[str, ...]
 ) -> None:
     for script, ways in zip(breaking.scripts([]), (calling, called), strict=True):
-        results = broken(*ways, who=who, scenarios=[script])
+        results = broken(*ways, who=(who,), scenarios=[script])
         assert wrong(results) == []
         steps = sum(not isinstance(step, form.Saw) for step in script.steps)
-        assert Counter((each.trial.who, each.trial.how) for each in results) == dict.fromkeys(
-            itertools.product(who, ways), steps
-        )
+        assert Counter((each.trial.who, each.trial.how) for each in results) == {(who, way): steps for way in ways}
 
 
 @pytest.mark.timeout(120)

@@ -179,7 +179,8 @@ def small_window(running: Proxy, loop: Loop) -> Client:
 
 
 def test_a_long_answer_reaches_an_asker_that_takes_it_slowly(proxy: Start, backend: StartBackend, loop: Loop) -> None:
-    running = proxy(backend(answering(LONG)).port, limits=replace(Limits(), reply_body=8 << 20))
+    patient = Timeouts(request=10.0)
+    running = proxy(backend(answering(LONG)).port, limits=replace(Limits(), reply_body=8 << 20), timeouts=patient)
     client = small_window(running, loop)
     running.settled(1)
     assert (client.read().body, client.ended()) == (LONG, True)

@@ -1,6 +1,9 @@
 import asyncio
+import errno
 import os
+import subprocess
 import sys
+import threading
 
 import msgspec
 import pytest
@@ -140,6 +143,41 @@ def test_a_busy_loop_lets_the_thread_in_within_a_tenth_of_a_millisecond(book, ru
             assert sys.getswitchinterval() == pytest.approx(0.0001)
         finally:
             sys.setswitchinterval(before)
+
+    run(story())
+
+
+def priority_of_the_thread():
+    (thread,) = (each for each in threading.enumerate() if each.name.startswith("journal-"))
+    return os.sched_getscheduler(thread.native_id) & ~os.SCHED_RESET_ON_FORK
+
+
+@pytest.mark.parametrize("durability", [Durability.STRICT, Durability.RELAXED])
+def test_where_commands_wait_for_it_the_thread_runs_ahead_of_others_if_the_system_permits_it(
+    book, run, keep, durability
+):
+    asked = "try: os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))\nexcept OSError: raise SystemExit(1)"
+    permitted = subprocess.run([sys.executable, "-c", f"import os\n{asked}"], timeout=20, check=False).returncode == 0
+
+    async def story():
+        journal = await book.journal(durability=durability)
+        assert await keep(journal, book.record())
+        ahead = permitted and durability is Durability.STRICT
+        assert priority_of_the_thread() == (os.SCHED_RR if ahead else os.SCHED_OTHER)
+
+    run(story())
+
+
+def test_where_it_may_not_run_ahead_it_runs_like_the_rest(book, run, keep, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "sched_setscheduler", refuse)
+
+    async def story():
+        journal = await book.journal()
+        assert await keep(journal, book.record())
+        assert priority_of_the_thread() == os.SCHED_OTHER
 
     run(story())
 
