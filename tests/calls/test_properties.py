@@ -246,7 +246,7 @@ def test_messages_with_one_id_are_one_call_while_it_lasts(messages: list[Sightin
                 assert passage.sighting.call_id in call.ids
 
 
-@given(messages=sightings(most=30))
+@given(messages=sightings(most=60))
 def test_nothing_grows_beyond_its_bounds(messages: list[Sighting]) -> None:
     bounds = Bounds(open=3, recent=2, passages=4, idle=100, setup=10)
     calls = fed(messages, bounds)

@@ -23,8 +23,8 @@ FRAGILE = Target("fragile", 1, (b"command=Call&x",), (b"&", b"="), fragile)
 
 
 @pytest.mark.fuzz
-def test_ten_thousand_hostile_inputs_are_stood() -> None:
-    summary = fuzz(10_000, 30.0, seed=20_261_123)
+def test_twenty_thousand_hostile_inputs_are_stood() -> None:
+    summary = fuzz(20_000, 30.0, seed=20_261_123)
     assert summary.crash is None, summary.crash
     assert summary.kinds > 200
     assert {target.name for target in TARGETS} == set(summary.by_target)

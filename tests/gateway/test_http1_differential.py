@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fuzz import oracle, seeds
 
 MANY = settings(
-    max_examples=min(8_000, settings().max_examples * 4), deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=min(8_000, settings().max_examples * 7), deadline=None, suppress_health_check=list(HealthCheck)
 )
 END = b"\r\n"
 NOISE = (

@@ -43,7 +43,7 @@ MOST_OPEN = 10_000
 KEPT_EVENTS = 256
 """Of each PBX and app: all is counted when it happens, and long logs are memory for the collector to go through."""
 
-_CUSTOMERS = 5000  # of fewer, so many are in two calls at once that nobody can tell whose a message without an id is
+_CUSTOMERS = 1000
 _LINE_WEIGHTS = (75, 12, 8, 5)  # the menu, a colleague, a colleague who is engaged, the line that turns callers away
 _TICK_SECONDS = 0.005
 _WATCH_SECONDS = 0.05

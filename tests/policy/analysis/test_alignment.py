@@ -142,8 +142,7 @@ def assert_told(one, two, messages=MESSAGES):
     assert {(each.before, each.after) for each in found.changes} >= expected
 
 
-# Each example is held against thousands of messages: a short run takes fewer of them.
-fewer = settings(max_examples=min(settings().max_examples * 2 // 5, 2_000))
+fewer = settings(max_examples=min(settings().max_examples, 2_000))
 
 
 @fewer

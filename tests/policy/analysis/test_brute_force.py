@@ -281,7 +281,7 @@ def named(findings, *codes):
     return {finding.rules[0].partition(" ")[2] for finding in findings if finding.code in codes}
 
 
-@settings(max_examples=min(settings().max_examples // 2, 5_000))
+@settings(max_examples=min(settings().max_examples, 5_000))
 @given(written=policies(EXACTLY))
 @pytest.mark.fuzz
 @pytest.mark.timeout(0)
@@ -289,7 +289,7 @@ def test_what_is_said_of_finite_spaces_is_what_all_messages_say(written):
     assert_all_is_said(written, PLAIN)
 
 
-@settings(max_examples=min(settings().max_examples // 2, 5_000))
+@settings(max_examples=min(settings().max_examples, 5_000))
 @given(written=policies(OF_CALLS))
 @pytest.mark.fuzz
 @pytest.mark.timeout(0)
@@ -312,7 +312,7 @@ def assert_all_is_said(written, messages):
     assert all((each.code == "invariant_violated") == (each.severity is Severity.ERROR) for each in findings)
 
 
-@settings(max_examples=min(settings().max_examples // 2, 5_000))
+@settings(max_examples=min(settings().max_examples, 5_000))
 @given(old=policies(EXACTLY), new=policies(EXACTLY), data=st.data())
 @pytest.mark.fuzz
 @pytest.mark.timeout(0)
@@ -320,7 +320,7 @@ def test_the_difference_of_two_policies_is_what_differs_for_some_message(old, ne
     assert_difference(old, new, data, PLAIN)
 
 
-@settings(max_examples=min(settings().max_examples // 2, 5_000))
+@settings(max_examples=min(settings().max_examples, 5_000))
 @given(old=policies(OF_CALLS), new=policies(OF_CALLS), data=st.data())
 @pytest.mark.fuzz
 @pytest.mark.timeout(0)

@@ -93,7 +93,7 @@ def test_a_number_is_found_for_what_people_write(when):
 @pytest.mark.parametrize("country", ["HU", "US", "GB", "NE"])
 def test_the_emergency_numbers_are_those_that_the_reader_takes_for_such(country):
     reader = NumberReader(country)
-    short = [f"{number:0{length}}" for length in (2, 3, 4) for number in range(0, 10**length, 7 if length == 4 else 1)]
+    short = [f"{number:0{length}}" for length in (2, 3, 4) for number in range(10**length)]
     known = emergency_numbers(country)
     assert {text for text in short if reader.read(text).number_class.value == "emergency"} == {*known} & {*short}
     assert all(reader.read(text).canonical == text for text in known)
