@@ -34,11 +34,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_threa
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Half as many again as there are processors, and two: somebody always waits, for a deadline or for a process.
+    """Two more than there are processors: somebody always waits for a deadline or for a process to start.
 
     Of the time that one worker alone takes, a third is such waiting.
     """
-    return (os.cpu_count() or 1) * 3 // 2 + 2
+    return (os.cpu_count() or 1) + 2
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
