@@ -8,9 +8,9 @@ What the PBX calls the caller, the callee and the state in its notifications is 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -28,6 +28,7 @@ LONGEST_ID: Final = 64  # characters of a call's id; what is longer is none
 _LONGEST_GIST: Final = 160
 _LONGEST_VALUE: Final = 60
 _SHAPES: Final = 2048
+_ONES: Final = 4096
 _CALLERS: Final = frozenset({"callerid", "source", "caller", "callernumber", "callerphonenumber", "from"})
 _CALLEES: Final = frozenset(
     {"dialed", "dialled", "destination", "callee", "called", "calleenumber", "dialednumber", "to"}
@@ -70,6 +71,7 @@ class Follower:
         self._numbers = numbers
         self._masker = Masker(masking)
         self._canonical: dict[str, str] = {}
+        self._ones: dict[Hashable, Any] = {}
         self._shapes: dict[tuple[object, ...], _Shape] = {}
         self._second = ""
         self._seconds = 0.0
@@ -116,25 +118,25 @@ class Follower:
             record.exchange,
             self._time(record.at),
             record.kind,
-            name if name.isascii() else _readable(name),
+            self._one(name if name.isascii() else _readable(name)),
             record.app,
             call_id,
             _readable(parameters[shape.other_id][:LONGEST_ID]) if shape.other_id else "",
             record.origin,
-            caller if caller.isascii() else _readable(caller),
-            dialled if dialled.isascii() else _readable(dialled),
-            target if target.isascii() else _readable(target),
+            self._one(caller if caller.isascii() else _readable(caller)),
+            self._one(dialled if dialled.isascii() else _readable(dialled)),
+            self._one(target if target.isascii() else _readable(target)),
             self._read(parameters.get("lastdialednumber", "")) if name == "RoutingInterception" else "",
-            _readable(parameters[shape.state][:_LONGEST_VALUE]) if shape.state else "",
+            self._one(_readable(parameters[shape.state][:_LONGEST_VALUE])) if shape.state else "",
             record.verdict,
             record.reason,
             record.rule,
-            record.rules,
+            self._one(record.rules),
             (),
             None if refusal is None else refusal.code,
-            record.reply_verbs,
-            record.target,
-            record.source,
+            self._one(record.reply_verbs),
+            self._one(record.target),
+            self._one(record.source),
             record.revision,
             record.worker,
             self._gist(parameters, shape.told) if shape.told else "",
@@ -168,14 +170,14 @@ class Follower:
     def _said(self, record: DecisionRecord) -> Said:
         parameters = record.parameters or _NONE
         return Said(
-            _readable(record.name),
+            self._one(_readable(record.name)),
             record.verdict,
-            _readable(record.number),
+            self._one(_readable(record.number)),
             _readable(parameters.get("callid", "")[:LONGEST_ID]),
-            record.rules,
+            self._one(record.rules),
             _changes(record),
             None if record.refusal is None else record.refusal.code,
-            _readable(record.menu),
+            self._one(_readable(record.menu)),
         )
 
     def _closing(self, record: SettlementRecord) -> Closing:
@@ -185,7 +187,7 @@ class Follower:
             record.outcome,
             record.code,
             record.endpoint,
-            record.answered,
+            self._one(record.answered),
             record.verbs,
             record.verbs_refused,
             record.captured,
@@ -212,6 +214,17 @@ class Follower:
             if len(self._canonical) >= _SHAPES:
                 self._canonical.clear()
             found = self._canonical[written] = self._masker.number(self._numbers.read(written).canonical)
+        return found
+
+    def _one[T: (str, tuple[str, ...])](self, value: T) -> T:
+        """The one object for all values that are equal: thousands of messages are kept, and they say few things."""
+        if len(value) > _LONGEST_VALUE:
+            return value
+        found: T | None = self._ones.get(value)
+        if found is None:
+            if len(self._ones) >= _ONES:
+                self._ones.clear()
+            found = self._ones[value] = value
         return found
 
     def _time(self, written: str) -> float:

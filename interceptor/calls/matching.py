@@ -33,7 +33,7 @@ class Lack(Enum):
     __hash__ = object.__hash__
 
 
-type Key = tuple[Lack, str, str | tuple[str, str]]
+type Key = tuple[Lack, str, str] | tuple[Lack, str, str, str]
 
 
 class Matching:
@@ -41,7 +41,8 @@ class Matching:
 
     def __init__(self, window: float) -> None:
         self._window = window
-        self._calls: dict[Key, dict[int, Call]] = {}
+        # Most calls are alone with their numbers, and many stay until they are given up: those need no table each.
+        self._calls: dict[Key, Call | dict[int, Call]] = {}
         self._keys: dict[int, tuple[Key, ...]] = {}  # where each call stands, by its serial
 
     def follow(self, call: Call) -> None:
@@ -56,21 +57,18 @@ class Matching:
             serial = call.serial
             self._keys[serial] = keys
             for key in keys:
-                calls = self._calls.get(key)
-                if calls is None:
-                    self._calls[key] = {serial: call}
+                there = self._calls.get(key)
+                if there is None:
+                    self._calls[key] = call
+                elif isinstance(there, Call):
+                    self._calls[key] = {there.serial: there, serial: call}
                 else:
-                    calls[serial] = call
+                    there[serial] = call
 
     def forget(self, call: Call) -> None:
         """Take a call out."""
-        serial = call.serial
-        for key in self._keys.pop(serial, ()):
-            calls = self._calls[key]
-            if len(calls) == 1:
-                del self._calls[key]
-            else:
-                del calls[serial]
+        for key in self._keys.pop(call.serial, ()):
+            self._leave(call, key)
 
     def partner(self, call: Call) -> Call | int:
         """The one call that this one is as well; else how many fit: 0, or 2 for several."""
@@ -109,7 +107,7 @@ class Matching:
         caller, dialled = sighting.caller, sighting.dialled
         if not caller or caller == UNKNOWN_NUMBER:
             return []
-        exactly = self._at((Lack.ATTEMPT, caller, (dialled, sighting.last)), sighting.at, ATTEMPT_SECONDS)
+        exactly = self._at((Lack.ATTEMPT, caller, dialled, sighting.last), sighting.at, ATTEMPT_SECONDS)
         return exactly or self._at((Lack.ATTEMPT, caller, dialled), sighting.at, ATTEMPT_SECONDS)
 
     def _fitting(self, call: Call) -> list[Call]:
@@ -119,9 +117,9 @@ class Matching:
             return []
         at = call.began if call.ids else call.last
         found: list[Call] = []
-        for lack, caller, number in keys:
+        for lack, caller, number, *_ in keys:
             if lack is Lack.ATTEMPT:
-                continue
+                break  # they stand at the end
             other = Lack.ID if lack is Lack.START else Lack.START
             found += [each for each in self._at((other, caller, number), at, self._window) if each not in found]
             if lack is Lack.ID and number == call.dialled and (call.outgoing is not (call.routings > 0)):
@@ -140,13 +138,13 @@ class Matching:
         ``asked`` wants those that an app asked for and that were not routed, or those of which it is the other way;
         both by what was dialled, wherever they go by now. ``but`` is who asks, and none of the others.
         """
-        calls = self._calls.get(key)
-        if calls is None:
+        there = self._calls.get(key)
+        if there is None:
             return []
         found: list[Call] = []
         old: list[Call] = []
         others = 0
-        for call in calls.values():
+        for call in (there,) if isinstance(there, Call) else there.values():
             apart = at - (call.began if call.ids else call.last)  # an id comes after the last, a start before the first
             if apart > seconds:
                 old.append(call)
@@ -167,10 +165,16 @@ class Matching:
 
     def _take_out(self, call: Call, key: Key) -> None:
         self._keys[call.serial] = tuple(each for each in self._keys[call.serial] if each != key)
-        calls = self._calls[key]
-        del calls[call.serial]
-        if not calls:
+        self._leave(call, key)
+
+    def _leave(self, call: Call, key: Key) -> None:
+        there = self._calls[key]
+        if isinstance(there, Call):
             del self._calls[key]
+            return
+        del there[call.serial]
+        if len(there) == 1:
+            self._calls[key] = next(iter(there.values()))
 
 
 def _keys(call: Call) -> tuple[Key, ...]:
@@ -186,5 +190,5 @@ def _keys(call: Call) -> tuple[Key, ...]:
     elif not call.rooted:
         keys = ((Lack.START, caller, dialled), (Lack.START, caller, to)) if to else ((Lack.START, caller, dialled),)
     if call.routings:
-        return (*keys, (Lack.ATTEMPT, caller, (dialled, to or dialled)), (Lack.ATTEMPT, caller, dialled))
+        return (*keys, (Lack.ATTEMPT, caller, dialled, to or dialled), (Lack.ATTEMPT, caller, dialled))
     return keys
