@@ -5,6 +5,8 @@ Stop: listeners, what is in flight, outbox, upstream connections, journal.
 """
 
 import asyncio
+import contextlib
+import ctypes
 import gc
 import logging
 import random
@@ -65,6 +67,8 @@ from interceptor.wire.codes import Code
 
 log = logging.getLogger(__name__)
 
+_M_MMAP_THRESHOLD = -3  # of malloc.h
+_BIG_BLOCK = 128 << 10  # what glibc begins with
 _GC_THRESHOLD = 50_000  # exchanges make no cycles; the collector need not look at them often
 _STOP_POLL_SECONDS = 0.02
 _LOOK_SECONDS = 1.0
@@ -75,7 +79,7 @@ _SECRET_BYTES = 32
 
 
 def settle_memory() -> None:
-    """Let the collector pass over all that is there now, and come rarely from now on.
+    """Let the collector pass over all that is there now, and come rarely from now on; big blocks go back at once.
 
     For a process that begins to serve and does nothing else: it holds for all of its memory. A worker beside other
     things, as in tests and in the demo, would keep what they leave behind for ever.
@@ -83,6 +87,18 @@ def settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD, 20, 100)
+    _return_big_blocks()
+
+
+def _return_big_blocks() -> None:
+    """Have the C library ask the system for each big block, and give it back when it is freed.
+
+    glibc begins so, and stops with the first big block that is freed: from then on tables that grow and batches for
+    the journal come to lie in its heap, between small things that stay, and the heap grows for hours although no more
+    of it is used. A size that was set once stays. Other C libraries have no such habit, and no such function.
+    """
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # TypeError: Windows has no name for "this program"
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _BIG_BLOCK)
 
 
 class Worker:

@@ -227,7 +227,7 @@ _NOWHERE: Final = ()
 NAMES_CALLEE: Final = frozenset({"CallChanged", "IncomingCall"})
 """The notifications that say who is called at the moment."""
 _TOLD_ONCE: Final = frozenset({"CallChanged", "CallConnected", "IncomingCall", "RoutingInterception", "Error"})
-_CONCLUDED: Final = frozenset({Cause.GONE, Cause.UNSEEN, Cause.CROWDED, Cause.HUNG_UP})
+_CONCLUDED: Final = frozenset({Cause.UNANSWERED, Cause.GONE, Cause.UNSEEN, Cause.CROWDED, Cause.HUNG_UP})
 _BEGINS: Final = frozenset({Signal.ASKED, Signal.RANG})
 _FIRST: Final = frozenset({"RoutingInterception", *meaning.CALLING})
 
@@ -266,6 +266,8 @@ def _why(sighting: Sighting) -> str:
             return f"by {sighting.app}" if sighting.app else ""
         if sighting.closing is not None and sighting.closing.code is not None:
             return f"code {sighting.closing.code}"
+    if sighting.name == "RoutingInterception" and meaning.is_retry(sighting):
+        return f"{sighting.state} at {sighting.last}" if sighting.last else sighting.state
     return ""
 
 

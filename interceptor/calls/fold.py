@@ -226,7 +226,7 @@ class Calls:
         It could begin a call of its own that is joined then; this gives the same and costs less.
         """
         routing = sighting.name == "RoutingInterception"
-        if routing and meaning.seen(sighting) == (Signal.RETRIED, None):
+        if routing and meaning.is_retry(sighting):
             return None if sighting.call_id else self._attempt_of(sighting)
         if sighting.exchange in self._by_exchange or (sighting.origin and not sighting.call_id):
             return None  # what else came to a callback of this exchange, or of its origin, is of the same call
@@ -398,7 +398,10 @@ class Calls:
         """Put a call into the list of its state."""
         if call.state is State.ENDED:
             if call.home != _RECENT:
-                self._matching.forget(call)
+                if call.cause is Cause.UNANSWERED:
+                    self._matching.follow(call)
+                else:
+                    self._matching.forget(call)
                 self._move(call, _RECENT)
                 if len(self._recent) > self.bounds.recent:
                     self._forget(next(iter(self._recent.values())))

@@ -61,8 +61,8 @@ class _Legs:
                 callee.state, callee.since, callee.cause = State.ENDED, at, sighting.state
             return
         for leg in self.legs:
-            if leg.state is State.ENDED and leg is not callee:
-                continue
+            if leg.state is State.ENDED and (leg is not callee or cause is Cause.UNANSWERED):
+                continue  # how the last attempt ended was told
             if signal is Signal.ENDED:
                 leg.state, leg.since, leg.cause = State.ENDED, at, cause.value if cause is not None else ""
             elif (leg is callee or (leg.side == "caller" and signal is not Signal.TRANSFERRED)) and (

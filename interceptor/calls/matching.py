@@ -7,7 +7,9 @@ message. So each call stands in this index by what it lacks and by its numbers, 
   ``Call`` nor a RoutingInterception;
 * of two calls without an id, one that an app asked for and no RoutingInterception has come for fits one that began with
   a RoutingInterception and that nobody is known to have asked for;
-* a call that was routed and is not connected may come with a further **attempt**.
+* a call that was routed and is not connected may come with a further **attempt**;
+* a call whose last attempt failed is taken for over, unless a first message with an id is a **sign of life**: the dial
+  plan may have led it on. One that goes on without doubt comes before it.
 
 Reading stops at the second call that fits: then none is joined.
 """
@@ -17,6 +19,7 @@ from typing import Final
 
 from interceptor.calls.call import EARLY, Call
 from interceptor.calls.sighting import Sighting
+from interceptor.calls.states import Cause
 
 ATTEMPT_SECONDS: Final = 240.0  # between two questions for a way of one call: a phone may ring that long
 MOST_OTHERS: Final = 16  # calls of one pair of numbers that are looked through: among more, nobody finds the right one
@@ -29,6 +32,7 @@ class Lack(Enum):
     ID = "id"
     START = "start"
     ATTEMPT = "attempt"
+    LIFE = "sign of life"
 
     __hash__ = object.__hash__
 
@@ -84,7 +88,9 @@ class Matching:
         caller, number = sighting.caller, sighting.dialled
         if not caller or not number or caller == UNKNOWN_NUMBER:
             return None
-        return self._alone(self._at((Lack.ID, caller, number), sighting.at, self._window), sighting)
+        found = self._at((Lack.ID, caller, number), sighting.at, self._window)
+        found = found or self._at((Lack.LIFE, caller, number), sighting.at, self._window)
+        return self._alone(found, sighting)
 
     def lacks_way(self, sighting: Sighting) -> Call | None:
         """The one call that an app asked for which a RoutingInterception can be about."""
@@ -118,8 +124,8 @@ class Matching:
         at = call.began if call.ids else call.last
         found: list[Call] = []
         for lack, caller, number, *_ in keys:
-            if lack is Lack.ATTEMPT:
-                break  # they stand at the end
+            if lack is Lack.ATTEMPT or lack is Lack.LIFE:
+                break  # the first stands at the end, the other alone
             other = Lack.ID if lack is Lack.START else Lack.START
             found += [each for each in self._at((other, caller, number), at, self._window) if each not in found]
             if lack is Lack.ID and number == call.dialled and (call.outgoing is not (call.routings > 0)):
@@ -181,6 +187,8 @@ def _keys(call: Call) -> tuple[Key, ...]:
     caller, dialled = call.caller, call.dialled
     if not caller or caller == UNKNOWN_NUMBER or not dialled:
         return ()
+    if call.cause is Cause.UNANSWERED:
+        return () if call.ids else ((Lack.LIFE, caller, dialled),)
     if call.state not in EARLY:
         return ((Lack.START, caller, dialled),) if call.ids and not call.rooted else ()
     to = call.routed_to

@@ -47,7 +47,7 @@ def seen(sighting: Sighting) -> Meaning:
         return (Signal.ASKED, None) if sighting.name in CALLING else None
     name = sighting.name
     if name == "RoutingInterception":
-        return (Signal.ASKED if sighting.state.lower() in {"", "calling"} else Signal.RETRIED), None
+        return (Signal.RETRIED if is_retry(sighting) else Signal.ASKED), None
     if name in _TOLD:
         return _TOLD[name]
     return PBX_STATES.get(sighting.state.lower()) if sighting.state else None
@@ -57,9 +57,13 @@ def closed(sighting: Sighting, closing: Closing) -> Meaning:
     """What it means how an exchange ended."""
     if sighting.kind is Kind.COMMAND:
         return _command_closed(sighting, closing)
-    if sighting.name == "RoutingInterception":
-        return (Signal.ENDED, Cause.REJECTED) if _is_rejected(sighting, closing) else (Signal.ROUTED, None)
     given = sighting.reply or closing.answered
+    if sighting.name == "RoutingInterception":
+        if _is_rejected(sighting, closing):
+            return Signal.ENDED, Cause.REJECTED
+        if is_retry(sighting) and "Route" not in given:
+            return Signal.ENDED, Cause.UNANSWERED
+        return Signal.ROUTED, None
     if sighting.name == "IncomingCall":
         if closing.outcome not in _ANSWERED:
             return None
@@ -67,6 +71,11 @@ def closed(sighting: Sighting, closing: Closing) -> Meaning:
     if "BlindTransfer" in given or "AttendedTransfer" in given:
         return Signal.TRANSFERRED, None
     return None
+
+
+def is_retry(sighting: Sighting) -> bool:
+    """Whether a RoutingInterception says that an attempt has failed."""
+    return sighting.state.lower() not in {"", "calling"}
 
 
 def _command_closed(sighting: Sighting, closing: Closing) -> Meaning:

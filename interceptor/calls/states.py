@@ -55,6 +55,7 @@ class Cause(Enum):
     REJECTED = "rejected"  # by the app that was asked
     REFUSED = "refused"  # by the policy, or a rule answered in place of the PBX
     FAILED = "failed"  # the PBX did not take the command
+    UNANSWERED = "unanswered"  # an attempt has failed, and the app that was asked named no further way
     GONE = "gone"  # the PBX does not know it any more; its end was not seen
     UNSEEN = "no end seen"  # nothing was heard of it for long
     CROWDED = "crowded out"  # there were too many open calls
@@ -62,7 +63,7 @@ class Cause(Enum):
     __hash__ = object.__hash__
 
 
-PRESUMED: Final = frozenset({Cause.TRANSFERRED, Cause.GONE, Cause.UNSEEN, Cause.CROWDED})
+PRESUMED: Final = frozenset({Cause.TRANSFERRED, Cause.UNANSWERED, Cause.GONE, Cause.UNSEEN, Cause.CROWDED})
 """Ends that we conclude, or of which the reference does not say whether they are final: a call may go on after them."""
 
 

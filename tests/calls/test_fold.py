@@ -198,6 +198,50 @@ def test_an_app_that_rejects_a_call_ends_it(line: Line) -> None:
     assert line.find(to_nowhere).cause is Cause.REJECTED
 
 
+def test_a_failed_attempt_after_which_the_app_names_no_way_ends_the_call(line: Line) -> None:
+    first = line.routed("+36301", "2301", to="2405")
+    line.pause(20)
+    line.told("RoutingInterception", caller="+36301", dialled="2301", state="Busy", last="2405")
+    call = line.find(first)
+    assert (call.state, call.cause, call.why) == (State.ENDED, Cause.UNANSWERED, "Busy at 2405")
+    assert [(leg.number, leg.cause) for leg in legs_of(call)] == [
+        ("+36301", "unanswered"),
+        ("2301", "went elsewhere"),
+        ("2405", "Busy"),
+    ]
+    assert (line.calls.open_count, call.remarks) == (0, ())
+
+
+def test_a_caller_who_tries_again_after_that_has_a_new_call(line: Line) -> None:
+    before = line.routed("+36301", "2301", to="2405")
+    line.told("RoutingInterception", caller="+36301", dialled="2301", state="Busy", last="2405")
+    again = line.routed("+36301", "2301", to="2405")
+    line.told("IncomingCall", call_id="X", caller="+36301", dialled="2301")
+    assert line.find("X") is line.find(again)
+    assert line.find(again) is not line.find(before)
+    line.told("RoutingInterception", caller="+36301", dialled="2301", state="NoAnswer", last="2405")
+    assert (line.calls.counts.ambiguous, line.find(before).cause) == (0, Cause.UNANSWERED)
+
+
+def test_a_call_goes_on_where_the_dial_plan_led_it_on_after_a_failed_attempt(line: Line) -> None:
+    first = line.routed("+36301", "2301", to="2405")
+    line.told("RoutingInterception", caller="+36301", dialled="2301", state="Busy", last="2405")
+    line.told("IncomingCall", call_id="X", caller="+36301", dialled="2301")
+    call = line.find("X")
+    assert (call, call.state) == (line.find(first), State.CONNECTED)
+    assert line.remarks("X") == ["the call goes on, although it had ended (unanswered)"]
+    assert line.calls.open_count == 1
+    line.state("X", "Busy")
+    assert line.find("X").cause is Cause.BUSY
+
+
+def test_what_the_pbx_tells_of_an_unanswered_call_later_counts(line: Line) -> None:
+    first = line.routed("+36301", "2301", to="2405")
+    line.told("RoutingInterception", caller="+36301", dialled="2301", state="Busy", last="2405")
+    line.state("X", "Busy", caller="+36301", dialled="2301")
+    assert (line.find(first), line.find("X").cause) == (line.find("X"), Cause.BUSY)
+
+
 def test_a_call_out_of_an_answer_is_a_child_of_its_call(line: Line) -> None:
     menu = line.told("IncomingCall", call_id="X")
     line.told("CallConnected", call_id="Y", origin=menu)

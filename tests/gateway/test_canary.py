@@ -66,10 +66,15 @@ class Site:
         )
         assert Client(self.running.address("notifications")).send(head % len(body) + body).read().status == 200
 
-    def held(self, call: str, times: int = 6) -> set[int | None]:
+    def held(self, call: str, times: int = 6) -> set[int]:
         """The codes of several commands, each on a connection of its own, so that both workers have some."""
         request = f"GET /?command=Hold&CallId={call} HTTP/1.0\r\n\r\n".encode()
-        return {Client(self.running.address("commands")).send(request).read().code for _ in range(times)}
+        codes = set()
+        for _ in range(times):
+            answer = Client(self.running.address("commands")).send(request).read()
+            assert answer.code is not None, answer.raw
+            codes.add(answer.code)
+        return codes
 
     def tries(self, share: str) -> tuple[int, Any]:
         return post(self.running, f"/policy/canary?share={share.replace('%', '%25')}")
