@@ -117,12 +117,16 @@ def trusting(file: Path, *protocols: str) -> ssl.SSLContext:
     return context
 
 
+def trusting_anybody() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
 def authority(running: Proxy, listener: str, state: Path) -> Path:
     """The certificate of what signs for a listener without one; it is made for the first who wants TLS."""
     assert not (state / "mitmproxy").exists()
-    unchecked = ssl.create_default_context()
-    unchecked.check_hostname, unchecked.verify_mode = False, ssl.CERT_NONE
-    dial(running, unchecked, listener).close()
+    dial(running, trusting_anybody(), listener).close()
     return state / "mitmproxy" / "mitmproxy-ca-cert.pem"
 
 
@@ -416,6 +420,22 @@ def test_a_tls_hello_on_a_plain_listener_is_answered_through_the_same_pipeline(
     assert running.client().send(b"GET /?command=ListExtensions HTTP/1.1\r\nHost: a\r\n\r\n").read().code == 200
     assert [each.listener for each in running.decisions()] == ["commands"] * 4
     assert len(pbx.requests) == 3
+
+
+def test_an_authority_that_cannot_be_made_costs_only_those_who_want_tls_and_is_tried_again(
+    over_tls: Callable[..., Proxy], backend: StartBackend, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    running = over_tls(backend(answering()).port, listeners=(Listener("commands", Kind.COMMAND, Address(LOCAL, 0)),))
+    in_the_way = tmp_path / "mitmproxy"
+    in_the_way.write_bytes(b"a file where the folder should be")
+    for _ in range(2):
+        with pytest.raises(OSError, match=r"EOF|reset|closed|peer"):
+            dial(running, trusting_anybody(), "commands")
+    assert running.client().send(b"GET /?command=ListExtensions HTTP/1.1\r\nHost: a\r\n\r\n").read().code == 200
+    assert "mitmproxy" in caplog.text
+    in_the_way.unlink()
+    with dial(running, trusting(authority(running, "commands", tmp_path)), "commands") as over:
+        assert ask(over, "GET", "/?command=ListExtensions").body == OK_XML
 
 
 def test_a_notification_over_tls_gets_its_answer(
