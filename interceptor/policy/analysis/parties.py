@@ -246,8 +246,10 @@ class PartyValues:
         """
         listed = self._listed(regions, [test.rows for test, _, outcome in asked if outcome])
         for number in chain(listed, self._candidates(regions)):
-            region, here = self.position(number)
-            if region & regions and all(one & two for one, two in zip(here, features, strict=True)):
+            if not regions >> self.regions.of(None if number is None else number.canonical) & 1:
+                continue
+            _, here = self.position(number)
+            if all(one & two for one, two in zip(here, features, strict=True)):
                 facts = self._facts(number)
                 if all(test(facts) is outcome for _, test, outcome in asked):
                     return number

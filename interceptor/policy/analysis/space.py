@@ -11,7 +11,9 @@ others is settled by :meth:`Space.messages`, which makes real ones. So *never* i
 message.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import chain, islice
 from typing import Any, Final
 
@@ -29,7 +31,7 @@ from interceptor.policy.condition import AllOf, AnyOf, Condition, Not, Test, any
 from interceptor.policy.context import Context
 from interceptor.policy.matchers.app import AppIn
 from interceptor.policy.matchers.call import CallExists, CallIn, CallOwned
-from interceptor.policy.matchers.sample import Sampled
+from interceptor.policy.matchers.sample import Sampled, place
 from interceptor.policy.matchers.source import SourceIn
 from interceptor.policy.matchers.time import Dated, Weekly
 from interceptor.policy.members import Rows
@@ -323,7 +325,7 @@ class Space:
             1: 1 << self._apps.index(facts.app if facts.app in self._apps else ""),
             self._source_level: 1 << self._places.of(self._readings.address(facts.source)),
             self._time_level: 1 << moment,
-            self._share_level: 1 << sum(not test(facts) for test in self._share_tests()),
+            self._share_level: 1 << sum(not share.test(self._readings)(facts) for share in self._sampled()),
             self._call_level: 1 << CALLS.index(facts.call) if self.asks_for_calls else 1,
         }
         for party, values in self._parties.items():
@@ -337,17 +339,16 @@ class Space:
             point[level] = 2 if self._tests[condition](facts) else 1
         return point
 
-    def _share_tests(self) -> list[Test]:
-        return [Sampled(percent, self.context.calls).test(self._readings) for percent in self._shares]
+    def _sampled(self) -> list[Sampled]:
+        return [Sampled(percent, self.context.calls) for percent in self._shares]
 
     def _with_exchange(self, facts: Facts, shares: int) -> Facts:
         """The message with the id of an exchange that falls into one of these parts of all calls."""
         if shares != self.diagrams.full[self._share_level]:
-            tests = self._share_tests()
-            for number in range(_MOST_EXCHANGES):
-                tried = replace(facts, exchange=f"e{number}")
-                if shares >> sum(not test(tried) for test in tests) & 1:
-                    return tried
+            bounds = sorted(share.below for share in self._sampled())
+            for exchange, place in _exchanges():
+                if shares >> bisect_right(bounds, place) & 1:
+                    return replace(facts, exchange=exchange)
         return facts
 
     def box(self, box: Box) -> int:
@@ -480,6 +481,12 @@ class Space:
                 (facts.headers if field.part == "headers" else facts.values)[field.name] = text  # type: ignore[index]
         point = self.point(facts)
         return facts if point is not None and all(point[level] & values for level, values in box.items()) else None
+
+
+@lru_cache(1)
+def _exchanges() -> tuple[tuple[str, int], ...]:
+    """Ids of exchanges, and where each stands among all calls."""
+    return tuple((exchange, place(exchange)) for exchange in map("e{}".format, range(_MOST_EXCHANGES)))
 
 
 def _told_field(field: TextField, regions: Regions, values: int) -> str:

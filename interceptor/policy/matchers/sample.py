@@ -36,8 +36,13 @@ class Sampled(Struct, frozen=True):
     calls: tuple[str, ...]
 
     def test(self, _readings: Readings) -> Test:
-        calls, below = self.calls, int(self.percent * (1 << _BITS) / 100)
-        return lambda facts: _place(_identity(facts, calls)) < below
+        calls, below = self.calls, self.below
+        return lambda facts: place(_identity(facts, calls)) < below
+
+    @property
+    def below(self) -> int:
+        """The calls whose :func:`place` is below this are in."""
+        return int(self.percent * (1 << _BITS) / 100)
 
     def offer(self) -> Offer | None:
         return None
@@ -47,7 +52,7 @@ class Sampled(Struct, frozen=True):
 
     def sees(self, facts: Facts, _readings: Readings) -> str:
         identity = _identity(facts, self.calls)
-        percent = Decimal(_place(identity) * 100) / (1 << _BITS)
+        percent = Decimal(place(identity) * 100) / (1 << _BITS)
         return f"{quoted(identity)} at {percent:.6f}%" if identity else f"no call and no exchange, at {percent:.6f}%"
 
 
@@ -60,8 +65,8 @@ def _identity(facts: Facts, calls: tuple[str, ...]) -> str:
     return facts.exchange
 
 
-def _place(identity: str) -> int:
-    """Where among all calls this one stands: always the same for it, evenly spread over all of them."""
+def place(identity: str) -> int:
+    """Where among all calls this one stands, below 2**64: always the same for it, evenly spread over all of them."""
     digest = blake2b(identity.encode("utf-8", "surrogatepass"), digest_size=_BITS // 8).digest()
     return int.from_bytes(digest)
 
