@@ -276,26 +276,28 @@ def break_(
     """
     from interceptor.cli import breaking
     from interceptor.cli.stage import StageError
+    from interceptor.worker import new_event_loop
 
     if unknown := [each for each in how or () if each not in breaking.ALL_WAYS]:
         raise typer.BadParameter(f"`{unknown[0]}` is not one of {', '.join(breaking.ALL_WAYS)}", param_hint="--how")
     with told():
         try:
-            results = asyncio.run(
-                breaking.run(
-                    config or shipped() / "config.example.yaml",
-                    rules,
-                    breaking.scripts(files or ()),
-                    own=config is not None or rules is not None,
-                    standby=config is None,
-                    who=who or (),
-                    how=how or (),
-                    once=once,
-                    lanes=at_once or max(1, breaking.LANES // workers),
-                    workers=workers,
-                    watch=breaking.tell if sys.stderr.isatty() else lambda _: None,
+            with asyncio.Runner(loop_factory=new_event_loop) as runner:
+                results = runner.run(
+                    breaking.run(
+                        config or shipped() / "config.example.yaml",
+                        rules,
+                        breaking.scripts(files or ()),
+                        own=config is not None or rules is not None,
+                        standby=config is None,
+                        who=who or (),
+                        how=how or (),
+                        once=once,
+                        lanes=at_once or max(1, breaking.LANES // workers),
+                        workers=workers,
+                        watch=breaking.tell if sys.stderr.isatty() else lambda _: None,
+                    )
                 )
-            )
         except (StageError, OSError) as error:
             typer.echo(f"cannot start: {error}", err=True)
             raise typer.Exit(2) from None

@@ -27,6 +27,7 @@ from interceptor.simulator.events import (
 from interceptor.simulator.notifications import encode_form
 from interceptor.simulator.scenario import form
 from interceptor.values import Place
+from interceptor.worker import new_event_loop
 
 pytestmark = pytest.mark.no_cover  # hundreds of calls are played; watched line by line they take twice as long
 
@@ -38,9 +39,9 @@ def broken(
     *how: str, config: Path = CONFIG, scenarios: Sequence[form.Scenario] | None = None, **options: object
 ) -> list[breaking.Result]:
     scripts = breaking.scripts([]) if scenarios is None else scenarios
-    return asyncio.run(
-        breaking.run(config, None, scripts, own=False, standby=True, how=how, **options)  # type: ignore[arg-type]
-    )
+    playing = breaking.run(config, None, scripts, own=False, standby=True, how=how, **options)  # type: ignore[arg-type]
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:  # as the command does
+        return runner.run(playing)
 
 
 def wrong(results: list[breaking.Result]) -> list[str]:
