@@ -85,18 +85,18 @@ class Interceptor:
 
     async def prepare(self, package: Package) -> None:
         """Have the worker compile the policy and keep it ready."""
-        why = await self.worker.prepare(lambda: package, package.revision)
+        why = await self.worker.policies.prepare(lambda: package, package.revision)
         if why:
             raise RolloutError(why)
 
     async def activate(self, chosen: PolicySet) -> None:
         """Have the worker decide by the policy that it has ready."""
-        if not self.worker.activate(chosen.revision):
+        if not self.worker.policies.activate(chosen.revision):
             raise RolloutError("the worker was not ready")
 
     async def forget(self) -> None:
         """Have the worker drop what it has ready."""
-        self.worker.forget()
+        self.worker.policies.forget()
 
     async def counted(self) -> Snapshot:
         """What the worker has counted."""
@@ -122,7 +122,8 @@ class Interceptor:
 
     async def policy(self) -> Mapping[str, Any]:
         """The policy in force, and how it came there."""
-        return policy_page(self.rollout, await self.metrics(), self._settings, {"w0": self.worker.rules.revision})
+        revisions = {"w0": self.worker.policies.rules.revision}
+        return policy_page(self.rollout, await self.metrics(), self._settings, revisions)
 
     async def clusters(self) -> Sequence[Mapping[str, Any]]:
         """The PBX endpoints and how they stand."""

@@ -13,17 +13,14 @@ import random
 import secrets
 import ssl
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from mmap import mmap
-from typing import Any, NamedTuple
-
-from msgspec.structs import replace
+from typing import Any
 
 from interceptor.audit.record import Record, Recorder
 from interceptor.callbacks import Targets
 from interceptor.calls import Call
-from interceptor.canary import CanaryRules
 from interceptor.exchanges import Patience
 from interceptor.explanation import Explanation, Kept
 from interceptor.gateway.affinity import Whereabouts
@@ -46,23 +43,18 @@ from interceptor.identity import Identifier
 from interceptor.journal import Journal
 from interceptor.known_calls import KnownCalls
 from interceptor.live_calls import LiveCalls
-from interceptor.loading import policy_context
 from interceptor.metrics import Metrics, Snapshot
 from interceptor.outbox import AddressTurns, Turn
 from interceptor.ownership import Holdings
 from interceptor.pipeline import Pipeline, patience_of
-from interceptor.policy import Context, Meters, RuleSet, Source, compile_policy
+from interceptor.policies import Policies
+from interceptor.policy import Meters, RuleSet, Source
 from interceptor.policy.meters import table_size
-from interceptor.policy.near import NearMisses
-from interceptor.policy.tables import Table, TableKey, is_table, table_key, table_name
 from interceptor.rehearsal import Rehearsed
-from interceptor.rollout import Canary, Package
-from interceptor.rollout.examining import unpack_tables
-from interceptor.rollout.pace import Pace
+from interceptor.rollout import Canary
 from interceptor.rows import TABLE_BYTES, Rows
 from interceptor.settings import Address, Cluster, Ownership, Settings
 from interceptor.state import BREAKERS, CALLS, FIRSTS, HOLDINGS, TURNS, SharedTable, callback_keys, draining
-from interceptor.values import ProblemsError
 from interceptor.wire import knowledge
 from interceptor.wire.codes import Code
 
@@ -129,14 +121,11 @@ class Worker:
         self._name = name
         self._loop = asyncio.get_running_loop()
         self._stopping = False
-        self.rules: RuleSet = rules or compile_policy(sources, policy_context(settings))
         self._calls_to_take: list[Call] = []
-        self._ready: _Compiled | None = None  # what is to come into force next
         self.metrics = Metrics(
             name, commands=knowledge.COMMANDS, notifications=knowledge.NOTIFICATIONS, codes=tuple(Code)
         )
-        chosen = None if canary is None else _canary_rules(canary, policy_context(settings))
-        self._policy_loaded(chosen, _names(self.rules), {} if chosen is None else _names(chosen.rules))
+        self.policies = Policies(settings, sources, self.metrics, rules=rules, canary=canary, busy=self._has_messages)
         self.metrics.before_snapshot.append(self._gauge)
         self._sweeper = Sweeper(self._loop)
         self.journal = Journal(settings.journal, name, self._loop, self.metrics)
@@ -151,7 +140,7 @@ class Worker:
         self._known = KnownCalls(holdings, Rows(*self._table_of(CALLS)))
         self._pipeline = Pipeline(
             settings,
-            self.rules,
+            self.policies.rules,
             self._recorder,
             identifier,
             meters,
@@ -159,7 +148,7 @@ class Worker:
             None if settings.ownership is Ownership.OFF else holdings,
             self._known,
         )
-        self._pipeline.canary = chosen
+        self.policies.decide_in(self._pipeline)
         self._pools: dict[Site, Pool] = {}
         self._targets = Targets(settings.apps)
         self.clusters = {name: self._route(cluster) for name, cluster in settings.clusters.items()}
@@ -200,8 +189,6 @@ class Worker:
             count=self.metrics.copied,
         )
         self.kept = Kept(settings.explain, random.random)
-        self._near = NearMisses(self.rules)
-        self._tables = _tables(sources, self.rules) | _tables_of_canary(canary, chosen)
         self._looked_at: Rehearsed | None = None
         self._look: asyncio.TimerHandle | None = None
         boot = secrets.token_hex(4)
@@ -300,9 +287,12 @@ class Worker:
         """Say that we are about to stop."""
         self._stopping = True
 
+    def _has_messages(self) -> bool:
+        return self._carrier.in_flight > 0
+
     @property
     def _busy(self) -> bool:
-        return self._carrier.in_flight > 0 or any(door.connections for door in self._doors.values())
+        return self._has_messages() or any(door.connections for door in self._doors.values())
 
     # what the admin listener tells
 
@@ -374,75 +364,11 @@ class Worker:
             metrics.canary_messages(self._pipeline.canary.counted)
         metrics.journal_state(pending=self.journal.statistics.pending, healthy=self.journal.healthy)
 
-    # a new policy
-
-    async def prepare(self, read: Callable[[], Package], revision: str) -> str:
-        """Compile a policy beside the traffic and keep it ready; ``""``, or why that cannot be done.
-
-        ``read`` gives what it is made of; it is called in a thread.
-        """
-        self._ready = None
-        gc.disable()  # compiling makes many objects and no cycles; the collector would look at all of them, often
-        try:
-            ready = await asyncio.to_thread(self._compile, read)
-        except ProblemsError as fault:
-            return f"{len(fault.problems)} problems, the first: {fault.problems[0]}"
-        except Exception as fault:  # whatever it is, the policy in force stays
-            log.exception("a policy could not be compiled")
-            return f"{type(fault).__name__}: {fault}"
-        else:
-            gc.freeze()  # before the collector looks at what was made
-        finally:
-            gc.enable()
-        if ready.rules.revision != revision:
-            return f"it is revision {ready.rules.revision} here, not {revision}"
-        self._ready = ready
-        return ""
-
-    def activate(self, revision: str) -> bool:
-        """Decide by the policy that is ready from this message on; false where it is not this revision."""
-        ready = self._ready
-        if ready is None or ready.rules.revision != revision:
-            return False
-        self._ready = None
-        before, self.rules = self.rules.revision, ready.rules
-        canary, was = ready.canary, self._pipeline.canary
-        if canary is not None and was is not None and canary.rules.revision == was.rules.revision:
-            canary.go_on(was, revision)
-        self._pipeline.adopt(ready.rules, time.time(), canary)
-        self._near, self._tables = ready.near, ready.tables
-        self._policy_loaded(canary, ready.names, ready.names_beside)
-        log.info("revision %s decides, before it %s", revision, before)
-        return True
+    # looking back
 
     def change_calls(self) -> None:
         """Decide by the policy in force for calls in progress, too, whatever they began with."""
         self._pipeline.older.clear()
-
-    def forget(self) -> None:
-        """Drop the policy that is ready."""
-        self._ready = None
-
-    def _compile(self, read: Callable[[], Package]) -> "_Compiled":
-        package = read()
-        context = replace(policy_context(self._settings), pace=Pace(lambda: self._carrier.in_flight > 0))
-        made = self._tables | unpack_tables(table for table in package.tables if table.key not in self._tables)
-        rules = compile_policy(package.sources, context, made)
-        tables, canary = _tables(package.sources, rules), None
-        if package.canary is not None:
-            made |= unpack_tables(table for table in package.canary.tables if table.key not in made)
-            canary = _canary_rules(package.canary, context, made)
-            tables |= _tables_of_canary(package.canary, canary)
-        beside = {} if canary is None else _names(canary.rules)
-        return _Compiled(rules, tables, _names(rules), NearMisses(rules), canary, beside)
-
-    def _policy_loaded(self, canary: CanaryRules | None, names: dict[str, str], beside: dict[str, str]) -> None:
-        """Count by these policies from now on."""
-        self.metrics.policy_loaded(self.rules.revision, names, time.time(), beside)
-        if canary is None:
-            self.metrics.canary("", 0.0, self.rules.revision)
-        else:
-            self.metrics.canary(canary.rules.revision, canary.percent, self.rules.revision)
 
     def _look_for_near_misses(self) -> None:
         """Hold the newest of the messages that were kept against the rules, now and then: it costs next to nothing."""
@@ -453,7 +379,7 @@ class Worker:
             return
         self._looked_at = newest
         try:
-            self.metrics.near_misses(self._near.find(newest.facts))
+            self.policies.near_misses(newest.facts)
         except Exception:  # nobody's message depends on it
             log.exception("looking for near misses failed")
 
@@ -534,7 +460,7 @@ class Worker:
         for _ in range(min(_CALLS_A_TURN, len(waiting))):
             call, canary = waiting.pop(), self._pipeline.canary
             stays = canary is not None and canary.rules.revision == call.revision
-            self._known.take_over(call, call.revision if stays else self.rules.revision)
+            self._known.take_over(call, call.revision if stays else self.policies.rules.revision)
         if waiting and not self._stopping:
             self._loop.call_later(_TURN_SECONDS, self._take_some_calls)
 
@@ -561,35 +487,6 @@ class Worker:
             for url in cluster.endpoints
         )
         return ClusterRoute(cluster, endpoints)
-
-
-class _Compiled(NamedTuple):
-    """A policy that may come into force, with what goes with it."""
-
-    rules: RuleSet
-    tables: dict[TableKey, Table]
-    names: dict[str, str]
-    near: NearMisses
-    canary: CanaryRules | None
-    names_beside: dict[str, str]  # of the canary
-
-
-def _tables(sources: Sequence[Source], rules: RuleSet) -> dict[TableKey, Table]:
-    """The tables of a set, so that the next one need not make those anew whose texts are the same."""
-    return {table_key(source): rules.tables[table_name(source.file)] for source in sources if is_table(source.file)}
-
-
-def _canary_rules(canary: Canary, context: Context, made: Mapping[TableKey, Table] = {}) -> CanaryRules:
-    return CanaryRules(compile_policy(canary.sources, context, made), canary.percent)
-
-
-def _tables_of_canary(canary: Canary | None, rules: CanaryRules | None) -> dict[TableKey, Table]:
-    return {} if canary is None or rules is None else _tables(canary.sources, rules.rules)
-
-
-def _names(rules: RuleSet) -> dict[str, str]:
-    """The rules' names by their labels in decisions."""
-    return {rule.label: rule.name for rule in rules.rules}
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:

@@ -99,7 +99,7 @@ async def _live(
         send(number, found)
 
     async def prepare(number: int, revision: str, bulk: int) -> None:
-        why = await worker.prepare(lambda: _unspool(bulk), revision)
+        why = await worker.policies.prepare(lambda: _unspool(bulk), revision)
         send(number, why)
 
     send(0, addresses)
@@ -121,15 +121,15 @@ def _answer(worker: Worker, question: str, more: str) -> Any:
         case "unready":
             return worker.unready()
         case "revision":
-            return worker.rules.revision
+            return worker.policies.rules.revision
         case "activate":
-            return worker.activate(more)
+            return worker.policies.activate(more)
         case "kept":
             return worker.kept.summaries()
         case "calls":
             return encode_export(worker.calls.export(msgspec.json.decode(more, type=Wanted)))
         case "forget":
-            return worker.forget()
+            return worker.policies.forget()
         case "change_calls":
             return worker.change_calls()
         case "warnings":

@@ -59,7 +59,7 @@ def test_a_call_is_told_from_its_command_to_its_end(tmp_path: Path) -> None:
         assert (told.id, told.state, told.cause) == (call.id, "ended", "completed")
         assert (told.caller, told.dialled, told.routed_to) == ("+3612222222", "+36201234567", "2405")
         assert set(told.apps) == {"crm", "switchboard"}
-        assert told.revision == site.proxy.worker.rules.revision
+        assert told.revision == site.proxy.worker.policies.rules.revision
         assert site.proxy.worker.calls.revision_of(call.id) == told.revision
         assert told.inferred == 1  # RoutingInterception has no id
         asked = [rung.right.text for rung in found.rungs if rung.right is not None]
@@ -128,7 +128,7 @@ def test_a_call_goes_on_across_a_restart(tmp_path: Path) -> None:
     async def scene(site: Site) -> None:
         call = site.pbx.dial("+36301112233", "2405")
         await site.knows(call, "ringing")
-        before = site.proxy.worker.rules.revision
+        before = site.proxy.worker.policies.rules.revision
         port = site.proxy.addresses["notifications"]
         await site.proxy.stop()
         await site.start()

@@ -41,7 +41,7 @@ class Site:
 
     @property
     def revision(self) -> str:
-        return self.proxy.running.worker.rules.revision
+        return self.proxy.running.worker.policies.rules.revision
 
     def reload(self, by: By = By.REQUEST) -> Any:
         return self.proxy.loop.run(self.proxy.running.rollout.reload(by), 60)
@@ -141,7 +141,7 @@ def test_a_worker_that_cannot_compile_the_policy_leaves_the_old_one_in_force_and
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.05)
     monkeypatch.setattr(module, "_AGAIN_FIRST_SECONDS", 0.1)
     with monkeypatch.context() as patch:
-        patch.setattr("interceptor.worker.compile_policy", None)
+        patch.setattr("interceptor.policies.compile_policy", None)
         site.write(DENY_ALL)
         attempt = site.reload()
         assert (attempt.outcome, "TypeError" in attempt.message) == (Outcome.FAILED, True)
@@ -223,11 +223,11 @@ def test_a_large_table_that_did_not_change_is_taken_over_and_one_that_did_counts
     rules = "rules:\n  - {name: blocked, on: Call, when: {number: {table: blocked}}, deny: true}\n" + ALLOW_ALL[7:]
     site.write(rules)
     assert site.reload().outcome is Outcome.LOADED
-    table = site.proxy.running.worker.rules.tables["blocked"]
+    table = site.proxy.running.worker.policies.rules.tables["blocked"]
     assert site.code() == 200
     site.write("# another revision\n" + rules)
     assert site.reload().outcome is Outcome.LOADED
-    assert site.proxy.running.worker.rules.tables["blocked"] is table
+    assert site.proxy.running.worker.policies.rules.tables["blocked"] is table
     site.write(numbers + "1001\n", "tables/blocked.txt")
     assert site.reload().outcome is Outcome.LOADED
     assert site.code() == 306
