@@ -17,7 +17,7 @@ from interceptor.admin import AdminServer
 from interceptor.audit.record import Record
 from interceptor.calls.ladder import Ladder
 from interceptor.config import public
-from interceptor.gateway.listening import ListenError
+from interceptor.gateway.master import ListenError
 from interceptor.journal import JournalError
 from interceptor.live_calls import CallsPage, Wanted, ladder_from, page_of
 from interceptor.loading import load_settings
@@ -186,6 +186,7 @@ def run(config: Path) -> int:
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("mitmproxy").setLevel(logging.WARNING)
+    logging.getLogger("mitmproxy.addons.proxyserver").setLevel(logging.CRITICAL)  # a ListenError tells it better
     serving = _serve(*load(config))
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(serving)

@@ -34,8 +34,7 @@ from interceptor.gateway.delivery import NOBODY, Deliveries, heirless_folders
 from interceptor.gateway.exchange import Carrier
 from interceptor.gateway.firsts import TABLE_BYTES as FIRSTS_BYTES
 from interceptor.gateway.firsts import Firsts
-from interceptor.gateway.layers import Layers
-from interceptor.gateway.listening import Listening
+from interceptor.gateway.master import GatewayMaster
 from interceptor.gateway.mirroring import Mirrors
 from interceptor.gateway.repeats import Repeats
 from interceptor.gateway.upstream import Pool, Site
@@ -120,6 +119,7 @@ class Worker:
         self._settings = settings
         self._name = name
         self._loop = asyncio.get_running_loop()
+        self._share_port = share_port
         self._stopping = False
         self._calls_to_take: list[Call] = []
         self.metrics = Metrics(
@@ -216,13 +216,11 @@ class Worker:
             each.name: Door(each, settings.limits, settings.timeouts, self._sweeper, self._carrier, self._loop)
             for each in settings.listeners
         }
-        self._layers = Layers(
-            self._doors, self._carrier, settings.limits, state=settings.state, answer_seconds=self._longest
-        )
-        self._listening = Listening(self._doors, self._layers, share_port=share_port)
+        self._master: GatewayMaster | None = None
 
     async def start(self) -> dict[str, Address]:
         """Begin to serve; give the listeners' addresses by name."""
+        settings = self._settings
         await self.journal.open()
         await self.calls.restore()
         self._take_over_calls()
@@ -232,8 +230,16 @@ class Worker:
         for route in self.clusters.values():
             for endpoint in route.endpoints:
                 endpoint.start_checks()
+        self._master = GatewayMaster(
+            self._doors,
+            self._carrier,
+            settings.limits,
+            state=settings.state,
+            share_port=self._share_port,
+            answer_seconds=self._longest,
+        )
         try:
-            addresses = await self._listening.open()
+            addresses = await self._master.start()
         except BaseException:
             await self.stop()
             raise
@@ -244,7 +250,9 @@ class Worker:
         """Stop accepting, finish what is in flight up to the cap, flush the journal."""
         self._stopping = True
         self.calls.stop()
-        self._listening.close()
+        master = self._master
+        if master is not None:
+            await master.stop_listening()
         for door in self._doors.values():
             door.stop()
         over = self._loop.time() + self._settings.timeouts.shutdown
@@ -261,7 +269,8 @@ class Worker:
         self._repeats.close()
         self.mirrors.close()
         await self.deliveries.close()  # after the pools: what was in flight there may have to be kept
-        await self._layers.stop()
+        if master is not None:
+            await master.stop()
         self._sweeper.stop()
         if self._look is not None:
             self._look.cancel()

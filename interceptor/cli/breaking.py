@@ -26,7 +26,7 @@ from interceptor.audit.record import DecisionRecord, Record, SettlementRecord
 from interceptor.cli.aftermath import Aftermath, Tape, look_at
 from interceptor.cli.proxy_process import ProxyError, ProxyProcess
 from interceptor.cli.stage import LOOPBACK, Stage, StageError, backup_of
-from interceptor.gateway.listening import ListenError
+from interceptor.gateway.master import ListenError
 from interceptor.journal.following import Follower
 from interceptor.settings import Address, App, Cluster, Deadlines, Timeouts, Url
 from interceptor.simulator import SimulatedApp, SimulatedPbx, VirtualClock

@@ -1,6 +1,6 @@
 """The connections of askers: plain HTTP/1 on a listener, one request at a time, answers in the order of the requests.
 
-A connection that does not begin with text is handed to mitmproxy's layers (``layers.py``).
+A connection that does not begin with text is handed to mitmproxy's layers (``mode.py``).
 """
 
 import asyncio
@@ -375,6 +375,7 @@ class ClientConnection(asyncio.Protocol):
         if hand_over is None or transport is None:
             return False
         self._leave()
+        self._door.hooks.closed(self._door.listener.name)
         hand_over(transport, data)
         return True
 

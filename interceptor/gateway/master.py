@@ -1,6 +1,7 @@
 """mitmproxy as the host of one worker: its ``Master`` with only the addons that the gateway needs."""
 
 import asyncio
+import os
 from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,25 +12,36 @@ from mitmproxy.certs import CertStoreEntry
 from mitmproxy.http import HTTPFlow
 from mitmproxy.master import Master
 from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.mode_servers import ServerInstance
-from mitmproxy.proxy.mode_specs import ProxyMode
 from mitmproxy.tls import TlsData
 
 from interceptor.gateway import mode as _mode  # noqa: F401 - mitmproxy knows a mode once its module is there
 from interceptor.gateway.addon import PipelineAddon
 from interceptor.gateway.connection import Door, Hooks
-from interceptor.settings import Limits, Listener, Mode
+from interceptor.settings import Address, Limits, Listener, Mode
 
 _STORE = frozenset({"confdir"})  # the option that has mitmproxy open its store of certificates
 
 
+class ListenError(Exception):
+    """A listener cannot be opened."""
+
+
 class GatewayMaster(Master):
-    """The master of one worker. ``doors`` are its listeners by name; it opens none of them."""
+    """The master of one worker. ``doors`` are its gateway listeners by name."""
 
     def __init__(
-        self, doors: Mapping[str, Door], hooks: Hooks, limits: Limits, *, state: Path, answer_seconds: float
+        self,
+        doors: dict[str, Door],
+        hooks: Hooks,
+        limits: Limits,
+        *,
+        state: Path,
+        share_port: bool,
+        answer_seconds: float,
     ) -> None:
         super().__init__(options.Options(), event_loop=asyncio.get_running_loop())
+        self.doors = doors
+        self.share_port = share_port
         self._ready = asyncio.Event()
         self._proxyserver = proxyserver.Proxyserver()
         self.addons.add(
@@ -59,31 +71,42 @@ class GatewayMaster(Master):
         }
         self.options.update(**chosen)
         self._running: asyncio.Task[None] | None = None
-        self._instances: dict[str, ServerInstance[ProxyMode]] = {}
 
-    async def start(self) -> None:
-        """Begin to serve."""
-        loop = asyncio.get_running_loop()
-        self._running = loop.create_task(self.run())
-        ready = loop.create_task(self._ready.wait())
+    async def start(self) -> dict[str, Address]:
+        """Open the listeners; give their addresses by listener name. Raises :class:`ListenError`."""
+        self._running = asyncio.get_running_loop().create_task(self.run())
+        ready = asyncio.get_running_loop().create_task(self._ready.wait())
         await asyncio.wait({self._running, ready}, return_when=asyncio.FIRST_COMPLETED)
-        if not ready.done():
-            ready.cancel()
-            self._running.result()
-            msg = "mitmproxy ended before it had begun"
-            raise RuntimeError(msg)
+        ready.cancel()
+        addresses: dict[str, Address] = {}
         for instance in self._proxyserver.servers:
-            self._instances[instance.mode.data] = instance
+            door = self.doors[instance.mode.data]
+            if instance.last_exception is not None or not instance.listen_addrs:
+                where = f"listener `{door.listener.name}` cannot listen on {door.listener.address}"
+                msg = f"{where}: {_why(instance.last_exception)}"
+                raise ListenError(msg)
+            host, port, *_ = instance.listen_addrs[0]
+            addresses[door.listener.name] = Address(host, port)
+        return addresses
 
-    async def serve(self, listener: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve a connection that came to this listener, to its end."""
-        await self._instances[listener].handle_stream(reader, writer)
+    async def stop_listening(self) -> None:
+        """Take no more connections; those that are open go on."""
+        for instance in self._proxyserver.servers:
+            if instance.is_running:
+                await instance.stop()
 
     async def stop(self) -> None:
         """End mitmproxy and whatever runs in its layers."""
         self.should_exit.set()
         if self._running is not None:
             await self._running
+
+
+def _why(error: Exception | None) -> str:
+    """The system's own words; the event loop's repeat the address."""
+    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:  # that of an unknown name is less
+        return os.strerror(error.errno).lower()
+    return str(error)
 
 
 class _Certificates(tlsconfig.TlsConfig):
@@ -132,7 +155,7 @@ def _certificate_name(listener: Listener) -> str:
 
 
 class _Ready:
-    """Says when mitmproxy runs."""
+    """Says when every listener was tried."""
 
     def __init__(self, event: asyncio.Event) -> None:
         self._event = event

@@ -1,18 +1,23 @@
 """The gateway as a mode of mitmproxy: a ``ProxyMode`` and its ``ServerInstance``, the public extension points.
 
-Every listener is one of these, in every worker, whatever its own mode is. Plain HTTP/1 connections never come here;
-what begins otherwise (a TLS hello) goes to mitmproxy's own layers, where ``addon.py`` runs the same pipeline. A
-connection that was redirected to us is one like any other: where its client wanted to go is not asked, because what
-may be reached is what config names.
+Every listener is one of these, in every worker, whatever its own mode is. Plain HTTP/1 connections are taken by
+:class:`~interceptor.gateway.taking.Taker`; what begins otherwise (a TLS hello) goes to mitmproxy's own layers, where
+``addon.py`` runs the same pipeline. A connection that was redirected to us is one like any other: where its client
+wanted to go is not asked, because what may be reached is what config names.
 """
 
-from typing import Any
+import asyncio
+from typing import Any, Protocol, cast
 
+from mitmproxy import ctx
 from mitmproxy.connection import Address as MitmproxyAddress
 from mitmproxy.proxy import mode_servers, mode_specs
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import Layer
 from mitmproxy.proxy.layers import modes
+
+from interceptor.gateway.connection import Door
+from interceptor.gateway.taking import Taker, listen
 
 NOWHERE = ("127.0.0.1", 9)
 
@@ -41,26 +46,42 @@ class GatewayMode(mode_specs.ProxyMode):
             raise ValueError(msg)
 
 
-class GatewayInstance(mode_servers.ServerInstance[GatewayMode]):
-    """What mitmproxy takes for the server of a listener; the listener is open without it (``listening.py``)."""
+class Doors(Protocol):
+    """Where an instance finds its listener: the worker's master."""
 
-    _runs = False
+    doors: dict[str, Door]
+    share_port: bool
+
+
+class GatewayInstance(mode_servers.ServerInstance[GatewayMode]):
+    """The server of one gateway listener."""
+
+    _takers: tuple[Taker, ...] = ()
+    _handed_over: set[asyncio.Task[None]]
 
     @property
     def is_running(self) -> bool:
-        """Whether it was started."""
-        return self._runs
+        """Whether it listens."""
+        return bool(self._takers)
 
     @property
     def listen_addrs(self) -> tuple[MitmproxyAddress, ...]:
-        """None: mitmproxy takes no connection."""
-        return ()
+        """The addresses it listens on, with the ports that the system chose."""
+        return tuple(taker.address for taker in self._takers)
 
     async def _start(self) -> None:
-        self._runs = True
+        master = cast("Doors", ctx.master)
+        door = master.doors[self.mode.data]
+        self._handed_over = set()
+        door.hand_over = self._hand_over
+        loop = asyncio.get_running_loop()
+        listening = await listen(door.listener.address, share_port=master.share_port)
+        self._takers = tuple(Taker(door, each, loop) for each in listening)
 
     async def _stop(self) -> None:
-        self._runs = False
+        takers, self._takers = self._takers, ()
+        for taker in takers:
+            taker.close()
 
     def make_top_layer(self, context: Context) -> Layer:
         """What mitmproxy makes of a connection that is not plain HTTP/1: it looks, and finds TLS or nothing.
@@ -69,3 +90,15 @@ class GatewayInstance(mode_servers.ServerInstance[GatewayMode]):
         """
         context.server.address = NOWHERE
         return modes.TransparentProxy(context)
+
+    def _hand_over(self, transport: asyncio.Transport, data: bytes) -> None:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(loop=loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        protocol.data_received(data)
+        writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+        task = loop.create_task(self.handle_stream(reader, writer))
+        self._handed_over.add(task)
+        task.add_done_callback(self._handed_over.discard)

@@ -4,7 +4,6 @@ import asyncio
 import http.client
 import socket
 import ssl
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -24,10 +23,9 @@ from mitmproxy.http import Request
 from mitmproxy.proxy.mode_specs import ProxyMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
-from interceptor.gateway import layers
 from interceptor.gateway.addon import PipelineAddon, _request_of
 from interceptor.gateway.http1 import Http1Error
-from interceptor.gateway.listening import ListenError
+from interceptor.gateway.master import ListenError
 from interceptor.settings import Address, Deadlines, Limits, Listener, Mode, Timeouts
 from interceptor.values import Kind
 from tests.gateway.harness import (
@@ -438,63 +436,6 @@ def test_an_authority_that_cannot_be_made_costs_only_those_who_want_tls_and_is_t
     in_the_way.unlink()
     with dial(running, trusting(authority(running, "commands", tmp_path)), "commands") as over:
         assert ask(over, "GET", "/?command=ListExtensions").body == OK_XML
-
-
-def test_layers_that_cannot_be_started_cost_only_those_who_want_them_and_are_tried_again(
-    over_tls: Callable[..., Proxy], backend: StartBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken() -> None:
-        raise ImportError("no such version")
-
-    running = over_tls(backend(answering()).port, listeners=(Listener("commands", Kind.COMMAND, Address(LOCAL, 0)),))
-    with monkeypatch.context() as patch:
-        patch.setattr("interceptor.gateway.layers._imported", broken)
-        with pytest.raises(OSError, match=r"EOF|reset|closed|peer"):
-            dial(running, trusting_anybody(), "commands")
-        assert running.client().send(b"GET /?command=ListExtensions HTTP/1.0\r\n\r\n").read().code == 200
-    assert eventually(lambda: running.counted('interceptor_connections{listener="commands"}') == 0)
-    with dial(running, trusting(authority(running, "commands", tmp_path)), "commands") as over:
-        assert ask(over, "GET", "/?command=ListExtensions").body == OK_XML
-
-
-def test_who_comes_while_the_layers_start_is_counted_and_waits_within_the_time_of_a_request(
-    over_tls: Callable[..., Proxy], backend: StartBackend, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    starts = threading.Event()
-    imported = layers._imported
-    monkeypatch.setattr(layers, "_imported", lambda: (starts.wait(WAIT), imported())[1])
-    listeners = (Listener("commands", Kind.COMMAND, Address(LOCAL, 0)),)
-    running = over_tls(
-        backend(answering()).port,
-        listeners=listeners,
-        limits=Limits(connections=2),
-        timeouts=Timeouts(request=0.5, shutdown=0.1),
-    )
-    open_now = 'interceptor_connections{listener="commands"}'
-    hello = b"\x16\x03\x01\x02\x00\x01"
-    waiting = [running.client().send(hello) for _ in range(2)]
-    assert eventually(lambda: running.counted(open_now) == 2)
-    assert running.client().send(hello).read().status == 503
-    assert [each.ended() for each in waiting] == [True, True]  # the layers are still not there
-    assert eventually(lambda: running.counted(open_now) == 0)
-    starts.set()
-    with dial(running, trusting_anybody(), "commands") as over:
-        assert ask(over, "GET", "/?command=ListExtensions").body == OK_XML
-
-
-def test_who_waits_for_the_layers_when_we_are_told_to_end_is_not_waited_for(
-    over_tls: Callable[..., Proxy], backend: StartBackend, loop: Loop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    starts = threading.Event()
-    imported = layers._imported
-    monkeypatch.setattr(layers, "_imported", lambda: (starts.wait(WAIT), imported())[1])
-    running = over_tls(backend(answering()).port, listeners=(Listener("commands", Kind.COMMAND, Address(LOCAL, 0)),))
-    waiting = running.client().send(b"\x16\x03\x01\x02\x00\x01")
-    assert eventually(lambda: running.counted('interceptor_connections{listener="commands"}') == 1)
-    stopping = asyncio.run_coroutine_threadsafe(running.running.stop(), loop.loop)
-    assert waiting.ended()
-    stopping.result(WAIT)
-    starts.set()
 
 
 def test_a_notification_over_tls_gets_its_answer(
