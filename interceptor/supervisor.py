@@ -13,15 +13,16 @@ import asyncio
 import contextlib
 import itertools
 import logging
-import multiprocessing
 import os
 import secrets
+import signal
 import socket
 import tempfile
 from collections.abc import Mapping, Sequence
 from multiprocessing import reduction
 from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import msgspec
@@ -45,6 +46,7 @@ from interceptor.live_calls import (
 )
 from interceptor.metrics import Gatherer, Snapshot, merge
 from interceptor.outbox import first_table
+from interceptor.processes import copies
 from interceptor.rollout import Attempt, Beginning, By, Package, PolicySet, Rollout, RolloutError
 from interceptor.rollout.page import attempt_page, policy_page, preview_page
 from interceptor.settings import Address, Listener, Mode, Settings
@@ -60,6 +62,7 @@ ACTIVATE_SECONDS = 10.0
 RESTART_FIRST_SECONDS = 0.2
 RESTART_MOST_SECONDS = 10.0
 _SECRET_BYTES = 32
+_KILLED_SECONDS = 5.0  # for the system to take a process away that was killed
 _GRACE_SECONDS = 5.0  # beyond the shutdown time of config, before a worker is killed
 
 
@@ -70,12 +73,13 @@ class WorkerError(OSError):
 class _Child:
     """One worker process and the line to it."""
 
-    def __init__(self, index: int, settings: Settings, secret: bytes) -> None:
+    def __init__(self, index: int, settings: Settings, secret: bytes, context: BaseContext) -> None:
         self.index = index
+        self._context = context
         self._settings = settings
         self._secret = secret
         self.ready_for = ""  # the revision that it has compiled and does not decide by yet
-        self._process: SpawnProcess | None = None
+        self._process: BaseProcess | None = None
         self._line: Connection | None = None
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self._ids = itertools.count(1)
@@ -91,26 +95,33 @@ class _Child:
         """Start the process; give its listeners' addresses. Raises :class:`WorkerError`."""
         self.ready_for = ""
         loop = asyncio.get_running_loop()
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
+        ours, theirs = self._context.Pipe()
         self.ended = asyncio.Event()
         self._started = loop.create_future()
-        process = context.Process(
+        self._process = None
+        process = self._context.Process(  # type: ignore[attr-defined]  # typeshed has it in each kind of context
             target=work,
             args=(theirs, self._settings, list(policy.sources), policy.canary, self.index, self._secret),
             name=f"worker-{self.index}",
         )
-        await asyncio.to_thread(process.start)
-        theirs.close()
-        self._process, self._line = process, ours
-        add_reader(loop, ours, self._read)
+        starting = loop.run_in_executor(None, process.start)
+        starting.add_done_callback(lambda _: theirs.close())
         try:
             async with asyncio.timeout(START_SECONDS):
+                await asyncio.shield(starting)
+                self._process, self._line = process, ours
+                add_reader(loop, ours, self._read)
                 return await self._started
+        except WorkerError:
+            raise
         except TimeoutError:
             await self.kill()
-            msg = f"worker {self.index} did not start in {START_SECONDS:.0f} seconds"
-            raise WorkerError(msg) from None
+            why = f"did not start in {START_SECONDS:.0f} seconds"
+        except (OSError, EOFError) as fault:
+            why = f"could not be started: {fault}"
+        if self._process is None:
+            ours.close()  # should it come to life all the same, it finds nobody and ends
+        raise WorkerError(f"worker {self.index} {why}")
 
     async def ask(self, question: str, more: str = "", *, seconds: float = ASK_SECONDS, bulk: int = -1) -> Any:
         """Ask the worker. ``bulk`` is a file that it is handed with the question.
@@ -138,7 +149,7 @@ class _Child:
         process = self._process
         if process is None or process.pid is None:
             return
-        process.terminate()
+        self._signal(signal.SIGTERM)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.ended.wait()
@@ -148,9 +159,15 @@ class _Child:
         """End it now, and wait for its end."""
         process = self._process
         if process is not None:
-            if process.is_alive():
-                process.kill()
-            await asyncio.to_thread(process.join)
+            self._signal(signal.SIGKILL)
+            await asyncio.to_thread(process.join, _KILLED_SECONDS)
+
+    def _signal(self, number: signal.Signals) -> None:
+        """Whoever could tell whether it is alive, the process that it is a copy of, may be gone itself."""
+        process = self._process
+        if process is not None and process.pid is not None and (process.is_alive() or not self.ended.is_set()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, number)
 
     def _read(self) -> None:
         line = self._line
@@ -192,7 +209,8 @@ class Supervisor:
         self._chosen = policy.chosen
         self._changing = asyncio.Lock()  # held while workers change, and while one starts
         self._reserved, self._settings = _reserve(settings)
-        self.rollout = Rollout(settings, self, policy)
+        self._context = copies()
+        self.rollout = Rollout(settings, self, policy, context=self._context)
         self._children: list[_Child] = []
         self._watchers: list[asyncio.Task[None]] = []
         self._gatherer = Gatherer()
@@ -212,7 +230,7 @@ class Supervisor:
             make_tables(settings.state, settings.workers, turns, more)
             self._firsts = SharedTable(settings.state, FIRSTS) if repeats else None
             secret = secrets.token_bytes(_SECRET_BYTES)
-            self._children = [_Child(n, self._settings, secret) for n in range(self._settings.workers)]
+            self._children = [_Child(n, self._settings, secret, self._context) for n in range(self._settings.workers)]
             for child in self._children:  # one after the other: the first problem is told once
                 self.addresses |= await child.start(self._chosen)
             await self.rollout.start()

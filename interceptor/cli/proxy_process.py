@@ -48,7 +48,7 @@ class ProxyProcess:
 
     async def start(self) -> dict[str, Address]:
         """Start; give the listeners' addresses by name. Raises :class:`ProxyError`."""
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context("spawn")  # anew: it is measured like one that somebody starts
         self._line, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, self._settings, self._sources), name="interceptor")
         self._process.start()

@@ -7,13 +7,14 @@ in force: who must stop calls now does not wait for it.
 """
 
 import contextlib
-import multiprocessing
 import os
 import pickle
 import signal
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from multiprocessing.connection import Connection
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
 from typing import Final
 
 import msgspec
@@ -25,6 +26,7 @@ from interceptor.loading import analyse_policy, as_enforced, load_policy, policy
 from interceptor.policy import Rule, RuleSet, Source, compile_policy
 from interceptor.policy.analysis import Difference, difference
 from interceptor.policy.tables import Table, TableKey, is_table, table_key, table_name
+from interceptor.processes import anew
 from interceptor.settings import CasesRule, Settings
 from interceptor.values import Problem, ProblemsError, Severity
 
@@ -187,13 +189,14 @@ def compare(
 
 
 class Examiner:
-    """Works in a process of its own. One thing at a time; the methods block and belong in a thread.
+    """Works in a process of its own, which ``context`` starts. One thing at a time; the methods block: for a thread.
 
     They raise :class:`ExaminationError` where the work cannot be done.
     """
 
-    def __init__(self) -> None:
-        self._process: multiprocessing.context.SpawnProcess | None = None
+    def __init__(self, context: BaseContext | None = None) -> None:
+        self._context = context or anew()
+        self._process: BaseProcess | None = None
         self._stopped = False
 
     def examine(self, sources: Sequence[Source], cases: Sequence[Source], settings: Settings) -> Examined:
@@ -219,9 +222,11 @@ class Examiner:
                 process.kill()
 
     def _run[T](self, kind: type[T], work: Callable[..., T], *arguments: object) -> T:
-        context = multiprocessing.get_context("spawn")
+        context = self._context
         ours, theirs = context.Pipe(duplex=False)
-        process = context.Process(target=_work, args=(theirs, work, arguments), name="examiner", daemon=True)
+        process: BaseProcess = context.Process(  # type: ignore[attr-defined]  # typeshed has it in each kind of context
+            target=_work, args=(theirs, work, arguments), name="examiner", daemon=True
+        )
         try:
             try:
                 process.start()
@@ -243,7 +248,7 @@ class Examiner:
         return msgspec.msgpack.decode(answer[1:], type=kind)
 
     @staticmethod
-    def _answer(line: Connection, process: multiprocessing.context.SpawnProcess) -> bytes:
+    def _answer(line: Connection, process: BaseProcess) -> bytes:
         try:
             if not line.poll(EXAMINE_SECONDS):
                 raise ExaminationError(f"it was not done in {EXAMINE_SECONDS:.0f} seconds")
@@ -253,7 +258,7 @@ class Examiner:
             raise ExaminationError(f"its process ended with {process.exitcode}") from None
 
 
-def _end(process: multiprocessing.context.SpawnProcess) -> None:
+def _end(process: BaseProcess) -> None:
     if process.pid is None:
         return
     process.join(_KILLED_SECONDS)

@@ -18,6 +18,7 @@ import logging
 import time
 from collections.abc import Callable, Coroutine
 from enum import Enum
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -26,6 +27,7 @@ from msgspec.structs import replace
 
 from interceptor.metrics import Snapshot, families, policy_snapshot
 from interceptor.policy import Source
+from interceptor.processes import anew
 from interceptor.rollout.beginning import (
     Beginning,
     By,
@@ -134,11 +136,13 @@ class Rollout:
         beginning: Beginning,
         *,
         clock: Callable[[], float] = time.time,
+        context: BaseContext | None = None,
     ) -> None:
         self._settings = settings
+        self._context = context or anew()
         self._fleet = fleet
         self._clock = clock
-        self._examiner, self._analyst = Examiner(), Examiner()
+        self._examiner, self._analyst = Examiner(self._context), Examiner(self._context)
         self._begun: set[Examiner] = set()
         self._kept = KeptPolicies(settings.state / "policy")
         self._lock = asyncio.Lock()
@@ -198,7 +202,7 @@ class Rollout:
     async def preview(self) -> Preview:
         """What a reload would change. Raises :class:`ProblemsError`, :class:`RolloutError`, ``OSError``."""
         files = await self._read(self._settings.rules)
-        examiner = Examiner()
+        examiner = Examiner(self._context)
         self._begun.add(examiner)
         try:
             return await asyncio.to_thread(
@@ -261,7 +265,7 @@ class Rollout:
 
     async def _analyse(self, attempt: Attempt) -> None:
         """Tell with an attempt what the order of its rules makes of them; another attempt puts an end to that."""
-        analyst = self._analyst = Examiner()
+        analyst = self._analyst = Examiner(self._context)
         try:
             found = await asyncio.to_thread(analyst.analyse, self.current.sources, self._settings)
             canary = self.current.canary

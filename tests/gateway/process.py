@@ -138,13 +138,17 @@ class Process:
         return code
 
     def children(self) -> list[int]:
-        """The processes that it started, those of Python's own housekeeping included."""
-        threads = Path(f"/proc/{self.process.pid}/task").glob("*/children")
-        return [int(pid) for listed in threads for pid in listed.read_text().split()]
+        """The processes that it started, and those that they started; those of Python's own housekeeping included."""
+        found = _children(self.process.pid)
+        return found + [below for pid in found for below in _children(pid)]
+
+    def template(self) -> int:
+        """The process that its workers are copies of."""
+        return next(pid for pid in _children(self.process.pid) if b"forkserver" in _command_line(pid))
 
     def workers(self) -> list[int]:
         """The processes of its workers; and the examiner's, while one works."""
-        return [pid for pid in self.children() if b"spawn_main" in _command_line(pid)]
+        return _children(self.template())
 
     def client_of_each(self, request: bytes, listener: str = "commands") -> dict[str, Client]:
         """A connection to each of two workers, by the worker's name; ``request`` is asked until both have answered."""
@@ -180,6 +184,15 @@ class Process:
 
 
 StartProcess = Callable[..., Process]
+
+
+def _children(pid: int) -> list[int]:
+    """Of a process, none where it has ended meanwhile."""
+    try:
+        listed = [each.read_text() for each in Path(f"/proc/{pid}/task").glob("*/children")]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return [int(below) for each in listed for below in each.split()]
 
 
 def _command_line(pid: int) -> bytes:

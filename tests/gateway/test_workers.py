@@ -44,11 +44,13 @@ def test_no_counter_falls_when_workers_are_killed_and_all_that_is_in_flight_is_f
     assert before['interceptor_commands_total{code="200",command="ListActiveCalls"}'] == len(pbx.requests)
     killed = running.workers()
     for pid in killed:
+        os.kill(running.template(), signal.SIGSTOP)  # nobody takes its place until it was looked
         os.kill(pid, signal.SIGKILL)
         assert eventually(lambda: running.page("/readyz")[0] == 503)
         assert "does not answer" in running.page("/readyz")[1]
         now = counters(running)
         assert {name: value for name, value in before.items() if now.get(name, 0.0) < value} == {}
+        os.kill(running.template(), signal.SIGCONT)
         assert eventually(lambda: running.page("/readyz")[0] == 200)
     assert len(set(running.workers()) - set(killed)) == 2
     assert ask_both(running) == {"w0", "w1"}
@@ -72,6 +74,25 @@ def test_no_counter_falls_when_workers_are_killed_and_all_that_is_in_flight_is_f
     assert {answer.headers["x-interceptor-exchange"] for answer in answers} <= settled
     numbers = [[each["sequence"] for each in running.journal() if each["worker"] == name] for name in ("w0", "w1")]
     assert [each == list(range(1, len(each) + 1)) for each in numbers] == [True, True]
+
+
+def test_the_process_that_workers_are_copies_of_may_die_and_another_takes_its_place(
+    process: StartProcess, backend: StartBackend
+) -> None:
+    running = process(backend(answering()).port, workers=2, commands=f"{LOCAL}:{free_port()}")
+    running.wait_for("admin listens on")
+    template, workers = running.template(), running.workers()
+    os.kill(template, signal.SIGKILL)
+    assert eventually(lambda: not alive(template))
+    assert ask_both(running) == {"w0", "w1"}  # they go on without it
+    os.kill(workers[0], signal.SIGKILL)
+    running.wait_for(r"worker \d ended; it is started again")
+    assert eventually(lambda: running.page("/readyz")[0] == 200)
+    assert ask_both(running) == {"w0", "w1"}
+    others = running.children()
+    running.signal(signal.SIGTERM)
+    assert running.ended() == 0
+    assert eventually(lambda: not any(alive(pid) for pid in (workers[1], *others)))
 
 
 def test_workers_end_when_their_supervisor_is_killed(process: StartProcess, backend: StartBackend) -> None:
