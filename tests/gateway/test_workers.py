@@ -95,6 +95,25 @@ def test_the_process_that_workers_are_copies_of_may_die_and_another_takes_its_pl
     assert eventually(lambda: not any(alive(pid) for pid in (workers[1], *others)))
 
 
+def test_when_every_process_is_told_to_end_what_is_in_flight_is_finished(
+    process: StartProcess, backend: StartBackend, loop: Loop
+) -> None:
+    gate = Gate(loop)
+    pbx = backend(gated(gate))
+    running = process(pbx.port, workers=2, commands=f"{LOCAL}:{free_port()}")
+    running.wait_for("admin listens on")
+    clients = [running.client().send(COMMAND) for _ in range(8)]
+    pbx.wait_for(8)
+    template, children = running.template(), running.children()
+    for pid in (*children, running.process.pid):  # as a service manager does, or a terminal that is closed
+        os.kill(pid, signal.SIGTERM)
+    assert eventually(lambda: not alive(template))  # it has nothing to finish
+    gate.open()
+    assert [client.read().code for client in clients] == [200] * 8
+    assert running.ended() == 0
+    assert eventually(lambda: not any(alive(pid) for pid in children))
+
+
 def test_workers_end_when_their_supervisor_is_killed(process: StartProcess, backend: StartBackend) -> None:
     running = process(backend(answering()).port, workers=2, commands=f"{LOCAL}:{free_port()}")
     running.wait_for("admin listens on")
