@@ -1,11 +1,31 @@
 """Several workers on one port, from the outside: how they end, and what is left when they end otherwise."""
 
+import asyncio
+import multiprocessing
 import os
 import re
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
-from tests.gateway.harness import LOCAL, Backend, Gate, Loop, Script, answering, eventually, free_port, gated
+import pytest
+
+from interceptor.policy import Source
+from interceptor.rollout import begin_with
+from interceptor.supervisor import Supervisor, WorkerError
+from tests.gateway.harness import (
+    ALLOW_ALL,
+    LOCAL,
+    Backend,
+    Gate,
+    Loop,
+    Script,
+    answering,
+    eventually,
+    free_port,
+    gated,
+    settings_for,
+)
 from tests.gateway.process import Process, alive
 
 StartProcess = Callable[..., Process]
@@ -112,6 +132,38 @@ def test_when_every_process_is_told_to_end_what_is_in_flight_is_finished(
     assert [client.read().code for client in clients] == [200] * 8
     assert running.ended() == 0
     assert eventually(lambda: not any(alive(pid) for pid in children))
+
+
+class Nobody:
+    """Starts no process."""
+
+    Pipe = staticmethod(multiprocessing.Pipe)
+
+    def __init__(self, fault: Exception) -> None:
+        self._fault = fault
+
+    def Process(self, **_: object) -> "Nobody":  # noqa: N802 - multiprocessing's name
+        return self
+
+    def start(self) -> None:
+        raise self._fault
+
+
+@pytest.mark.parametrize("fault", [BlockingIOError(11, "no more processes"), EOFError("the template is gone")])
+def test_a_worker_that_cannot_be_started_is_told_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    monkeypatch.setattr("interceptor.supervisor.copies", lambda: Nobody(fault))
+    settings = settings_for(tmp_path, [9], workers=2)
+
+    async def begin() -> None:
+        supervisor = Supervisor(settings, begin_with((Source("a.yaml", ALLOW_ALL.encode()),), settings))
+        with pytest.raises(WorkerError, match=r"worker 0 could not be started: .*(no more processes|is gone)"):
+            await supervisor.start()
+
+    before = len([*Path("/proc/self/fd").iterdir()])
+    asyncio.run(begin())
+    assert len([*Path("/proc/self/fd").iterdir()]) == before
 
 
 def test_workers_end_when_their_supervisor_is_killed(process: StartProcess, backend: StartBackend) -> None:
