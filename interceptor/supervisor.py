@@ -121,6 +121,7 @@ class _Child:
             why = f"could not be started: {fault}"
         if self._process is None:
             ours.close()  # should it come to life all the same, it finds nobody and ends
+            self.ended.set()  # or whoever starts it again would wait for its end
         raise WorkerError(f"worker {self.index} {why}")
 
     async def ask(self, question: str, more: str = "", *, seconds: float = ASK_SECONDS, bulk: int = -1) -> Any:

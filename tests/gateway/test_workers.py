@@ -7,6 +7,7 @@ import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -164,6 +165,52 @@ def test_a_worker_that_cannot_be_started_is_told_and_leaves_nothing_behind(
     before = len([*Path("/proc/self/fd").iterdir()])
     asyncio.run(begin())
     assert len([*Path("/proc/self/fd").iterdir()]) == before
+
+
+class Sometimes:
+    """Starts processes, but for a while when it is told not to."""
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+        self.Pipe = context.Pipe
+        self.started: list[Any] = []
+        self.refused = 0
+        self.refuses = False
+
+    def Process(self, **given: Any) -> Any:  # noqa: N802 - multiprocessing's name
+        process = self._context.Process(**given)
+        if self.refuses:
+            self.refused += 1
+            process.start = Nobody(BlockingIOError(11, "no more processes")).start
+        self.started.append(process)
+        return process
+
+
+def test_a_worker_that_could_not_be_started_again_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = Sometimes(multiprocessing.get_context("spawn"))
+    monkeypatch.setattr("interceptor.supervisor.copies", lambda: context)
+    settings = settings_for(tmp_path, [9], workers=1)
+
+    async def holds(condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(40):
+            while not condition():  # noqa: ASYNC110 - another process changes it
+                await asyncio.sleep(0.02)
+
+    async def story() -> None:
+        supervisor = Supervisor(settings, begin_with((Source("a.yaml", ALLOW_ALL.encode()),), settings))
+        await supervisor.start()
+        try:
+            context.refuses = True
+            os.kill(context.started[0].pid, signal.SIGKILL)
+            await holds(lambda: context.refused >= 2)
+            context.refuses = False
+            await holds(lambda: supervisor.restarts == 1)
+        finally:
+            await supervisor.stop()
+
+    asyncio.run(story())
 
 
 def test_workers_end_when_their_supervisor_is_killed(process: StartProcess, backend: StartBackend) -> None:
