@@ -397,11 +397,11 @@ class Calls:
     def _file(self, call: Call) -> None:
         """Put a call into the list of its state."""
         if call.state is State.ENDED:
+            if call.cause is Cause.UNANSWERED:
+                self._matching.follow(call)
+            else:
+                self._matching.forget(call)
             if call.home != _RECENT:
-                if call.cause is Cause.UNANSWERED:
-                    self._matching.follow(call)
-                else:
-                    self._matching.forget(call)
                 self._move(call, _RECENT)
                 if len(self._recent) > self.bounds.recent:
                     self._forget(next(iter(self._recent.values())))

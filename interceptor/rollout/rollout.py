@@ -27,7 +27,6 @@ from msgspec.structs import replace
 
 from interceptor.metrics import Snapshot, families, policy_snapshot
 from interceptor.policy import Source
-from interceptor.processes import anew
 from interceptor.rollout.beginning import (
     Beginning,
     By,
@@ -139,7 +138,7 @@ class Rollout:
         context: BaseContext | None = None,
     ) -> None:
         self._settings = settings
-        self._context = context or anew()
+        self._context = context
         self._fleet = fleet
         self._clock = clock
         self._examiner, self._analyst = Examiner(self._context), Examiner(self._context)

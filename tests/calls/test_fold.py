@@ -240,6 +240,8 @@ def test_what_the_pbx_tells_of_an_unanswered_call_later_counts(line: Line) -> No
     line.told("RoutingInterception", caller="+36301", dialled="2301", state="Busy", last="2405")
     line.state("X", "Busy", caller="+36301", dialled="2301")
     assert (line.find(first), line.find("X").cause) == (line.find("X"), Cause.BUSY)
+    line.told("IncomingCall", call_id="Y", caller="+36301", dialled="2301")  # another: that one has its id and its end
+    assert (line.find("Y").ids, line.find("X").ids) == (("Y",), ("X",))
 
 
 def test_a_call_out_of_an_answer_is_a_child_of_its_call(line: Line) -> None:

@@ -346,8 +346,8 @@ class Space:
         """The message with the id of an exchange that falls into one of these parts of all calls."""
         if shares != self.diagrams.full[self._share_level]:
             bounds = sorted(share.below for share in self._sampled())
-            for exchange, place in _exchanges():
-                if shares >> bisect_right(bounds, place) & 1:
+            for exchange, at in _exchanges():
+                if shares >> bisect_right(bounds, at) & 1:
                     return replace(facts, exchange=exchange)
         return facts
 
