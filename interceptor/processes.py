@@ -9,6 +9,8 @@ from typing import Final
 
 _TEMPLATE: Final = "interceptor.worker_template"
 _LONGEST_FOLDER: Final = 80  # bytes: the name of a socket in it must not be longer than 107
+TEMPLATE_FOLDER: Final = "INTERCEPTOR_TEMPLATE_FOLDER"
+"""What tells the process that is copied where the socket is that it is asked on, in a folder of its own."""
 
 
 def anew() -> BaseContext:
@@ -31,6 +33,7 @@ def copies() -> BaseContext:
         return anew()
     if len(os.fsencode(folder)) > _LONGEST_FOLDER:
         return anew()
+    os.environ[TEMPLATE_FOLDER] = folder
     os.environ.setdefault("PYTHONSAFEPATH", "1")  # it imports nothing out of the folder that we were started in
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([_TEMPLATE])

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import re
 import signal
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -213,11 +214,17 @@ def test_a_worker_that_could_not_be_started_again_is_tried_again(
     asyncio.run(story())
 
 
-def test_workers_end_when_their_supervisor_is_killed(process: StartProcess, backend: StartBackend) -> None:
-    running = process(backend(answering()).port, workers=2, commands=f"{LOCAL}:{free_port()}")
-    running.wait_for("admin listens on")
-    children = running.children()
-    assert len(running.workers()) == 2
-    running.signal(signal.SIGKILL)
-    assert running.ended() == -signal.SIGKILL
-    assert eventually(lambda: not any(alive(pid) for pid in children))
+def test_workers_end_when_their_supervisor_is_killed_and_leave_nothing(
+    process: StartProcess, backend: StartBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tempfile.TemporaryDirectory() as temporary:  # pytest's own has too long a name
+        monkeypatch.setenv("TMPDIR", temporary)
+        running = process(backend(answering()).port, workers=2, commands=f"{LOCAL}:{free_port()}")
+        running.wait_for("admin listens on")
+        children = running.children()
+        assert len(running.workers()) == 2
+        assert list(Path(temporary).iterdir())
+        running.signal(signal.SIGKILL)
+        assert running.ended() == -signal.SIGKILL
+        assert eventually(lambda: not any(alive(pid) for pid in children))
+        assert not list(Path(temporary).iterdir())
