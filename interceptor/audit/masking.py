@@ -130,17 +130,15 @@ _ASSIGNED = re.compile(r"(?:^|[?&;#,\s]|%3F|%26|%3B)([^=&;#?,\s%]++)(?:=|%3D)", 
 _VALUE_END = re.compile(r"[&;#\s]|%26|%3B", re.IGNORECASE)
 
 
-# Each of the words has one of these in it: few searches tell of most texts that they name no secret.
-_HINTS = ("pass", "pwd", "secret", "token", "api", "configxml")
-
-
 def _names_a_secret(text: str) -> bool:
-    """Whether a word that means a secret may stand somewhere; six searches cost less than one regular expression."""
+    """Whether a word that means a secret may stand somewhere: each of the words has one of these in it.
+
+    Six searches cost less than one regular expression, and written out less than in a loop.
+    """
     text = text.lower()
-    for hint in _HINTS:  # noqa: SIM110 - any() would make a generator for each record
-        if hint in text:
-            return True
-    return False
+    return (
+        "pass" in text or "pwd" in text or "secret" in text or "token" in text or "api" in text or "configxml" in text
+    )
 
 
 def may_tell(text: str) -> bool:

@@ -192,10 +192,16 @@ class ClientConnection(asyncio.Protocol):
                     return
             elif self._hand_over(data):
                 return
-        self._reader.push(data)
         if not self._busy and self._writable:
+            request = self._reader.take_whole(data)
+            if request is not None:
+                self._begin(request)
+                return
+            self._reader.push(data)
             self._serve()
-        elif self._reader.buffered > _PIPELINED_MOST and not self._paused_reading:
+            return
+        self._reader.push(data)
+        if self._reader.buffered > _PIPELINED_MOST and not self._paused_reading:
             self._paused_reading = True
             assert self._transport is not None
             self._transport.pause_reading()
@@ -278,9 +284,7 @@ class ClientConnection(asyncio.Protocol):
                 if request is None:
                     self._wait()
                     return
-                self._waits = _Wait.NOTHING
-                self.due = NEVER
-                self._handle(request)
+                self._begin(request)
         except Http1Error as error:
             self._refuse(error.reason, error.status)
         finally:
@@ -303,7 +307,9 @@ class ClientConnection(asyncio.Protocol):
         elif self._waits is not _Wait.REQUEST:
             self._wait_for(_Wait.REQUEST, self._door.idle_seconds)
 
-    def _handle(self, request: Request) -> None:
+    def _begin(self, request: Request) -> None:
+        self._waits = _Wait.NOTHING
+        self.due = NEVER
         self._busy = True
         self._minor = request.minor
         self._keeps_alive = request.keeps_alive and not self._door.stopping

@@ -55,6 +55,7 @@ _DISGUISES: Final = frozenset({b"content_type", b"content_encoding", b"content_l
 # Spaces before the values of these, and no other blanks around them: here readers differ.
 _ODD_BLANKS: Final = re.compile(rb"(?i)(?:content-length|transfer-encoding):.*(?:\t| \Z)")
 _FORBIDDEN_TRAILER: Final = re.compile(rb"(?i)(?:content-length|transfer-encoding|host):")
+_BODILESS: Final = frozenset({204, 304})
 _KEPT_BLOCKS: Final = 512
 _KEPT_BLOCK_BYTES: Final = 2048
 
@@ -448,6 +449,15 @@ class RequestReader(_Reader):
         """Whether a request has begun that has not come whole."""
         return self._head is not None or bool(self._buffer)
 
+    def take_whole(self, data: bytes) -> Request | None:
+        """The request, where nothing was pushed before these bytes and they are just one; else push them.
+
+        Most requests come so: it is what :meth:`push` and :meth:`take` would give, in half of the time.
+        """
+        if self._buffer or self._head is not None or self._after_empty_line:
+            return None
+        return whole_request(data, self._head_most, self.body_most)
+
     def take(self) -> Request | None:
         """The next whole request, if it is here. Raises :class:`Http1Error`."""
         request = self._head
@@ -564,6 +574,22 @@ class ReplyReader(_Reader):
         self._until_close = False
         self._interim = 0
 
+    def take_whole(self, data: bytes) -> Reply | None:
+        """The reply, where nothing was pushed before these bytes and they are just one whose head is known; else push.
+
+        As :meth:`RequestReader.take_whole`.
+        """
+        if self._buffer or self._head is not None or self._interim:
+            return None
+        end = data.find(b"\r\n\r\n")
+        head = _reply_heads.get(data[:end])
+        if head is None or not 0 < end <= self._head_most:
+            return None
+        length = head.block.length
+        if not head.has_length or len(data) != end + 4 + length or length > self.body_most:
+            return None
+        return Reply(head.status, head.status_line, head.minor, head.block, data[end + 4 :], head.reusable)
+
     def take(self) -> Reply | None:
         """The next whole reply, if it is here. Raises :class:`Http1Error`."""
         reply = self._head
@@ -596,7 +622,7 @@ class ReplyReader(_Reader):
 
     def _begin(self, reply: Reply) -> bytes | None:
         block = reply.block
-        if reply.status in {204, 304}:
+        if reply.status in _BODILESS:
             if block.chunked or block.length > 0:
                 reply.reusable = False  # has no body (RFC 9112, 6.3); but does the other side know?
             return b""
@@ -645,13 +671,14 @@ class ReplyReader(_Reader):
 
 
 class _ReplyHead(Struct, frozen=True, gc=False):
-    """The head of a reply, read."""
+    """The head of a reply, read. ``has_length`` says that a body of the length in its block follows, and no more."""
 
     status: int
     status_line: bytes
     minor: int
     block: HeaderBlock
     reusable: bool
+    has_length: bool
 
 
 _reply_heads: dict[bytes, _ReplyHead] = {}  # as ``_blocks``; what differs is the ``Date``, and that once a second
@@ -680,4 +707,6 @@ def _read_reply_head(data: bytes, end: int) -> _ReplyHead:
     if block.chunked and not minor:
         raise Http1Error("bad_transfer_encoding")
     reusable = not block.close if minor else block.keep_alive and not block.close
-    return _ReplyHead(int(line[2]), data[9:line_end], minor, block, reusable)
+    status = int(line[2])
+    has_length = status >= 200 and status not in _BODILESS and not block.chunked and block.length >= 0
+    return _ReplyHead(status, data[9:line_end], minor, block, reusable, has_length)

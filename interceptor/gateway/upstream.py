@@ -117,8 +117,10 @@ class UpstreamConnection(asyncio.Protocol):
             return
         reader = self._reader
         try:
-            reader.push(data)
-            reply = reader.take()
+            reply = reader.take_whole(data)
+            if reply is None:
+                reader.push(data)
+                reply = reader.take()
         except Http1Error:
             self._fail(Fault.UNREADABLE)
             return

@@ -72,6 +72,43 @@ def test_a_request_that_came_in_one_piece_is_the_one_that_is_read_piece_by_piece
         assert read.block.chunked or data.startswith(b"\r\n")
 
 
+def read_all(reader: RequestReader | ReplyReader, pieces: list[bytes], *, at_once: bool) -> list[object]:
+    """What comes out of these pieces in order, the refusal included; ``at_once`` as connections read."""
+    out: list[object] = []
+    try:
+        for piece in pieces:
+            whole = reader.take_whole(piece) if at_once else None
+            if whole is not None:
+                out.append(whole)
+                continue
+            reader.push(piece)
+            while (message := reader.take()) is not None:
+                out.append(message)
+    except Http1Error as error:
+        out.append((error.reason, error.status))
+    return [*out, reader.buffered]
+
+
+@pytest.mark.fuzz
+@MANY
+@given(_PIECES)
+@example([b"\r\n", b"GET /?a=1 HTTP/1.1\r\nHost: a\r\n\r\n", b"\r\nGET /?a=1 HTTP/1.1\r\nHost: a\r\n\r\n"])
+@example([b"POST / HTTP/1.0\r\nContent-Length: 2\r\n\r\nok", b"\r\n\r\n"])
+def test_requests_taken_whole_are_those_that_are_read_piece_by_piece(pieces: list[bytes]) -> None:
+    piece_by_piece = read_all(RequestReader(HEAD_MOST, BODY_MOST), pieces, at_once=False)
+    assert read_all(RequestReader(HEAD_MOST, BODY_MOST), pieces, at_once=True) == piece_by_piece
+
+
+@pytest.mark.fuzz
+@MANY
+@given(_PIECES)
+@example([b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", b"HTTP/1.1 204 No\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n"])
+@example([b"HTTP/1.1 100 Go on\r\n\r\n"] * 8 + [b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"] * 2)
+def test_replies_taken_whole_are_those_that_are_read_piece_by_piece(pieces: list[bytes]) -> None:
+    piece_by_piece = read_all(ReplyReader(HEAD_MOST, BODY_MOST), pieces, at_once=False)
+    assert read_all(ReplyReader(HEAD_MOST, BODY_MOST), pieces, at_once=True) == piece_by_piece
+
+
 @pytest.mark.fuzz
 @MANY
 @given(

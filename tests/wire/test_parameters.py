@@ -116,7 +116,8 @@ def test_the_first_fault_is_the_one_that_is_named():
 
 def test_values_are_not_kept_beyond_the_message():
     decode(b"Password=correct-horse&ConfigXML=battery-staple&known-name=1&tr0ub4dor", None)
-    kept = repr(parameters._plain_names)
+    decode(b"Password=correct-horse&known-name=1", None)
+    kept = repr((parameters._plain_names, parameters._forms))
     assert "known-name" in kept
     assert "correct-horse" not in kept
     assert "battery-staple" not in kept
@@ -127,6 +128,13 @@ def test_the_memory_of_names_is_bounded():
     for number in range(parameters._MEMO_ENTRIES + 10):
         assert decode(b"n%d=1" % number, None).values[f"n{number}"] == "1"
     assert len(parameters._plain_names) <= parameters._MEMO_ENTRIES
+
+
+def test_the_memory_of_forms_is_bounded():
+    for number in range(parameters._MEMO_FORMS + 10):
+        for _ in range(2):  # names first, then their form
+            assert decode(b"a=1&f%d=2" % number, None).values == {"a": "1", f"f{number}": "2"}
+    assert len(parameters._forms) <= parameters._MEMO_FORMS
 
 
 @given(
