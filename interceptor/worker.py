@@ -26,12 +26,12 @@ from interceptor.explanation import Explanation, Kept
 from interceptor.gateway.affinity import Whereabouts
 from interceptor.gateway.breakers import TABLE_BYTES as BREAKERS_BYTES
 from interceptor.gateway.breakers import Breakers
+from interceptor.gateway.carrier import Carrier
 from interceptor.gateway.clusters import ClusterRoute, Endpoint
 from interceptor.gateway.connection import Door
 from interceptor.gateway.deadlines import Sweeper
 from interceptor.gateway.deciding import LateDecisions
 from interceptor.gateway.delivery import NOBODY, Deliveries, heirless_folders
-from interceptor.gateway.exchange import Carrier
 from interceptor.gateway.firsts import TABLE_BYTES as FIRSTS_BYTES
 from interceptor.gateway.firsts import Firsts
 from interceptor.gateway.master import GatewayMaster

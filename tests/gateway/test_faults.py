@@ -15,9 +15,9 @@ from msgspec.structs import replace
 
 from interceptor.audit.record import Recorder
 from interceptor.exchanges import NO_OPINION
+from interceptor.gateway.carrier import Carrier
 from interceptor.gateway.clusters import ClusterRoute, Endpoint
 from interceptor.gateway.delivery import Deliveries
-from interceptor.gateway.exchange import Carrier
 from interceptor.gateway.upstream import Pool
 from interceptor.identity import Identifier
 from interceptor.metrics import Metrics
