@@ -180,13 +180,13 @@ class Pipeline:
         """Decode, identify, canonicalize, decide, plan, and make the record."""
         if self._meters is not None:
             self._taken = self._meters.taken
-        path, query, question_mark = split_target(arrival.target)
+        path, query, _ = split_target(arrival.target)
         body = arrival.body or None
         if arrival.kind is Kind.COMMAND:
             # Rules must see what the PBX may read: a body that we would not read as it does is no command.
             readable = body is None or _is_form(arrival.headers)
             parameters = decode(query, body if readable else None, path)
-            return self._begin_command(arrival, path, parameters, question_mark=question_mark, readable=readable)
+            return self._begin_command(arrival, path, parameters, readable)
         # The query of a notification is the app's own, from its callback address; what the PBX says is in the body.
         return self._begin_notification(arrival, path, query, decode(b"" if body else query, body))
 
@@ -437,9 +437,7 @@ class Pipeline:
 
     # commands
 
-    def _begin_command(
-        self, arrival: Arrival, path: bytes, parameters: Parameters, *, question_mark: bool, readable: bool
-    ) -> Opened:
+    def _begin_command(self, arrival: Arrival, path: bytes, parameters: Parameters, readable: bool) -> Opened:
         values = parameters.values
         written = values.get("command", "")
         kind_of = knowledge.command(written)
@@ -476,9 +474,7 @@ class Pipeline:
                 elif judged.captured.refused:
                     forbidden = Refusal(Code.FORBIDDEN_USER, judged.captured.refused)
                     decision = self._refuse("callback_forbidden", forbidden, rules)
-        plan, target = self._plan_command(
-            arrival, decision, app, path, parameters, rewritten, question_mark=question_mark
-        )
+        plan, target = self._plan_command(arrival, decision, app, parameters, rewritten)
         if decision.verdict is not Verdict.ALLOW:
             changed = ()
         if self.canary is not None:
@@ -539,11 +535,8 @@ class Pipeline:
         arrival: Arrival,
         decision: Decision,
         app: str,
-        path: bytes,
         parameters: Parameters,
         rewritten: Parameters,
-        *,
-        question_mark: bool,
     ) -> tuple[Plan, str]:
         if decision.verdict is not Verdict.ALLOW:
             return self._answer_command(decision, arrival.exchange), ""
@@ -558,6 +551,7 @@ class Pipeline:
             name = target.app if isinstance(target, ToApp) else target.url
         if rewritten is parameters:
             return Forward(target, arrival.target), name
+        path, _, question_mark = split_target(arrival.target)
         new_target = join_target(path, rewritten.query, question_mark)
         return Forward(target, new_target, rewritten.body if arrival.body else None), name
 

@@ -44,7 +44,7 @@ class Response(Struct, gc=False):
     lines: bytes
     body: bytes
 
-    def written(self, minor: int, *, keeps: bool) -> bytes:
+    def written(self, minor: int, keeps: bool) -> bytes:
         """All of it, for an asker of HTTP/1.``minor`` whose connection stays open or does not."""
         if minor:
             head, ending = b"HTTP/1.1 ", b"\r\n" if keeps else b"Connection: close\r\n\r\n"
@@ -334,7 +334,7 @@ class ClientConnection(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        transport.write(response.written(self._minor, keeps=self._keeps_alive))
+        transport.write(response.written(self._minor, self._keeps_alive))
         if not self._keeps_alive:
             self.close()
             return

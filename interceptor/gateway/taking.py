@@ -94,7 +94,7 @@ class Visit:
 
     def release(self, response: Response) -> None:
         """Answer, with all that are answered in this turn of the loop: the first wakes its asker for the others."""
-        self._taker.leave(self, response.written(self._minor, keeps=False))
+        self._taker.leave(self, response.written(self._minor, False))
 
     def end(self, answer: bytes) -> None:
         """Send the answer and close."""

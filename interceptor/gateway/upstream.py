@@ -68,16 +68,21 @@ class UpstreamConnection(asyncio.Protocol):
         self._total = NEVER
         self.due = NEVER
 
-    def send(self, errand: Errand, data: bytes, patience: Deadlines, now: float, began: float) -> None:
-        """Send a request; the reply goes to its errand. ``began`` is when the wait for a connection began."""
+    def send(self, errand: Errand, data: bytes, patience: Deadlines, now: float, began: float) -> bool:
+        """Send a request, and its reply to the errand, unless the connection is gone; whether it is not.
+
+        ``began`` is when the wait for a connection began.
+        """
         transport = self._transport
-        assert transport is not None
+        if transport is None or transport.is_closing():
+            return False
         self._errand = errand
         self._unread = True
         first, total = now + patience.first_byte, began + patience.total
         self.due = min(total, first)
         self._total = total
         transport.write(data)
+        return True
 
     def rest(self, until: float) -> None:
         """Wait for the next request, at most until then."""
@@ -245,9 +250,7 @@ class Pool:
         idle = self._idle
         now = self._now()
         while idle:
-            connection = idle.pop()
-            if connection.usable:
-                connection.send(errand, data, patience, now, now)
+            if idle.pop().send(errand, data, patience, now, now):
                 return
         if self._closed or len(self._waiting) >= self.limits.queued:
             errand.failed(Fault.OVERLOADED, sent=False)
@@ -291,9 +294,9 @@ class Pool:
         self._fail_waiting()
 
     def _send_or_requeue(self, connection: UpstreamConnection, job: _Job) -> None:
-        if connection.usable:
-            connection.send(job.errand, job.data, job.patience, self._now(), job.began)
-        elif self._closed or connection.fresh:
+        if connection.send(job.errand, job.data, job.patience, self._now(), job.began):
+            return
+        if self._closed or connection.fresh:
             # One that accepts and closes at once is not there: connecting again would go round and round.
             job.errand.failed(Fault.UNREACHABLE, sent=False)
         else:

@@ -85,7 +85,7 @@ class Journal:
         self._watcher = watcher
         self._strict = settings.durability is Durability.STRICT
         self._flush_seconds = settings.flush_seconds
-        self._limit = settings.pending
+        self._limit = self._room = settings.pending  # for all that is not in the files; for what is in no batch yet
         self._retry_seconds = retry_seconds
         self._stall_seconds = stall_seconds
         self._gather_seconds = gather_seconds
@@ -154,7 +154,7 @@ class Journal:
         ``then(False)`` does. A record without ``then`` goes with the next batch, after ``flush_seconds`` at the latest.
         """
         records = self._records
-        if len(records) + len(self._batch) >= self._limit:
+        if len(records) >= self._room:
             self._lose(then)
             return
         records.append(record)
@@ -203,7 +203,7 @@ class Journal:
         for timer in (self._timer, self._stall):
             if timer is not None:
                 timer.cancel()
-        self._limit = 0  # what comes now is lost, and told so
+        self._limit = self._room = 0  # what comes now is lost, and told so
         if self._records:
             self._count_lost(len(self._records))
             self._records, self._thens = [], []
@@ -273,6 +273,7 @@ class Journal:
             batch, thens = self._records[:BATCH_RECORDS], self._thens[:BATCH_RECORDS]
             del self._records[:BATCH_RECORDS], self._thens[:BATCH_RECORDS]
         self._batch, self._batch_thens = batch, thens
+        self._room = self._limit - len(batch)
         sequence = self._chain.sequence
         for record in batch:
             sequence += 1
@@ -373,6 +374,7 @@ class Journal:
             self._stall = None
         batch, thens = self._batch, self._batch_thens
         self._batch, self._batch_thens = [], []
+        self._room = self._limit
         return batch, thens
 
     def _tell(self, then: Then, *, safe: bool) -> None:
