@@ -34,6 +34,7 @@ from interceptor.gateway.breakers import TABLE_BYTES as BREAKERS_BYTES
 from interceptor.gateway.clusters import host_of, merged_pages
 from interceptor.gateway.firsts import TABLE_BYTES as FIRSTS_BYTES
 from interceptor.gateway.firsts import Firsts
+from interceptor.gateway.health import health_bytes
 from interceptor.live_calls import (
     CallsPage,
     Export,
@@ -50,7 +51,7 @@ from interceptor.processes import copies
 from interceptor.rollout import Attempt, Beginning, By, Package, PolicySet, Rollout, RolloutError
 from interceptor.rollout.page import attempt_page, policy_page, preview_page
 from interceptor.settings import Address, Listener, Mode, Settings
-from interceptor.state import BREAKERS, FIRSTS, SharedTable, keep_draining, make_tables
+from interceptor.state import BREAKERS, FIRSTS, HEALTH, SharedTable, keep_draining, make_tables
 from interceptor.worker_process import add_reader, work
 
 log = logging.getLogger(__name__)
@@ -227,7 +228,12 @@ class Supervisor:
             settings = self._settings
             turns = first_table(len(settings.apps) + 1, settings.workers, settings.limits.outbox_addresses)
             repeats = any(app.repeats_within for app in settings.apps.values())
-            more = {BREAKERS: BREAKERS_BYTES, FIRSTS: FIRSTS_BYTES if repeats else 0}
+            endpoints = sum(len(cluster.endpoints) for cluster in settings.clusters.values())
+            more = {
+                BREAKERS: BREAKERS_BYTES,
+                FIRSTS: FIRSTS_BYTES if repeats else 0,
+                HEALTH: health_bytes(endpoints),
+            }
             make_tables(settings.state, settings.workers, turns, more)
             self._firsts = SharedTable(settings.state, FIRSTS) if repeats else None
             secret = secrets.token_bytes(_SECRET_BYTES)

@@ -8,12 +8,13 @@ import asyncio
 import contextlib
 import ctypes
 import gc
+import itertools
 import logging
 import random
 import secrets
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from mmap import mmap
 from typing import Any
@@ -34,6 +35,7 @@ from interceptor.gateway.deciding import LateDecisions
 from interceptor.gateway.delivery import NOBODY, Deliveries, heirless_folders
 from interceptor.gateway.firsts import TABLE_BYTES as FIRSTS_BYTES
 from interceptor.gateway.firsts import Firsts
+from interceptor.gateway.health import Health, health_bytes
 from interceptor.gateway.master import GatewayMaster
 from interceptor.gateway.mirroring import Mirrors
 from interceptor.gateway.repeats import Repeats
@@ -53,7 +55,7 @@ from interceptor.rehearsal import Rehearsed
 from interceptor.rollout import Canary
 from interceptor.rows import TABLE_BYTES, Rows
 from interceptor.settings import Address, Cluster, Ownership, Settings
-from interceptor.state import BREAKERS, CALLS, FIRSTS, HOLDINGS, TURNS, SharedTable, callback_keys, draining
+from interceptor.state import BREAKERS, CALLS, FIRSTS, HEALTH, HOLDINGS, TURNS, SharedTable, callback_keys, draining
 from interceptor.wire import knowledge
 from interceptor.wire.codes import Code
 
@@ -151,7 +153,7 @@ class Worker:
         self.policies.decide_in(self._pipeline)
         self._pools: dict[Site, Pool] = {}
         self._targets = Targets(settings.apps)
-        self.clusters = {name: self._route(cluster) for name, cluster in settings.clusters.items()}
+        self.clusters = self._routes()
         for cluster, endpoint in draining(settings.state):
             self.set_draining(cluster, endpoint, draining=True)
         self.whereabouts = Whereabouts(self.clusters, self._patiences[Patience.COMMAND], self._loop.time)
@@ -481,19 +483,27 @@ class Worker:
                 del self._pools[site]
                 return
 
-    def _route(self, cluster: Cluster) -> ClusterRoute:
-        patience = self._patiences[Patience.COMMAND]
+    def _routes(self) -> dict[str, ClusterRoute]:
+        clusters = self._settings.clusters
+        table = self._table_of(HEALTH, health_bytes(sum(len(cluster.endpoints) for cluster in clusters.values())))
+        numbers = itertools.count()  # every worker has its endpoints in the same order
+        return {name: self._route(cluster, numbers, table) for name, cluster in clusters.items()}
+
+    def _route(
+        self, cluster: Cluster, numbers: Iterator[int], table: tuple[mmap, SharedTable] | tuple[mmap]
+    ) -> ClusterRoute:
         endpoints = tuple(
             Endpoint(
                 url,
                 cluster,
                 self._pool_for(Site(Address(url.host, url.port))),
-                patience,
+                Health(cluster.failures_to_open, number, *table),
+                self._patiences[Patience.COMMAND],
                 self._loop,
                 self.metrics.endpoint_failed,
                 self.metrics.endpoint_checked,
             )
-            for url in cluster.endpoints
+            for url, number in zip(cluster.endpoints, numbers, strict=False)
         )
         return ClusterRoute(cluster, endpoints)
 

@@ -2,10 +2,10 @@
 
 Health is read off real traffic, and where config says so also off a harmless command that is asked now and then. An
 endpoint that failed ``failures_to_open`` times in a row gets no more traffic; after ``retry_after`` it is asked by that
-command, and comes back when it answers it. Endpoints are used in the order of config, the first that is well: a call
-lives on one PBX, so spreading commands over several would lose it.
+command, and comes back when it answers it. All workers share what they find out (``health.py``).
 
-An endpoint that is draining gets what is about the calls that it has, and nothing new.
+Endpoints are used in the order of config, the first that is well: a call lives on one PBX, so spreading commands over
+several would lose it. One that is draining gets what is about the calls that it has, and nothing new.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from interceptor.exchanges import Fault
+from interceptor.gateway.health import Health
 from interceptor.gateway.http1 import Reply
 from interceptor.gateway.upstream import Pool
 from interceptor.settings import Address, Cluster, Deadlines, Each, Settings, Url
@@ -27,26 +28,23 @@ Nothing was carried out, and with our own credentials the fault is not the app's
 
 
 class Endpoint:
-    """One PBX address, its connections and its health. ``count`` is told failures, ``checked`` how checks ended."""
+    """One PBX address and its connections. ``count`` is told failures, ``checked`` how checks ended."""
 
     __slots__ = (
         "_check_timer",
         "_checked",
-        "_checks_failed",
         "_closed",
         "_cluster",
         "_count",
+        "_health",
         "_loop",
         "_patience",
         "_probe",
         "_timer",
         "draining",
-        "failures",
         "host",
         "path",
         "pool",
-        "up",
-        "why",
     )
 
     def __init__(
@@ -54,21 +52,19 @@ class Endpoint:
         url: Url,
         cluster: Cluster,
         pool: Pool,
+        health: Health,
         patience: Deadlines,
         loop: asyncio.AbstractEventLoop,
         count: Callable[[str, str, str], None],
         checked: Callable[[str, str, str], None],
     ) -> None:
         self.pool = pool
+        self._health = health
         self._count = count
         self._checked = checked
         self.host = str(Address(url.host, url.port))
         self.path = b"" if url.path == "/" else url.path.encode("latin-1")
-        self.up = True
         self.draining = False
-        self.why = ""
-        self.failures = 0
-        self._checks_failed = 0
         self._cluster = cluster
         self._patience = patience
         self._loop = loop
@@ -85,21 +81,37 @@ class Endpoint:
         """Whether this is the address of its host."""
         return source in {self.pool.address.host, self.pool.peer}
 
+    @property
+    def up(self) -> bool:
+        """Whether it gets traffic. Who finds that it does not sees to it that it is asked.
+
+        Another worker may have taken it out, and have ended since.
+        """
+        if not self._health.out:
+            return True
+        if self._timer is None:
+            self._schedule(self._cluster.retry_after)
+        return False
+
+    @property
+    def why(self) -> str:
+        """Why it gets none."""
+        return self._health.why
+
     def succeeded(self) -> None:
         """It answered as a PBX does."""
-        self.failures = 0
+        self._health.succeeded()
 
     def failed(self, reason: str, why: str) -> None:
         """It did not; ``reason`` is the metric's label, ``why`` is for people."""
         self._count(self._cluster.name, self.host, reason)
-        self.failures += 1
-        if self.failures >= self._cluster.failures_to_open:
-            self._take_out(why)
+        if self._health.failed(why, self._cluster.retry_after):
+            self._schedule(self._cluster.retry_after)
 
     def start_checks(self) -> None:
         """Ask it from now on, if config wants that."""
         if self._cluster.check_every is not None and not self._closed:
-            self._check()
+            self._check(self._cluster.check_every)
 
     def close(self) -> None:
         """Probe no more and close the connections."""
@@ -109,56 +121,55 @@ class Endpoint:
                 timer.cancel()
         self.pool.close()
 
-    def _take_out(self, why: str) -> None:
-        if self.up:
-            self.up = False
-            self.why = why
-            self._schedule()
-
     # one that was taken out
 
-    def _schedule(self) -> None:
+    def _schedule(self, seconds: float) -> None:
         if not self._closed:  # a probe that is cut off by closing must not ask for another
-            self._timer = self._loop.call_later(self._cluster.retry_after, self._ask)
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_later(seconds, self._ask)
 
     def _ask(self) -> None:
-        self.pool.send(_Probing(self._asked), self._probe, self._patience)
+        self._timer = None
+        if not self._health.out:
+            return  # another worker has asked
+        seconds = self._health.wait_to_ask(self._cluster.retry_after)
+        if seconds:
+            self._schedule(seconds)
+        else:
+            self.pool.send(_Probing(self._asked), self._probe, self._patience)
 
     def _asked(self, why: str) -> None:
         if why:
-            self.why = why
-            self._schedule()
+            self._health.stays_out(why)
+            self._schedule(self._cluster.retry_after)
         else:
-            self.up = True
-            self.failures = self._checks_failed = 0
-            self.why = ""
+            self._health.comes_back()
 
     # one that is well, or looks so
 
-    def _check(self) -> None:
-        if self.up:
-            self.pool.send(_Probing(self._told), self._probe, self._patience)
+    def _check(self, period: float) -> None:
+        if self.up and self._health.may_check(period):
+            self.pool.send(_Probing(lambda why: self._told(period, why)), self._probe, self._patience)
         else:
-            self._check_later()
+            self._check_later(period)
 
-    def _told(self, why: str) -> None:
-        """A check has ended. A good one is no excuse for commands that fail, so failures of both kinds count apart."""
-        self._check_later()
+    def _told(self, period: float, why: str) -> None:
+        """A check has ended."""
+        self._check_later(period)
         if why == Fault.OVERLOADED.value:  # our own queue
             return
         self._checked(self._cluster.name, self.host, "failed" if why else "answered")
         if not why:
-            self._checks_failed = 0
+            self._health.check_succeeded()
             return
         self._count(self._cluster.name, self.host, "check")
-        self._checks_failed += 1
-        if self._checks_failed >= self._cluster.failures_to_open:
-            self._take_out(why)
+        if self._health.check_failed(why, self._cluster.retry_after):
+            self._schedule(self._cluster.retry_after)
 
-    def _check_later(self) -> None:
-        seconds = self._cluster.check_every
-        if not self._closed and seconds is not None:
-            self._check_timer = self._loop.call_later(seconds, self._check)
+    def _check_later(self, period: float) -> None:
+        if not self._closed:
+            self._check_timer = self._loop.call_later(period, self._check, period)
 
 
 class _Probing:

@@ -2,12 +2,13 @@
 
 from interceptor.state.draining import draining, keep_draining
 from interceptor.state.keys import callback_keys
-from interceptor.state.meters import BREAKERS, CALLS, FIRSTS, HOLDINGS, TURNS, SharedTable, make_tables
+from interceptor.state.meters import BREAKERS, CALLS, FIRSTS, HEALTH, HOLDINGS, TURNS, SharedTable, make_tables
 
 __all__ = [
     "BREAKERS",
     "CALLS",
     "FIRSTS",
+    "HEALTH",
     "HOLDINGS",
     "TURNS",
     "SharedTable",

@@ -24,6 +24,7 @@ CALLS = "calls"
 TURNS = "turns"
 FIRSTS = "firsts"
 BREAKERS = "breakers"
+HEALTH = "health"
 
 
 def make_tables(state: Path, workers: int, turns: bytes = b"\0", more: Mapping[str, int] = {}) -> None:

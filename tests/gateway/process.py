@@ -29,7 +29,7 @@ listeners:
   notifications: {{kind: notification, address: "127.0.0.1:0"}}
 admin: "{admin}"
 clusters:
-  pbx: {{endpoints: [{endpoints}]}}
+  pbx: {{endpoints: [{endpoints}]{cluster}}}
 default_cluster: pbx
 apps:
   crm: {{sources: ["0.0.0.0/0"], url: "http://127.0.0.1:{app}/pbx"{crm}}}
@@ -51,6 +51,7 @@ class Process:
         *,
         app: int = 9,
         crm: str = "",
+        cluster: str = "",
         workers: int = 1,
         commands: str = f"{LOCAL}:0",
         admin: str = f"{LOCAL}:0",
@@ -74,6 +75,7 @@ class Process:
                 workers=workers,
                 app=app,
                 crm=crm and f", {crm}",
+                cluster=cluster and f", {cluster}",
                 commands=commands,
                 mode=mode and f", mode: {mode}",
                 admin=admin,

@@ -1,6 +1,7 @@
 """Where calls are, with PBXs that answer when the test says so."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from interceptor.exchanges import Fault
 from interceptor.gateway import affinity
 from interceptor.gateway.affinity import Family, Whereabouts
 from interceptor.gateway.clusters import ClusterRoute, Endpoint, Place, host_of, merged_pages
+from interceptor.gateway.health import Health
 from interceptor.gateway.http1 import Reply
 from interceptor.settings import Address, Cluster, Deadlines, Each, Url
 from tests.gateway.harness import settings_for
@@ -51,12 +53,12 @@ def route(count: int, name: str = "pbx", **changes: Any) -> tuple[ClusterRoute, 
     urls = tuple(Url(f"10.0.0.{number}", 7780, "/") for number in range(1, count + 1))
     cluster = Cluster(name, urls, **{"each": Each.PBX, **changes})
     lines = [Line(number) for number in range(1, count + 1)]
-    none: Any = None
 
-    def nothing(*_: str) -> None: ...
+    def nothing(*_: object) -> None: ...
 
+    no_loop: Any = SimpleNamespace(call_later=nothing)
     endpoints = tuple(
-        Endpoint(url, cluster, line, PATIENCE, none, nothing, nothing)  # type: ignore[arg-type]
+        Endpoint(url, cluster, line, Health(1), PATIENCE, no_loop, nothing, nothing)  # type: ignore[arg-type]
         for url, line in zip(urls, lines, strict=True)
     )
     return ClusterRoute(cluster, endpoints), lines
@@ -127,7 +129,7 @@ def test_where_no_pbx_is_up_the_answer_comes_at_once() -> None:
     known, places, lines, _ = family()
     for place in places:
         for endpoint in place.endpoints:
-            endpoint.up = False
+            endpoint.failed("connect", "away")
     found: list[Place | None] = []
     known.locate("x", found.append)
     assert found == [None]
