@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import sys
 from multiprocessing import util
-from multiprocessing.context import BaseContext
+from multiprocessing.context import BaseContext, SpawnContext
 from typing import Final
 
 _TEMPLATE: Final = "interceptor.worker_template"
@@ -13,7 +13,7 @@ TEMPLATE_FOLDER: Final = "INTERCEPTOR_TEMPLATE_FOLDER"
 """What tells the process that is copied where the socket is that it is asked on, in a folder of its own."""
 
 
-def anew() -> BaseContext:
+def anew() -> SpawnContext:
     """Each imports what it needs."""
     return multiprocessing.get_context("spawn")
 

@@ -6,7 +6,6 @@ The process ends when it is told to, and when whoever started it is gone.
 import asyncio
 import contextlib
 import logging
-import multiprocessing
 import os
 import signal
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from msgspec import Struct
 
 from interceptor.app import Interceptor
 from interceptor.policy import Source
+from interceptor.processes import anew
 from interceptor.rollout import begin_with
 from interceptor.settings import Address, Settings
 from interceptor.supervisor import Supervisor
@@ -48,7 +48,7 @@ class ProxyProcess:
 
     async def start(self) -> dict[str, Address]:
         """Start; give the listeners' addresses by name. Raises :class:`ProxyError`."""
-        context = multiprocessing.get_context("spawn")  # anew: it is measured like one that somebody starts
+        context = anew()  # it is measured like one that somebody starts
         self._line, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, self._settings, self._sources), name="interceptor")
         self._process.start()
