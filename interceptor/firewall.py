@@ -19,7 +19,7 @@ from msgspec import Struct, field
 
 from interceptor.audit.record import ChangedParameter, DecisionRecord, Recorder
 from interceptor.callbacks import Capture, Captured, Origin
-from interceptor.particulars import Names, differences, names_of
+from interceptor.particulars import differences, names_of
 from interceptor.policy import RuleSet
 from interceptor.policy.meters import Meters
 from interceptor.settings import Limits
@@ -125,7 +125,6 @@ class Firewall:
         self._numbers = numbers
         self._limits = limits
         self._capture = capture
-        self._names: dict[str, Names] = {}
 
     def answer(self, body: bytes, here: Circumstances, rules: RuleSet, meters: Meters | None) -> Judged | None:
         """Judge an app's answer; ``None`` where it cannot be read."""
@@ -293,11 +292,7 @@ class Firewall:
         decision: Decision,
         changes: tuple[ChangedParameter, ...],
     ) -> DecisionRecord:
-        names = self._names.get(facts.name)
-        if names is None:
-            names = names_of(message)
-            if message is not None:
-                self._names[facts.name] = names
+        names = names_of(message)
         return self._recorder.decision(
             here.exchange,
             here.at,

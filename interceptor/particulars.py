@@ -20,8 +20,19 @@ class Names(Struct, frozen=True):
     numbers: frozenset[str]
 
 
+# By the id of the type, which stands beside it so that it lives as long: types are entries of the table of knowledge.
+_names: dict[int, tuple[MessageType | None, Names]] = {}
+
+
 def names_of(kind_of: MessageType | None) -> Names:
     """The names that a message of this type treats in a way of their own; ``None`` for one that we do not know."""
+    known = _names.get(id(kind_of))
+    if known is None:
+        known = _names[id(kind_of)] = kind_of, _read(kind_of)
+    return known[1]
+
+
+def _read(kind_of: MessageType | None) -> Names:
     roles = {name: knowledge.role(kind_of, name) for name in knowledge.PARAMETER_NAMES.values()}
     return Names(
         knowledge.SECRET_NAMES | frozenset(name for name, role in roles.items() if role is Role.SECRET),

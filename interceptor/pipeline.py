@@ -22,22 +22,23 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from interceptor.audit.masking import is_secret_name, mask_text, may_tell
+from interceptor.app_addresses import AppAddresses, path_with_query
 from interceptor.audit.record import ChangedParameter, Recorder
 from interceptor.callbacks import Capture, Keyring, Targets, Unusable
 from interceptor.callbacks.capture import PATH as CALLBACK_PATH
 from interceptor.calls import Closing
 from interceptor.canary import CanaryRules
-from interceptor.exchanges import NO_OPINION, Answer, Arrival, Copy, Fault, Forward, Opened, Patience, Plan, Settlement
-from interceptor.fallbacks import Fallbacks
+from interceptor.copies import Copies
+from interceptor.exchanges import NO_OPINION, Answer, Arrival, Fault, Forward, Opened, Patience, Plan, Settlement
+from interceptor.failure_table import FailureTable
 from interceptor.firewall import Circumstances, Firewall, Judged
 from interceptor.identity import Identifier
 from interceptor.known_calls import KnownCalls
 from interceptor.older_rules import OlderRules
 from interceptor.ownership import Holdings, filtered, is_list, named_calls
-from interceptor.particulars import Names, differences, names_of
+from interceptor.particulars import differences, names_of
 from interceptor.policy import Meters, RuleSet
-from interceptor.settings import App, CallsRule, Cluster, Deadlines, Ownership, Settings
+from interceptor.settings import CallsRule, Cluster, Deadlines, Ownership, Settings
 from interceptor.storms import Storms
 from interceptor.values import (
     CallFacts,
@@ -46,17 +47,15 @@ from interceptor.values import (
     Kind,
     NumberClass,
     Refusal,
-    RemoveParameter,
     Reply,
     SetParameter,
-    Target,
     ToApp,
     ToCluster,
     ToUrl,
     Verdict,
 )
 from interceptor.wire import answers, knowledge, ozml
-from interceptor.wire.codes import Code, drained, sentence
+from interceptor.wire.codes import Code, sentence
 from interceptor.wire.knowledge import Group, MessageType
 from interceptor.wire.numbers import NumberReader, extension_plan
 from interceptor.wire.parameters import Parameters, decode, join_target, split_target
@@ -76,19 +75,6 @@ _IDENTITY_REASONS: dict[int, str] = {
     Code.AUTHENTICATION_REQUIRED: "authentication_required",
     Code.AUTHENTICATION_FAILED: "authentication_failed",
     Code.FORBIDDEN_ADDRESS: "address_forbidden",
-}
-_FAULT_CODES = {
-    Fault.UNREACHABLE: Code.PBX_UNREACHABLE,
-    Fault.DRAINING: Code.PBX_UNREACHABLE,
-    Fault.OVERLOADED: Code.OVERLOADED,
-    Fault.UNRECORDED: Code.CANNOT_RECORD,
-    Fault.TIMEOUT: Code.NO_ANSWER_IN_TIME,
-    Fault.BROKEN: Code.NO_ANSWER_IN_TIME,
-    Fault.UNREADABLE: Code.UNREADABLE_ANSWER,
-    Fault.UNROUTABLE: Code.PBX_UNREACHABLE,
-    Fault.STORM: Code.OVERLOADED,
-    Fault.ENGINE: Code.INTERNAL_FAULT,
-    Fault.BREAKER_OPEN: Code.PBX_UNREACHABLE,
 }
 
 
@@ -143,12 +129,13 @@ class Pipeline:
         self._firewall = Firewall(
             recorder, self._numbers, settings.limits, self._capture, owned=self._owned, calls=self._call_of
         )
-        self._names: dict[int, Names] = {}
         self._replies: dict[Reply, bytes] = {}
         self._clusters = {name: _credential_changes(cluster) for name, cluster in settings.clusters.items()}
         self._home = ToCluster(settings.default_cluster)  # where commands go that no rule sends elsewhere
         self._homes = {name: ToCluster(app.cluster) for name, app in settings.apps.items() if app.cluster is not None}
-        self._fallbacks = Fallbacks(settings.apps)
+        self._failures = FailureTable(settings.apps)
+        self.addresses = AppAddresses(settings.apps)
+        self.copies = Copies(self.addresses, self._clusters)
 
     def adopt(self, rules: RuleSet, at: float, canary: CanaryRules | None = None) -> None:
         """Decide by these rules from now on, and a share of the calls by the canary's, if there is one.
@@ -227,7 +214,9 @@ class Pipeline:
 
     def _not_as_it_came(self, opened: Opened, *, well_formed: bool = True, judged: Judged | None = None) -> Settlement:
         """The app has answered, but nothing that may pass: it is not asked again, and the caller hears something."""
-        settlement = self._settle_fault(Fault.UNREADABLE, opened.patience, opened.facts_of_app, opened.arrival.exchange)
+        settlement = self._failures.settle(
+            Fault.UNREADABLE, opened.patience, opened.facts_of_app, opened.arrival.exchange
+        )
         outcome = "answered" if opened.patience is Patience.REPORT else settlement.outcome
         return replace(settlement, outcome=outcome, keep=False, well_formed=well_formed, judged=judged)
 
@@ -244,35 +233,12 @@ class Pipeline:
         if opened.patience is Patience.REPORT and opened.rules is not None and isinstance(plan, Answer):
             # A rule refused it, or answered: that holds although a fault came after it, and nothing is kept.
             return Settlement("refused" if opened.decision.verdict is Verdict.DENY else "rule", fault, None, plan)
-        settlement = self._settle_fault(fault, opened.patience, opened.facts_of_app, opened.arrival.exchange)
+        settlement = self._failures.settle(fault, opened.patience, opened.facts_of_app, opened.arrival.exchange)
         if sent and fault is Fault.ENGINE and opened.patience is Patience.COMMAND:
             code = Code.UNREADABLE_ANSWER
             answer = Answer(answers.encode_answer(code, sentence(code, opened.arrival.exchange)), code)
             return Settlement("failed", fault, code, answer)
         return settlement
-
-    def kept_address(self, opened: Opened) -> str:
-        """Where a notification is delivered later: where its plan says, or where config says for its app."""
-        plan = opened.plan
-        if isinstance(plan, Forward):
-            if not isinstance(plan.target, ToUrl):
-                return ""
-            url, path = plan.target.url, plan.path
-        else:
-            known = _notification_url(self._settings.apps.get(opened.app), opened.name)
-            if known is None:
-                return ""
-            url, path = known, _path_with_query(known, split_target(opened.arrival.target)[1])
-        place = take_apart(url)
-        if place is None:
-            return ""
-        return f"{'https' if place.tls else 'http'}://{place.authority}{path.decode('latin-1')}"
-
-    @staticmethod
-    def kept_for(opened: Opened) -> str:
-        """Whose queue a notification waits in: its app's, or that of the address which a rule named."""
-        target = opened.decision.target
-        return target.url.partition("?")[0] if isinstance(target, ToUrl) else opened.app
 
     def settle_answer(self, opened: Opened, answer: Answer) -> Settlement:
         """Settle an exchange whose plan is an answer of our own."""
@@ -292,7 +258,7 @@ class Pipeline:
         patience, name = _guess(arrival)
         app = "" if patience is Patience.COMMAND else self._subscribed(arrival.target.partition(b"?")[0], name)
         facts = Facts(arrival.kind, name, app, arrival.source, None, None, {}, {}, arrival.at)
-        settlement = self._settle_fault(Fault.ENGINE, patience, facts, arrival.exchange)
+        settlement = self._failures.settle(Fault.ENGINE, patience, facts, arrival.exchange)
         answer = settlement.answer
         assert answer is not None
         refusal = Refusal(Code.INTERNAL_FAULT, sentence(Code.INTERNAL_FAULT, arrival.exchange))
@@ -314,49 +280,6 @@ class Pipeline:
         parameters = parameters.changed((*changes, *self._clusters[cluster]))
         target = join_target(path, parameters.query, question_mark)
         return Forward(ToCluster(cluster), target, parameters.body if opened.arrival.body else None)
-
-    def backup_plan(self, opened: Opened) -> Forward | None:
-        """The plan of a notification for its app's second address; ``None`` where it has none or was not asked itself.
-
-        What goes to a callback, or where a rule sends it, has no second address.
-        """
-        plan, app = opened.plan, self._settings.apps.get(opened.app)
-        if app is None or app.backup is None or not isinstance(plan, Forward) or not isinstance(plan.target, ToUrl):
-            return None
-        url, backup = plan.target.url, str(app.backup)
-        if plan.guarded or url != _notification_url(app, opened.name):
-            return None
-        query = plan.path[len(_path_with_query(url, b"")) :].lstrip(b"?&")
-        return Forward(ToUrl(backup), _path_with_query(backup, query), plan.body)
-
-    def copies(self, opened: Opened) -> tuple[Copy, ...]:
-        """The copies that the decision wants, of the message as it leaves."""
-        return tuple(copy for mirror in opened.decision.mirrors for copy in self._copy(opened, mirror))
-
-    def _copy(self, opened: Opened, mirror: Target) -> tuple[Copy, ...]:
-        arrival, command = opened.arrival, opened.arrival.kind is Kind.COMMAND
-        if isinstance(mirror, ToApp):
-            url = _notification_url(self._settings.apps.get(mirror.app), opened.name)
-            if url is None:
-                return ()
-            mirror = ToUrl(url)
-        path, query, question_mark = split_target(arrival.target)
-        # The query of a notification is the app's own: what may stand there is for nobody else.
-        read = decode(b"" if arrival.body and not command else query, arrival.body or None, path)
-        kind_of = knowledge.command(opened.name) if command else knowledge.notification(opened.name)
-        secrets = self._names_of(kind_of).secrets
-        left = read.changed(opened.decision.changes)
-        hidden = [name for name in left.values if name == "username" or name in secrets or is_secret_name(name)]
-        left = left.changed(tuple(RemoveParameter(name) for name in hidden))
-        telling = [(name, mask_text(value)) for name, value in left.values.items() if may_tell(value)]
-        left = left.changed(tuple(SetParameter(name, shown) for name, shown in telling))
-        if isinstance(mirror, ToCluster):
-            left = left.changed(self._clusters[mirror.cluster])
-            target = join_target(path, left.query, question_mark)
-        else:
-            target = _path_with_query(mirror.url, left.query)
-        content_type = arrival.headers.get("content-type", "application/x-www-form-urlencoded")
-        return (Copy(mirror, "POST" if left.body is not None else "GET", target, left.body or b"", content_type),)
 
     def give_back(self, slots: tuple[int, ...]) -> None:
         """An exchange has ended: the slots of limits that its decision took are free."""
@@ -479,7 +402,7 @@ class Pipeline:
             changed = ()
         if self.canary is not None:
             self.canary.saw(decision)
-        names = self._names_of(kind_of)
+        names = names_of(kind_of)
         record = self._recorder.decision(
             arrival.exchange,
             arrival.at,
@@ -601,7 +524,7 @@ class Pipeline:
             plan = Answer(NO_OPINION, status=403)
         if self.canary is not None:
             self.canary.saw(decision)
-        names = self._names_of(kind_of)
+        names = names_of(kind_of)
         record = self._recorder.decision(
             arrival.exchange,
             arrival.at,
@@ -685,14 +608,14 @@ class Pipeline:
         target = decision.target or (ToUrl(callback) if callback else ToApp(app))
         if isinstance(target, ToApp):
             app = target.app
-            url = _notification_url(self._settings.apps.get(app), name)
+            url = self.addresses.find(app, name)
             if url is None:  # carried out by the failure table: a fallback, the dial plan, or the outbox
                 return Forward(target, b""), app, changed, app
             target = ToUrl(url)
         if isinstance(target, ToUrl):
             name = target.url if target.url == callback else app
             guarded = target.url == callback
-            return Forward(target, _path_with_query(target.url, query), body, guarded), name, changed, app
+            return Forward(target, path_with_query(target.url, query), body, guarded), name, changed, app
         return Forward(target, arrival.target, body), app, changed, app
 
     # both
@@ -723,13 +646,6 @@ class Pipeline:
             self._call_of(kind_of, values, app, arrival.at) if rules.asks_for_calls else None,
         )
 
-    def _names_of(self, kind_of: MessageType | None) -> Names:
-        names = self._names.get(id(kind_of))  # the table of knowledge is never freed, so an id stands for its entry
-        if names is None:
-            names = names_of(kind_of)
-            self._names[id(kind_of)] = names
-        return names
-
     def _encoded(self, reply: Reply, kind: Kind) -> bytes:
         known = self._replies.get(reply)
         if known is None:
@@ -741,21 +657,6 @@ class Pipeline:
                 self._replies.clear()
             self._replies[reply] = known
         return known
-
-    def _settle_fault(self, fault: Fault, patience: Patience, facts: Facts, exchange: str) -> Settlement:
-        match patience:
-            case Patience.COMMAND | Patience.CALL:
-                code = _FAULT_CODES[fault]
-                said = drained(exchange) if fault is Fault.DRAINING else sentence(code, exchange)
-                return Settlement("failed", fault, code, Answer(answers.encode_answer(code, said), code))
-            case Patience.ROUTING | Patience.INTERACTIVE:
-                routing = patience is Patience.ROUTING
-                fallback = self._fallbacks.answer(facts, named=routing)
-                if fallback is None:
-                    return Settlement("dial_plan" if routing else "lost", fault, None, Answer(NO_OPINION))
-                return Settlement("fallback", fault, None, Answer(fallback), saved=True)
-            case Patience.REPORT:
-                return Settlement("kept", fault, None, Answer(NO_OPINION), keep=True)
 
 
 _CALLBACK_PATH = CALLBACK_PATH.encode()
@@ -812,24 +713,8 @@ def _is_form(headers: Mapping[str, str]) -> bool:
 _FORMS: dict[str, bool] = {}
 
 
-def _notification_url(app: App | None, name: str) -> str | None:
-    if app is None:
-        return None
-    url = app.urls.get(name) or app.url
-    return None if url is None else str(url)
-
-
 def _is_for_help(facts: Facts) -> bool:
     return facts.number is not None and facts.number.number_class is NumberClass.EMERGENCY
-
-
-def _path_with_query(url: str, query: bytes) -> bytes:
-    """The path that the app gave, with its own query first and the query that came after it."""
-    place = take_apart(url)
-    path = place.path if place is not None else b"/"
-    if not query:
-        return path
-    return path + (b"&" if b"?" in path else b"?") + query
 
 
 def _guess(arrival: Arrival) -> tuple[Patience, str]:

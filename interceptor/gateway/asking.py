@@ -107,7 +107,7 @@ class AskedApp:
         if first and retry is not None and again and failure.told and exchange.attempts <= retry.rc:
             carrier.metrics.retried("app_retry")
         elif first and (not failure.sent or again or opened.safe_to_repeat):
-            backup = carrier.pipeline.backup_plan(opened)
+            backup = carrier.pipeline.addresses.backup_plan(opened)
             if backup is None:
                 return False
             carrier.metrics.retried("app_backup")

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
+from interceptor.app_addresses import queue_of
 from interceptor.audit.record import Record
 from interceptor.exchanges import Answer, Arrival, Forward, Opened
 from interceptor.outbox import Entry, Undecided
@@ -70,10 +71,8 @@ class LateDecisions:
         return self._as_planned(entry, opened, plan)
 
     def _as_planned(self, entry: Entry, opened: Opened, plan: Forward) -> Entry | str:
-        url = self._pipeline.kept_address(opened)
+        url = self._pipeline.addresses.kept(opened)
         if not url:
             return UNROUTABLE
         body = entry.body if plan.body is None else plan.body
-        return replace(
-            entry, app=self._pipeline.kept_for(opened), url=url, body=body, guarded=plan.guarded, undecided=None
-        )
+        return replace(entry, app=queue_of(opened), url=url, body=body, guarded=plan.guarded, undecided=None)

@@ -11,6 +11,7 @@ import logging
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from interceptor.app_addresses import queue_of
 from interceptor.exchanges import NO_OPINION, Answer, Arrival, Fault, Forward, Opened, Patience, Settlement
 from interceptor.firewall import Judged
 from interceptor.gateway.asking import AskedApp, Failure
@@ -126,7 +127,7 @@ class Exchange:
             self.settle(self.carrier.pipeline.settle_answer(opened, plan))
         elif carrier.repeats is not None and self._repeats(carrier.repeats, plan):
             return
-        elif opened.patience is Patience.REPORT and carrier.outbox.waiting(carrier.pipeline.kept_for(opened)):
+        elif opened.patience is Patience.REPORT and carrier.outbox.waiting(queue_of(opened)):
             self.settle(
                 Settlement("kept", None, None, _ACKNOWLEDGED, keep=True)
             )  # behind those that wait: order is kept
@@ -171,7 +172,7 @@ class Exchange:
         if carrier.mirrors is None:
             return
         try:
-            carrier.mirrors.send(carrier.pipeline.copies(self.opened), arrival.exchange, arrival.headers)
+            carrier.mirrors.send(carrier.pipeline.copies.of(self.opened), arrival.exchange, arrival.headers)
         except Exception:
             log.exception("no copies were made of exchange %s", arrival.exchange)
 
@@ -275,7 +276,7 @@ class Exchange:
         """What its answer says of an app; whether it is none, and it is asked again."""
         if settlement.outcome == "answered":
             app.answered()
-            self.carrier.outbox.wake(self.carrier.pipeline.kept_for(self.opened))
+            self.carrier.outbox.wake(queue_of(self.opened))
             return False
         unreadable = settlement.fault is Fault.UNREADABLE and settlement.well_formed and settlement.judged is None
         return unreadable and app.ask_again(self, Failure(Fault.UNREADABLE, sent=True, status=status))
@@ -342,9 +343,9 @@ class Exchange:
     def _keep(self, settlement: Settlement) -> None:
         carrier, opened, plan = self.carrier, self.opened, self.opened.plan
         body = plan.body if isinstance(plan, Forward) and plan.body is not None else self._request.body
-        url = carrier.pipeline.kept_address(opened)
+        url = carrier.pipeline.addresses.kept(opened)
         entry = Entry(
-            carrier.pipeline.kept_for(opened),
+            queue_of(opened),
             url,
             body,
             at=self.arrival.at,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from interceptor.copies import Copies
 from interceptor.gateway import mirroring
 from interceptor.settings import Cluster, Credentials, Deadlines, Secret, Url
 from tests.gateway.harness import (
@@ -175,7 +176,7 @@ def test_a_fault_of_ours_in_a_copy_stays_there(
         assert running.get(COMMAND).code == 200
         assert eventually(lambda: copies(running, "broken") == 1)
     with monkeypatch.context() as patch:
-        patch.setattr(type(running.running.worker._pipeline), "copies", None)
+        patch.setattr(Copies, "of", None)
         assert running.get(COMMAND).code == 200
     assert running.get(COMMAND).code == 200
     assert len(other.wait_for(1)) == 1

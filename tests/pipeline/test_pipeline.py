@@ -225,7 +225,7 @@ def test_an_app_without_an_address_has_nowhere_to_be_told(pipeline: Build) -> No
     built = pipeline()
     opened = built.begin(notification(b"NotificationName=Error"))
     assert opened.plan == Forward(ToApp("mute"), b"")
-    assert built.kept_address(opened) == ""
+    assert built.addresses.kept(opened) == ""
 
 
 @pytest.mark.parametrize(
@@ -274,7 +274,7 @@ def test_a_rewritten_notification_keeps_the_query_of_its_callback(pipeline: Buil
 def test_a_kept_notification_goes_to_the_address_of_its_plan(pipeline: Build) -> None:
     built = pipeline()
     opened = built.begin(notification(b"NotificationName=CallChanged", b"/?t=7"))
-    assert built.kept_address(opened) == "http://crm.test:8001/pbx?key=1&t=7"
+    assert built.addresses.kept(opened) == "http://crm.test:8001/pbx?key=1&t=7"
 
 
 # how exchanges end
@@ -396,7 +396,7 @@ def test_a_notification_that_could_not_be_decided_ends_as_its_row_says(
     assert isinstance(opened.plan, Answer)
     assert built.settle_answer(opened, opened.plan).outcome == outcome
     if outcome == "kept":
-        assert built.kept_address(opened) == "http://crm.test:8001/pbx?key=1&t=7"
+        assert built.addresses.kept(opened) == "http://crm.test:8001/pbx?key=1&t=7"
 
 
 def test_a_command_that_could_not_be_decided_is_denied_with_905_and_its_record_has_no_parameters(

@@ -91,7 +91,7 @@ def test_a_message_that_could_not_be_decided_never_leaves_and_has_an_answer(arri
     assert isinstance(opened.plan, Answer)
     assert opened.decision.verdict is Verdict.DENY
     assert STRICT.settle_answer(opened, opened.plan).answer is not None
-    assert STRICT.kept_address(opened) == "" or STRICT.kept_address(opened).startswith("http://")
+    assert STRICT.addresses.kept(opened) == "" or STRICT.addresses.kept(opened).startswith("http://")
 
 
 @given(message)
