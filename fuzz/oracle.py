@@ -15,7 +15,9 @@ from typing import NamedTuple, Protocol
 import h11
 import httptools
 
-from interceptor.gateway.http1 import HeaderBlock, Http1Error, Reply, ReplyReader, Request, RequestReader
+from interceptor.gateway.header_blocks import HeaderBlock
+from interceptor.gateway.http1 import Reply, ReplyReader, Request, RequestReader
+from interceptor.gateway.http1_error import Http1Error
 
 HEAD_MOST = 4096
 BODY_MOST = 4096

@@ -13,7 +13,8 @@ from zlib import crc32
 from msgspec import Struct
 
 from fuzz import oracle, seeds
-from interceptor.gateway.http1 import Http1Error, Reply, ReplyReader, Request, RequestReader
+from interceptor.gateway.http1 import Reply, ReplyReader, Request, RequestReader
+from interceptor.gateway.http1_error import Http1Error
 from interceptor.values import RemoveParameter, RenameParameter, ReplaceInParameter, SetParameter
 from interceptor.wire.answers import encode_answer, read_answer, reads_like_ozml
 from interceptor.wire.numbers import NumberReader

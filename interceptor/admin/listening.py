@@ -17,7 +17,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from interceptor.gateway.http1 import Http1Error, Request, RequestReader
+from interceptor.gateway.http1 import Request, RequestReader
+from interceptor.gateway.http1_error import Http1Error
 from interceptor.settings import Address
 
 PATIENCE_SECONDS: Final = 30.0  # for a whole request, from the last answer on, and for an answer to be taken

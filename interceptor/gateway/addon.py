@@ -18,7 +18,8 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from interceptor.gateway.connection import Door, Hooks, Response
 from interceptor.gateway.deadlines import NEVER
-from interceptor.gateway.http1 import Http1Error, Request, RequestReader
+from interceptor.gateway.http1 import Request, RequestReader
+from interceptor.gateway.http1_error import Http1Error
 from interceptor.settings import Limits
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,8 @@ from typing import Final, Protocol, cast
 from msgspec import Struct
 
 from interceptor.gateway.deadlines import NEVER, Sweeper, Timed
-from interceptor.gateway.http1 import Http1Error, Request, RequestReader
+from interceptor.gateway.http1 import Request, RequestReader
+from interceptor.gateway.http1_error import Http1Error
 from interceptor.settings import Limits, Listener, Mode, Timeouts
 
 _PLAIN_FIRST: Final = frozenset(b"\t\r\n") | frozenset(range(0x20, 0x7F))  # text: HTTP/1, or a refusal by its rules

@@ -11,8 +11,7 @@ Laws of this module:
    lines.
 4. Every buffer has a bound.
 
-Peers repeat their header blocks byte for byte, so a block that was read before is looked up, not read again
-(``docs/adr/0003``). The table is bounded and holds nothing but what the bytes say.
+Header blocks are read in ``header_blocks.py``, bodies in chunks in ``chunks.py``, by the same laws.
 """
 
 import re
@@ -20,236 +19,22 @@ from typing import ClassVar, Final
 
 from msgspec import Struct
 
-_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
-_HEADER_LINE: Final = _TOKEN + rb"+:[\t \x21-\x7e\x80-\xff]*\r\n"
-_BLOCK: Final = re.compile(rb"(?:" + _HEADER_LINE + rb")*+")
-_REQUEST_LINE: Final = re.compile(rb"(" + _TOKEN + rb"{1,32}) ([\x21\x22\x24-\x7e\x80-\xff]+) HTTP/(\d)\.(\d)")
+from interceptor.gateway.chunks import Chunks
+from interceptor.gateway.header_blocks import (
+    BARE_NEWLINE,
+    HOST,
+    KEPT_BLOCK_BYTES,
+    KEPT_BLOCKS,
+    TOKEN,
+    HeaderBlock,
+    read_block,
+)
+from interceptor.gateway.http1_error import Http1Error
+
+_REQUEST_LINE: Final = re.compile(rb"(" + TOKEN + rb"{1,32}) ([\x21\x22\x24-\x7e\x80-\xff]+) HTTP/(\d)\.(\d)")
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([\t \x21-\x7e\x80-\xff]*))?")
 _MINORS: Final = frozenset({b"0", b"1"})
-_BARE_NEWLINE: Final = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)")
-_LENGTH: Final = re.compile(rb"0|[1-9][0-9]{0,14}")  # a leading zero means octal to some
-_HOST: Final = re.compile(r"[A-Za-z0-9.\-_~%:\[\]]*")
-_CHUNK_SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,8}")
-_CHUNK_LINE_MOST: Final = 10
-
-_HOP_BY_HOP: Final = frozenset(
-    {
-        b"connection",
-        b"http2-settings",
-        b"keep-alive",
-        b"proxy-connection",
-        b"proxy-authenticate",
-        b"proxy-authorization",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-        # Each proxy of our kind gives its own: one that came along would stand beside ours.
-        b"x-interceptor-exchange",
-    }
-)
-# Sent at most once in a request, or the receiver may read the body as another type than we do.
-_ONCE: Final = frozenset({b"content-type", b"content-encoding"})
-# Behind CGI-like doors "_" and "-" are the same letter: in these names that would make a second, unseen header.
-_DISGUISES: Final = frozenset({b"content_type", b"content_encoding", b"content_length", b"transfer_encoding"})
-# Spaces before the values of these, and no other blanks around them: here readers differ.
-_ODD_BLANKS: Final = re.compile(rb"(?i)(?:content-length|transfer-encoding):.*(?:\t| \Z)")
-_FORBIDDEN_TRAILER: Final = re.compile(rb"(?i)(?:content-length|transfer-encoding|host):")
 _BODILESS: Final = frozenset({204, 304})
-_KEPT_BLOCKS: Final = 512
-_KEPT_BLOCK_BYTES: Final = 2048
-
-
-REASONS: Final = (
-    "bad_chunk",
-    "bad_connection",
-    "bad_content_length",
-    "bad_expectation",
-    "bad_header",
-    "bad_host",
-    "bad_request_line",
-    "bad_status_line",
-    "bad_target",
-    "bad_trailer",
-    "bad_transfer_encoding",
-    "bad_version",
-    "bare_newline",
-    "body_too_large",
-    "head_too_large",
-    "incomplete",
-    "length_and_chunked",
-    "repeated_header",
-)
-
-
-class Http1Error(Exception):
-    """The peer's bytes are not HTTP as we read it.
-
-    ``reason`` is a stable code, one of ``REASONS``; ``status`` is what an asker is told.
-    """
-
-    def __init__(self, reason: str, status: int = 400) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.status = status
-
-
-class HeaderBlock(Struct, frozen=True):
-    """One header block, read.
-
-    ``values`` maps names in lower case to values, equal names joined by a comma. ``length`` is the Content-Length, -1
-    where there is none. ``before`` and ``after`` are the forwarded lines around the Content-Length line ``length_line``
-    (as written; empty where there is none), so that an untouched message keeps its bytes and a changed one its order.
-    ``forwarded`` is the three together. ``faults`` says why a request of HTTP/1.0, and one of HTTP/1.1, may not have
-    these headers; empty where it may.
-    """
-
-    values: dict[str, str]
-    length: int
-    chunked: bool
-    close: bool
-    keep_alive: bool
-    expects_continue: bool
-    hosts: int
-    faults: tuple[str, str]
-    before: bytes
-    length_line: bytes
-    after: bytes
-    forwarded: bytes
-
-    def framed(self, length: int) -> bytes:
-        """The forwarded lines with this body length, at the old place of the length or at the end."""
-        if length == self.length:
-            return self.forwarded
-        name = self.length_line.partition(b":")[0] or b"Content-Length"
-        return b"%b%b: %d\r\n%b" % (self.before, name, length, self.after)
-
-    def with_host(self, host: bytes) -> "HeaderBlock":
-        """The same block asking for another host; the line keeps its place, or comes first where it was missing."""
-        before, after, found = self.before, self.after, False
-        if self.hosts:
-            before, in_before = _replace_host(before, host)
-            after, in_after = _replace_host(after, host)
-            found = in_before or in_after
-        if not found:
-            before = b"Host: %b\r\n%b" % (host, before)
-        changed = {"before": before, "after": after, "forwarded": before + self.length_line + after, "hosts": 1}
-        return HeaderBlock(**{name: getattr(self, name) for name in self.__struct_fields__} | changed)
-
-
-def _replace_host(lines: bytes, host: bytes) -> tuple[bytes, bool]:
-    kept = lines.split(b"\r\n")
-    for index, line in enumerate(kept):
-        if line[:5].lower() == b"host:":
-            kept[index] = line[:5] + b" " + host
-            return b"\r\n".join(kept), True
-    return lines, False
-
-
-def read_block(block: bytes) -> HeaderBlock:
-    """Read header lines, each with its CRLF. Raises :class:`Http1Error`."""
-    known = _blocks.get(block)
-    if known is not None:
-        return known
-    read = _read_block(block)
-    if len(block) <= _KEPT_BLOCK_BYTES:
-        if len(_blocks) >= _KEPT_BLOCKS:
-            _blocks.clear()  # rare, and cheaper than keeping an order on every hit
-        _blocks[block] = read
-    return read
-
-
-_blocks: dict[bytes, HeaderBlock] = {}
-
-
-def _read_block(block: bytes) -> HeaderBlock:
-    match = _BLOCK.match(block)
-    assert match is not None  # the pattern matches the empty text
-    if match.end() != len(block):
-        raise Http1Error("bad_header")
-    lines = block.split(b"\r\n")[:-1]
-    fields = [(name.lower(), value.strip(b" \t")) for name, _, value in (line.partition(b":") for line in lines)]
-    options = _connection_options(fields)
-    length = _content_length(fields)
-    chunked = _is_chunked(fields)
-    if chunked and length >= 0:
-        raise Http1Error("length_and_chunked")
-    before: list[bytes] = []
-    after: list[bytes] = []
-    length_line = b""
-    values: dict[str, str] = {}
-    for line, (name, value) in zip(lines, fields, strict=True):
-        text = name.decode("ascii")
-        values[text] = f"{values[text]}, {value.decode('latin-1')}" if text in values else value.decode("latin-1")
-        if name == b"content-length":
-            length_line = line + b"\r\n"
-        elif name not in _HOP_BY_HOP and name not in options and name != b"expect":
-            (after if length_line else before).append(line + b"\r\n")
-    head, tail = b"".join(before), b"".join(after)
-    expects = values.get("expect", "").lower()
-    names = [name for name, _ in fields]
-    hosts = names.count(b"host")
-    fault = _fault(lines, names, options, values.get("host", ""))
-    unexpected = "" if expects in {"", "100-continue"} else "bad_expectation"
-    return HeaderBlock(
-        values=values,
-        length=length,
-        chunked=chunked,
-        close=b"close" in options,
-        keep_alive=b"keep-alive" in options,
-        expects_continue=expects == "100-continue",
-        hosts=hosts,
-        faults=(
-            fault or ("bad_transfer_encoding" if chunked else "") or unexpected,
-            fault or ("bad_host" if not hosts else "") or unexpected,
-        ),
-        before=head,
-        length_line=length_line,
-        after=tail,
-        forwarded=head + length_line + tail,
-    )
-
-
-def _connection_options(fields: list[tuple[bytes, bytes]]) -> frozenset[bytes]:
-    """What ``Connection`` names: options of this hop, and headers that must not go further."""
-    return frozenset(
-        option.strip(b" \t").lower() for name, value in fields if name == b"connection" for option in value.split(b",")
-    )
-
-
-def _fault(lines: list[bytes], names: list[bytes], options: frozenset[bytes], host: str) -> str:
-    """Why a request of any version may not have these headers; empty where it may.
-
-    ``Connection`` may name what belongs to this hop and nothing else that is here: a header that we had to drop would
-    be one that a rule saw, or that a proxy before us added, and that the receiver never gets.
-    """
-    if names.count(b"host") > 1 or not _HOST.fullmatch(host):
-        return "bad_host"
-    if any(name in options and (name not in _HOP_BY_HOP or name == b"transfer-encoding") for name in names):
-        return "bad_connection"
-    if any(names.count(name) > 1 for name in _ONCE):
-        return "repeated_header"
-    if any(_ODD_BLANKS.match(line) for line in lines):
-        return "bad_header"
-    return "" if _DISGUISES.isdisjoint(names) else "bad_header"
-
-
-def _content_length(fields: list[tuple[bytes, bytes]]) -> int:
-    written = [value for name, value in fields if name == b"content-length"]
-    if not written:
-        return -1
-    if len(written) > 1 or not _LENGTH.fullmatch(written[0]):
-        raise Http1Error("bad_content_length")
-    return int(written[0])
-
-
-def _is_chunked(fields: list[tuple[bytes, bytes]]) -> bool:
-    written = [value for name, value in fields if name == b"transfer-encoding"]
-    if not written:
-        return False
-    if len(written) > 1 or written[0].lower() != b"chunked":
-        raise Http1Error("bad_transfer_encoding")
-    return True
 
 
 class Request(Struct, gc=False):
@@ -279,70 +64,6 @@ class Reply(Struct, gc=False):
     reusable: bool  # the connection it came on may carry another request
 
 
-class _Chunks:
-    """Puts a chunked body together, up to a cap."""
-
-    __slots__ = ("_body", "_body_most", "_left", "_searched", "_trailer_most")
-
-    _SIZE: Final = -1  # a size line is next
-    _TRAILER: Final = -2  # the last chunk was read
-
-    def __init__(self, body_most: int, trailer_most: int) -> None:
-        self._body = bytearray()
-        self._body_most = body_most
-        self._trailer_most = trailer_most
-        self._left = self._SIZE
-        self._searched = 0  # how much of the trailers holds no end of them
-
-    def take(self, data: bytes) -> tuple[bytes | None, bytes]:
-        """Read on; give (the whole body or ``None``, the bytes not used yet). Raises :class:`Http1Error`."""
-        at = 0  # data is cut once, at the end: chunks may be many and small
-        while self._left != self._TRAILER:
-            if self._left == self._SIZE:
-                end = data.find(b"\r\n", at, at + _CHUNK_LINE_MOST)
-                if end < 0:
-                    if len(data) - at >= _CHUNK_LINE_MOST:
-                        raise Http1Error("bad_chunk")
-                    return None, data[at:]
-                if not _CHUNK_SIZE.fullmatch(data, at, end):
-                    raise Http1Error("bad_chunk")
-                size = int(data[at:end], 16)
-                if len(self._body) + size > self._body_most:
-                    raise Http1Error("body_too_large", 413)
-                at = end + 2
-                self._left = size or self._TRAILER
-                continue
-            if self._left:
-                piece = data[at : at + self._left]
-                self._body += piece
-                self._left -= len(piece)
-                at += len(piece)
-            ending = data[at : at + 2]
-            if ending != b"\r\n":
-                if ending not in {b"", b"\r"}:
-                    raise Http1Error("bad_chunk")
-                return None, data[at:]
-            at += 2
-            self._left = self._SIZE
-        return self._end(data[at:])
-
-    def _end(self, data: bytes) -> tuple[bytes | None, bytes]:
-        """Trailers are read by the same grammar as headers, and dropped: nothing we forward may depend on them."""
-        if data[:2] == b"\r\n":
-            return bytes(self._body), data[2:]
-        end = data.find(b"\r\n\r\n", self._searched)
-        if end < 0:
-            if len(data) > self._trailer_most + 3 or _BARE_NEWLINE.search(data, self._searched):
-                raise Http1Error("bad_trailer")
-            self._searched = max(0, len(data) - 3)
-            return None, data
-        if end > self._trailer_most or not _BLOCK.fullmatch(data, 0, end + 2):
-            raise Http1Error("bad_trailer")
-        if any(_FORBIDDEN_TRAILER.match(line) for line in data[:end].split(b"\r\n")):
-            raise Http1Error("bad_trailer")  # dropped by us, but not by whoever merges trailers into the head
-        return bytes(self._body), data[end + 4 :]
-
-
 class _Reader:
     """What reading requests and reading replies share: the buffer, the search for the head, the body."""
 
@@ -357,7 +78,7 @@ class _Reader:
         self._searched = 0  # how much of the buffer holds no end of the head
         self._body: bytearray | None = None  # a body without chunks that did not come at once
         self._missing = 0
-        self._chunks: _Chunks | None = None
+        self._chunks: Chunks | None = None
 
     def push(self, data: bytes) -> None:
         """Add bytes that came from the peer."""
@@ -385,7 +106,7 @@ class _Reader:
         if data[:2] == b"\r\n":
             raise Http1Error(self._BAD_FIRST_LINE)
         most = self._head_most + 3
-        if _BARE_NEWLINE.search(data, self._searched, most):
+        if BARE_NEWLINE.search(data, self._searched, most):
             raise Http1Error("bare_newline")
         if len(data) > most:
             raise Http1Error("head_too_large", 431)
@@ -395,7 +116,7 @@ class _Reader:
     def _start_body(self, block: HeaderBlock) -> bytes | None:
         """The body where it is here already; else prepare for it. The buffer begins after the head."""
         if block.chunked:
-            self._chunks = _Chunks(self.body_most, self._head_most)
+            self._chunks = Chunks(self.body_most, self._head_most)
             return self._more_body()
         length = block.length
         if length <= 0:
@@ -521,7 +242,7 @@ def whole_request(data: bytes, head_most: int, body_most: int) -> Request | None
 
 def _refuse_bare_newline(data: bytes, end: int) -> None:
     """Raise what would have been raised, had the head come in pieces."""
-    if data[:2] != b"\r\n" and _BARE_NEWLINE.search(data, 0, end + 2):
+    if data[:2] != b"\r\n" and BARE_NEWLINE.search(data, 0, end + 2):
         raise Http1Error("bare_newline") from None
 
 
@@ -550,7 +271,7 @@ def _origin(target: bytes, block: HeaderBlock) -> bytes:
         raise Http1Error("bad_target")
     authority = target[7:start].decode("latin-1")
     host = block.values["host"] if block.hosts else authority
-    if not _HOST.fullmatch(authority) or _without_port_80(authority) != _without_port_80(host):
+    if not HOST.fullmatch(authority) or _without_port_80(authority) != _without_port_80(host):
         raise Http1Error("bad_host")
     origin = target[start:]
     return origin if origin[:1] == b"/" else b"/" + origin
@@ -690,8 +411,8 @@ def _reply(data: bytes, end: int) -> Reply:
     head = _reply_heads.get(written)
     if head is None:
         head = _read_reply_head(data, end)
-        if end <= _KEPT_BLOCK_BYTES:
-            if len(_reply_heads) >= _KEPT_BLOCKS:
+        if end <= KEPT_BLOCK_BYTES:
+            if len(_reply_heads) >= KEPT_BLOCKS:
                 _reply_heads.clear()
             _reply_heads[written] = head
     return Reply(head.status, head.status_line, head.minor, head.block, b"", head.reusable)

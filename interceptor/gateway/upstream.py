@@ -15,7 +15,8 @@ from msgspec import Struct
 
 from interceptor.exchanges import Fault
 from interceptor.gateway.deadlines import NEVER, Sweeper
-from interceptor.gateway.http1 import Http1Error, Reply, ReplyReader
+from interceptor.gateway.http1 import Reply, ReplyReader
+from interceptor.gateway.http1_error import Http1Error
 from interceptor.settings import Address, Deadlines, Limits
 
 

@@ -4,17 +4,10 @@ from time import process_time
 
 import pytest
 
-from interceptor.gateway import http1
-from interceptor.gateway.http1 import (
-    REASONS,
-    HeaderBlock,
-    Http1Error,
-    Reply,
-    ReplyReader,
-    Request,
-    RequestReader,
-    read_block,
-)
+from interceptor.gateway import header_blocks
+from interceptor.gateway.header_blocks import HeaderBlock
+from interceptor.gateway.http1 import Reply, ReplyReader, Request, RequestReader, read_block
+from interceptor.gateway.http1_error import REASONS, Http1Error
 
 HEAD_MOST, BODY_MOST = 256, 64
 HOST = b"Host: a\r\n"
@@ -259,10 +252,10 @@ def test_many_small_chunks_cost_one_look_each() -> None:
 def test_the_table_of_known_blocks_never_passes_its_bound() -> None:
     for number in range(10_000):
         request(get(b"Host: a", b"X-Number: %d" % number))
-        assert len(http1._blocks) <= http1._KEPT_BLOCKS
-    before = dict(http1._blocks)
-    read_block(b"X: " + b"y" * http1._KEPT_BLOCK_BYTES + b"\r\n")
-    assert before == http1._blocks
+        assert len(header_blocks._blocks) <= header_blocks.KEPT_BLOCKS
+    before = dict(header_blocks._blocks)
+    read_block(b"X: " + b"y" * header_blocks.KEPT_BLOCK_BYTES + b"\r\n")
+    assert before == header_blocks._blocks
 
 
 def test_a_block_that_was_read_before_is_the_same_one() -> None:

@@ -5,7 +5,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fuzz.seeds import HTTP_TOKENS, REPLIES, REQUESTS
-from interceptor.gateway.http1 import REASONS, Http1Error, ReplyReader, Request, RequestReader, whole_request
+from interceptor.gateway.http1 import ReplyReader, Request, RequestReader, whole_request
+from interceptor.gateway.http1_error import REASONS, Http1Error
 
 HEAD_MOST, BODY_MOST = 96, 48
 _PIECES = st.lists(

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from fuzz import oracle
-from interceptor.gateway.http1 import REASONS, Http1Error, RequestReader
+from interceptor.gateway.http1 import RequestReader
+from interceptor.gateway.http1_error import REASONS, Http1Error
 from interceptor.metrics.families import REFUSAL_REASONS
 from tests.gateway.harness import ALLOW_ALL, Backend, Client, Loop, Proxy, answering, settings_for
 

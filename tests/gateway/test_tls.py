@@ -24,7 +24,7 @@ from mitmproxy.proxy.mode_specs import ProxyMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from interceptor.gateway.addon import PipelineAddon, _request_of
-from interceptor.gateway.http1 import Http1Error
+from interceptor.gateway.http1_error import Http1Error
 from interceptor.gateway.master import ListenError
 from interceptor.settings import Address, Deadlines, Limits, Listener, Mode, Timeouts
 from interceptor.values import Kind
