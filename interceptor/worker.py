@@ -263,9 +263,11 @@ class Worker:
         for door in self._doors.values():
             for connection in tuple(door.connections):
                 connection.abort()
-        for route in self.clusters.values():
-            for endpoint in route.endpoints:
-                endpoint.close()
+        endpoints = [endpoint for route in self.clusters.values() for endpoint in route.endpoints]
+        for endpoint in endpoints:
+            endpoint.retire()
+        for endpoint in endpoints:
+            endpoint.close()
         for pool in self._pools.values():
             pool.close()
         self._repeats.close()

@@ -8,6 +8,7 @@ import contextlib
 import gc
 import os
 import shutil
+import sys
 
 import interceptor.worker_process  # noqa: F401 - what this is for
 from interceptor.processes import TEMPLATE_FOLDER
@@ -15,8 +16,14 @@ from interceptor.processes import TEMPLATE_FOLDER
 with contextlib.suppress(ImportError):
     import uvloop  # noqa: F401 - optional
 
-# It ends last, when whom it served and all its copies are gone. Where they were killed, nobody else is there to do it.
-atexit.register(shutil.rmtree, os.environ[TEMPLATE_FOLDER], ignore_errors=True)
+
+def _leave_nothing() -> None:
+    """Remove the folder of its socket: it ends last, and where all whom it served were killed, nobody else does."""
+    if not hasattr(sys, "last_exc"):  # it failed: whom it serves may still be there, and start another in that folder
+        shutil.rmtree(os.environ[TEMPLATE_FOLDER], ignore_errors=True)
+
+
+atexit.register(_leave_nothing)
 
 gc.collect()
 gc.freeze()  # the first look of a collector would make every page that all share each one's own

@@ -31,6 +31,7 @@ class Endpoint:
     """One PBX address and its connections. ``count`` is told failures, ``checked`` how checks ended."""
 
     __slots__ = (
+        "_asking",
         "_check_timer",
         "_checked",
         "_closed",
@@ -70,6 +71,7 @@ class Endpoint:
         self._loop = loop
         self._timer: asyncio.TimerHandle | None = None
         self._check_timer: asyncio.TimerHandle | None = None
+        self._asking = False  # a question of ours is under way: a second one would tell nothing more
         self._closed = False
         self._probe = self.question(cluster.probe)
 
@@ -89,8 +91,7 @@ class Endpoint:
         """
         if not self._health.out:
             return True
-        if self._timer is None:
-            self._schedule(self._cluster.retry_after)
+        self._see_to_it()
         return False
 
     @property
@@ -105,23 +106,34 @@ class Endpoint:
     def failed(self, reason: str, why: str) -> None:
         """It did not; ``reason`` is the metric's label, ``why`` is for people."""
         self._count(self._cluster.name, self.host, reason)
-        if self._health.failed(why, self._cluster.retry_after):
+        if not self._closed and self._health.failed(why, self._cluster.retry_after):
             self._schedule(self._cluster.retry_after)
 
     def start_checks(self) -> None:
-        """Ask it from now on, if config wants that."""
-        if self._cluster.check_every is not None and not self._closed:
+        """Ask it from now on: where it is out, and where config wants that also while it is well."""
+        if self._health.out:
+            self._see_to_it()
+        if self._cluster.check_every is not None:
             self._check(self._cluster.check_every)
 
-    def close(self) -> None:
-        """Probe no more and close the connections."""
+    def retire(self) -> None:
+        """Ask it no more, and count nothing: what is cut off by our own end says nothing about it."""
         self._closed = True
         for timer in (self._timer, self._check_timer):
             if timer is not None:
                 timer.cancel()
+
+    def close(self) -> None:
+        """Close its connections, after all that may be asked in its place have retired."""
+        self.retire()
         self.pool.close()
 
     # one that was taken out
+
+    def _see_to_it(self) -> None:
+        """Have it asked, now or as soon as nobody else's turn holds."""
+        if self._timer is None and not self._asking:
+            self._schedule(0.0)
 
     def _schedule(self, seconds: float) -> None:
         if not self._closed:  # a probe that is cut off by closing must not ask for another
@@ -133,13 +145,18 @@ class Endpoint:
         self._timer = None
         if not self._health.out:
             return  # another worker has asked
-        seconds = self._health.wait_to_ask(self._cluster.retry_after)
+        pause = self._cluster.retry_after
+        seconds = pause if self._asking else self._health.wait_to_ask(pause)
         if seconds:
             self._schedule(seconds)
         else:
+            self._asking = True
             self.pool.send(_Probing(self._asked), self._probe, self._patience)
 
     def _asked(self, why: str) -> None:
+        self._asking = False
+        if self._closed:
+            return
         if why:
             self._health.stays_out(why)
             self._schedule(self._cluster.retry_after)
@@ -149,15 +166,20 @@ class Endpoint:
     # one that is well, or looks so
 
     def _check(self, period: float) -> None:
-        if self.up and self._health.may_check(period):
-            self.pool.send(_Probing(lambda why: self._told(period, why)), self._probe, self._patience)
-        else:
-            self._check_later(period)
+        if self._closed:
+            return
+        self._check_timer = self._loop.call_later(period, self._check, period)
+        if self.up and not self._asking and self._health.may_check(period):
+            self._asking = True
+            self.pool.send(_Probing(self._told), self._probe, self._patience)
 
-    def _told(self, period: float, why: str) -> None:
+    def _told(self, why: str) -> None:
         """A check has ended."""
-        self._check_later(period)
+        self._asking = False
+        if self._closed:
+            return
         if why == Fault.OVERLOADED.value:  # our own queue
+            self._health.was_not_checked()
             return
         self._checked(self._cluster.name, self.host, "failed" if why else "answered")
         if not why:
@@ -166,10 +188,6 @@ class Endpoint:
         self._count(self._cluster.name, self.host, "check")
         if self._health.check_failed(why, self._cluster.retry_after):
             self._schedule(self._cluster.retry_after)
-
-    def _check_later(self, period: float) -> None:
-        if not self._closed:
-            self._check_timer = self._loop.call_later(period, self._check, period)
 
 
 class _Probing:

@@ -7,7 +7,7 @@ Laws:
 * Questions of our own are asked in turns: of one that is out once in each pause, of one that is well once in each
   period, by the worker that comes first.
 * A process that dies at any instant keeps nobody waiting: its turn is over when the next one is due. It spoils one row
-  at most; then failures are counted anew, or an endpoint is asked once too often.
+  at most; then failures are counted wrongly until the next answer to a question, or one is asked once too often.
 """
 
 import time
@@ -20,18 +20,22 @@ if TYPE_CHECKING:
     from mmap import mmap
 
 _SHOWN: Final = 120  # bytes of a reason
+# Whether it is out, whether commands have failed in a row. These two are read without a lock, so they are written one
+# by one: to pack a row begins with zeros.
 _OUT: Final = 0
 _FAILING: Final = 1
-# Whether it is out, whether anything of it failed; failures in a row of commands, and of checks; until when nobody asks
-# one that is out, and one that is well; the length of the reason, and the reason.
-_ROW: Final = Layout(f"<??IIddH{_SHOWN}s")
+_REST: Final = 2
+# Failures in a row of commands, and of checks; until when nobody asks one that is out, and one that is well; the length
+# of the reason, and the reason.
+_ROW: Final = Layout(f"<IIddH{_SHOWN}s")
+_ROW_BYTES: Final = _REST + _ROW.size
 _MOST: Final = 0xFFFF_FFFF
 _EARLY: Final = 0.1  # of a period: so much sooner it may be over, for timers do not keep it to the millisecond
 
 
 def health_bytes(endpoints: int) -> int:
     """The memory that so many endpoints need, in bytes."""
-    return max(1, endpoints) * _ROW.size  # memory of no size cannot be shared
+    return max(1, endpoints) * _ROW_BYTES  # memory of no size cannot be shared
 
 
 class _State:
@@ -40,8 +44,8 @@ class _State:
     __slots__ = ("asked", "checked", "checks", "failures", "out", "why")
 
     def __init__(self, memory: "bytearray | mmap", row: int) -> None:
-        out, _, failures, checks, asked, checked, length, why = _ROW.unpack_from(memory, row)
-        self.out: bool = out
+        failures, checks, asked, checked, length, why = _ROW.unpack_from(memory, row + _REST)
+        self.out = memory[row + _OUT] != 0
         self.failures: int = failures
         self.checks: int = checks
         self.asked: float = asked
@@ -49,9 +53,10 @@ class _State:
         self.why: bytes = why[:length]
 
     def write(self, memory: "bytearray | mmap", row: int) -> None:
-        failing = self.failures > 0 or self.checks > 0
-        fields = (self.out, failing, self.failures, self.checks, self.asked, self.checked, len(self.why), self.why)
-        _ROW.pack_into(memory, row, *fields)
+        fields = (self.failures, self.checks, self.asked, self.checked, len(self.why), self.why)
+        _ROW.pack_into(memory, row + _REST, *fields)
+        memory[row + _FAILING] = self.failures > 0
+        memory[row + _OUT] = self.out
 
 
 class Health:
@@ -72,8 +77,8 @@ class Health:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limit = limit
-        self._row = number * _ROW.size
-        self._memory = bytearray(_ROW.size) if memory is None else memory
+        self._row = number * _ROW_BYTES
+        self._memory = bytearray(_ROW_BYTES) if memory is None else memory
         self._guard = guard or nullcontext()
         self._clock = clock
 
@@ -104,9 +109,8 @@ class Health:
 
     def check_succeeded(self) -> None:
         """It has answered a check. That is no excuse for commands that fail: they count apart."""
-        if self._memory[self._row + _FAILING]:
-            with self._change() as state:
-                state.checks = 0
+        with self._change() as state:
+            state.checks = 0
 
     def check_failed(self, why: str, pause: float) -> bool:
         """It has not; whether that takes it out. It is first asked after a pause, in seconds."""
@@ -141,6 +145,11 @@ class Health:
                 return False
             state.checked = now + period
             return True
+
+    def was_not_checked(self) -> None:
+        """The turn was of no use: whoever comes next takes it."""
+        with self._change() as state:
+            state.checked = 0.0
 
     def _falls(self, state: _State, failures: int, why: str, pause: float) -> bool:
         if state.out or failures < self._limit:

@@ -47,7 +47,7 @@ _LONGEST_FORM = 32  # names
 # mean something in quoted-printable. That is the code of forms with "=" for "%", and is decoded in C.
 _MARKS = b"=&\0\r\n" + bytes(range(0x80, 0x100))
 _NO_MARKS = bytes(byte for byte in range(0x100) if byte not in _MARKS)
-_MARKS_OF_FORMS = b"=&" * _LONGEST_FORM
+_MARKS_OF_FORMS = b"=&" * (_LONGEST_FORM - 1) + b"="
 _AS_QUOTED_PRINTABLE = bytes.maketrans(b"=%+", b"\0= ")
 
 _MESSAGE_NAMES = ("command", "notificationname")

@@ -1,9 +1,17 @@
 """How endpoints are, as several workers share it: in memory of the test, by a clock of the test."""
 
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
+from interceptor.exchanges import Fault
+from interceptor.gateway.clusters import Endpoint
 from interceptor.gateway.health import Health, health_bytes
+from interceptor.gateway.upstream import Errand
+from interceptor.settings import Cluster, Deadlines, Url
 
 PAUSE = 5.0
 PERIOD = 10.0
@@ -88,6 +96,104 @@ def test_one_worker_checks_in_each_period() -> None:
     assert other.may_check(PERIOD)
 
 
+def test_a_turn_that_came_to_nothing_is_the_next_workers() -> None:
+    (one, other), _ = workers()
+    assert one.may_check(PERIOD)
+    one.was_not_checked()
+    assert other.may_check(PERIOD)
+
+
+class Line:
+    """A pool that keeps what it is to send, and the loop that it is sent on."""
+
+    def __init__(self) -> None:
+        self.asked: list[Errand] = []
+        self.timers: list[tuple[float, Callable[..., None], tuple[object, ...]]] = []
+
+    def send(self, errand: Errand, *_: object) -> None:
+        self.asked.append(errand)
+
+    def close(self) -> None: ...
+
+    def call_later(self, seconds: float, then: Callable[..., None], *arguments: object) -> SimpleNamespace:
+        timer = (seconds, then, arguments)
+        self.timers.append(timer)
+        return SimpleNamespace(cancel=lambda: timer in self.timers and self.timers.remove(timer))
+
+    def run(self) -> None:
+        """Let every timer come that is set now."""
+        timers, self.timers = self.timers, []
+        for _, then, arguments in timers:
+            then(*arguments)
+
+
+def endpoint(health: Health, **changes: Any) -> tuple[Endpoint, Line]:
+    cluster = Cluster("pbx", (Url("10.0.0.1", 7780, "/"),), failures_to_open=1, retry_after=PAUSE, **changes)
+    line: Any = Line()
+
+    def nothing(*_: object) -> None: ...
+
+    return Endpoint(cluster.endpoints[0], cluster, line, health, Deadlines(1, 1), line, nothing, nothing), line
+
+
+def test_whoever_looks_at_an_endpoint_that_is_out_has_it_asked_but_never_twice_at_a_time() -> None:
+    (one, other), clock = workers(limit=1)
+    first, line = endpoint(one)
+    second, others = endpoint(other)
+    first.failed("connect", "away")
+    line.timers.clear()  # the worker that took it out has died
+    clock.now += PAUSE
+    for _ in range(3):
+        assert not second.up
+        others.run()
+    assert len(others.asked) == 1
+    clock.now += 2 * PAUSE  # it hangs
+    for _ in range(3):
+        assert not second.up
+        others.run()
+    assert len(others.asked) == 1
+    others.asked.pop().failed(Fault.TIMEOUT, sent=True)
+    assert second.why == "upstream_timeout"
+    clock.now += PAUSE
+    others.run()
+    assert len(others.asked) == 1
+
+
+def test_a_check_that_hangs_is_not_followed_by_another() -> None:
+    health = Health(1, clock=(clock := Clock()))
+    checked, line = endpoint(health, check_every=PERIOD)
+    checked.start_checks()
+    for _ in range(3):
+        clock.now += PERIOD
+        line.run()
+    assert len(line.asked) == 1
+    line.asked.pop().failed(Fault.OVERLOADED, sent=False)  # our own queue was full: that was no check
+    line.run()
+    assert len(line.asked) == 1
+
+
+def test_what_our_own_end_cuts_off_says_nothing_about_an_endpoint() -> None:
+    health = Health(1)
+    ending, line = endpoint(health, check_every=PERIOD)
+    ending.start_checks()
+    ending.retire()
+    ending.failed("reset", "upstream_broken")
+    line.asked.pop().failed(Fault.BROKEN, sent=True)
+    line.run()
+    assert not health.out
+    assert not line.asked
+
+
+def test_a_worker_that_begins_anew_has_an_endpoint_asked_that_is_out() -> None:
+    health = Health(1, clock=(clock := Clock()))
+    health.failed("connect", PAUSE)
+    clock.now += PAUSE
+    begun, line = endpoint(health)
+    begun.start_checks()
+    line.run()
+    assert len(line.asked) == 1
+
+
 def test_endpoints_do_not_touch_each_other() -> None:
     memory = bytearray(health_bytes(3))
     first, second, third = (Health(1, number, memory) for number in range(3))
@@ -109,8 +215,9 @@ def test_a_spoiled_row_keeps_nobody_waiting_for_longer_than_a_pause_and_heals(ro
     health = Health(3, 0, bytearray(row), clock=clock)
     assert isinstance(health.why, str)
     assert 0 <= health.wait_to_ask(PAUSE) <= PAUSE
-    clock.now += PERIOD
-    assert health.may_check(PERIOD)
+    first = health.may_check(PERIOD)
+    clock.now += PERIOD * 0.95
+    assert first or health.may_check(PERIOD)
     for touch in (health.succeeded, health.check_succeeded, lambda: health.stays_out("x")):
         touch()
     health.comes_back()

@@ -6,8 +6,20 @@ import os
 import signal
 from collections.abc import Callable
 
-from tests.gateway.harness import LOCAL, Backend, Script, answering, eventually, free_port, read_request
-from tests.gateway.process import Process
+from tests.gateway.harness import (
+    LOCAL,
+    Backend,
+    Client,
+    Gate,
+    Loop,
+    Script,
+    answering,
+    eventually,
+    free_port,
+    gated,
+    read_request,
+)
+from tests.gateway.process import Process, alive
 
 StartProcess = Callable[..., Process]
 StartBackend = Callable[[Script], Backend]
@@ -32,10 +44,24 @@ class MoodyPbx:
             await writer.drain()
 
 
-def start(process: StartProcess, ports: list[int], cluster: str) -> Process:
-    running = process(*ports, workers=2, commands=f"{LOCAL}:{free_port()}", cluster=cluster)
+def start(process: StartProcess, ports: list[int], cluster: str, **more: str) -> Process:
+    running = process(*ports, workers=2, commands=f"{LOCAL}:{free_port()}", cluster=cluster, **more)
     running.wait_for("admin listens on")
     return running
+
+
+def client_of(running: Process, worker: str) -> Client:
+    """A further connection to this worker."""
+    while True:
+        client = running.client()
+        if client.send(QUESTION).read().headers["x-interceptor-exchange"].split("-")[1] == worker:
+            return client
+        client.close()
+
+
+def questions(pbx: Backend) -> int:
+    """How many were asked that were not the probe's."""
+    return sum(b"ListActiveCalls" in request for request in pbx.requests)
 
 
 def first_is_up(running: Process) -> bool:
@@ -50,15 +76,15 @@ def test_all_workers_count_an_endpoints_failures_together_and_it_comes_back_for_
     running = start(process, [first.port, second.port], "failures_to_open: 3, retry_after: 1s")
     clients = running.client_of_each(QUESTION)
     mood.well = False
-    so_far = len(first.requests)
+    so_far = questions(first)
     for worker in ("w0", "w1", "w0"):
         assert clients[worker].send(QUESTION).read().status == 200  # the second has answered
     failed = so_far + 3 + 2  # each worker's kept connection broke on reuse: that is asked again, and is no failure
-    assert len(first.requests) == failed
+    assert questions(first) == failed
     assert not first_is_up(running)
     for worker in ("w0", "w1"):
         assert clients[worker].send(QUESTION).read().status == 200
-    assert not any(b"ListActiveCalls" in request for request in first.requests[failed:])
+    assert questions(first) == failed
     mood.well = True
     assert eventually(lambda: first_is_up(running))
     so_far = len(second.requests)
@@ -75,17 +101,43 @@ def test_an_endpoint_comes_back_although_the_worker_that_took_it_out_has_died(
     running = start(process, [first.port, second.port], "failures_to_open: 1, retry_after: 1s")
     clients = running.client_of_each(QUESTION)
     pids = running.workers()
-    mood.well = False
-    assert clients["w0"].send(QUESTION).read().status == 200
-    assert not first_is_up(running)
     os.kill(running.template(), signal.SIGSTOP)  # nobody takes its place
     try:
+        mood.well = False
+        assert clients["w0"].send(QUESTION).read().status == 200  # the second has answered
         os.kill(pids[0], signal.SIGKILL)
         mood.well = True
-        assert clients["w1"].send(QUESTION).read().status == 200  # which tells that worker of it
-        so_far = len(first.requests)
-        assert eventually(lambda: len(first.requests) > so_far)
-        asked = len(second.requests)
-        assert eventually(lambda: clients["w1"].send(QUESTION).read().status == 200 and len(second.requests) == asked)
+
+        def is_asked_again() -> bool:
+            so_far = questions(first)
+            return clients["w1"].send(QUESTION).read().status == 200 and questions(first) > so_far
+
+        assert eventually(is_asked_again)
+    finally:
+        os.kill(running.template(), signal.SIGCONT)
+
+
+def test_a_worker_that_ends_alone_leaves_the_endpoints_to_the_others(
+    process: StartProcess, backend: StartBackend, loop: Loop
+) -> None:
+    gate = Gate(loop)
+    gate.open()
+    first, second = backend(gated(gate)), backend(gated(gate))
+    running = start(process, [first.port, second.port], "failures_to_open: 1, retry_after: 60s", shutdown="1s")
+    each = running.client_of_each(QUESTION)
+    other, ours = each["w1"], [each["w0"], *(client_of(running, "w0") for _ in range(3))]
+    pids = running.workers()
+    gate.close()
+    so_far = questions(first)
+    for client in ours:
+        client.send(QUESTION)
+    assert eventually(lambda: questions(first) == so_far + 4)
+    os.kill(running.template(), signal.SIGSTOP)  # nobody takes its place
+    try:
+        os.kill(pids[0], signal.SIGTERM)
+        assert eventually(lambda: not alive(pids[0]))  # what was in flight has been cut off
+        gate.open()
+        assert other.send(QUESTION).read().code == 200
+        assert first_is_up(running)
     finally:
         os.kill(running.template(), signal.SIGCONT)

@@ -4,6 +4,7 @@ import asyncio
 import multiprocessing
 import os
 import re
+import resource
 import signal
 import tempfile
 from collections.abc import Callable
@@ -115,6 +116,20 @@ def test_the_process_that_workers_are_copies_of_may_die_and_another_takes_its_pl
     running.signal(signal.SIGTERM)
     assert running.ended() == 0
     assert eventually(lambda: not any(alive(pid) for pid in (workers[1], *others)))
+
+
+def test_a_template_that_fails_is_followed_by_another(process: StartProcess, backend: StartBackend) -> None:
+    running = process(backend(answering()).port, workers=2, commands=f"{LOCAL}:{free_port()}")
+    running.wait_for("admin listens on")
+    template, worker = running.template(), running.workers()[0]
+    room = 2 + max(int(each.name) for each in Path(f"/proc/{template}/fd").iterdir())
+    resource.prlimit(
+        template, resource.RLIMIT_NOFILE, (room, room)
+    )  # for the next who asks it, not for all that it says
+    os.kill(worker, signal.SIGKILL)
+    assert eventually(lambda: not alive(template))
+    assert eventually(lambda: running.page("/readyz")[0] == 200)
+    assert ask_both(running) == {"w0", "w1"}
 
 
 def test_when_every_process_is_told_to_end_what_is_in_flight_is_finished(

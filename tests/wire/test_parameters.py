@@ -134,7 +134,18 @@ def test_the_memory_of_forms_is_bounded():
     for number in range(parameters._MEMO_FORMS + 10):
         for _ in range(2):  # names first, then their form
             assert decode(b"a=1&f%d=2" % number, None).values == {"a": "1", f"f{number}": "2"}
-    assert len(parameters._forms) <= parameters._MEMO_FORMS
+    assert 0 < len(parameters._forms) <= parameters._MEMO_FORMS
+
+
+@pytest.mark.parametrize("count", range(29, 36))
+@pytest.mark.parametrize("end", [b"", b"&", b"&last", b"&last=", b"=", b"&=", b"&a0=2"])
+def test_a_form_of_any_length_is_read_the_second_time_as_the_first(count: int, end: bytes) -> None:
+    decode(b"last=1&" + b"&".join(b"a%d=1" % number for number in range(count)), None)
+    written = b"&".join(b"a%d=1" % number for number in range(count)) + end
+    values, ambiguous = parameters._read_each(written.decode())
+    for _ in range(2):
+        read = decode(written, None)
+        assert (read.values, read.ambiguous) == (values, ambiguous)
 
 
 @given(
