@@ -1,6 +1,7 @@
 """Several workers on one port, from the outside: how they end, and what is left when they end otherwise."""
 
 import asyncio
+import itertools
 import multiprocessing
 import os
 import re
@@ -122,10 +123,9 @@ def test_a_template_that_fails_is_followed_by_another(process: StartProcess, bac
     running = process(backend(answering()).port, workers=2, commands=f"{LOCAL}:{free_port()}")
     running.wait_for("admin listens on")
     template, worker = running.template(), running.workers()[0]
-    room = 2 + max(int(each.name) for each in Path(f"/proc/{template}/fd").iterdir())
-    resource.prlimit(
-        template, resource.RLIMIT_NOFILE, (room, room)
-    )  # for the next who asks it, not for all that it says
+    taken = {int(each.name) for each in Path(f"/proc/{template}/fd").iterdir()}
+    room = 1 + next(number for number in itertools.count() if number not in taken)  # for who asks, not for what he says
+    resource.prlimit(template, resource.RLIMIT_NOFILE, (room, room))
     os.kill(worker, signal.SIGKILL)
     assert eventually(lambda: not alive(template))
     assert eventually(lambda: running.page("/readyz")[0] == 200)
