@@ -43,6 +43,7 @@ from interceptor.wire.markup import Element, Markup, read_markup
 from interceptor.wire.numbers import NumberReader
 from interceptor.wire.ozml import encode_fragment, values_of
 from interceptor.wire.parameters import decode, encode
+from interceptor.wire.xml import is_too_deep
 
 _DANGEROUS: Final = frozenset({"deletefile", "movefile", "sql"})
 _SQL: Final = re.compile(  # `update.php` and `call/me` are addresses; each alternative begins with another character
@@ -57,6 +58,7 @@ _SENDS: Final = frozenset(
 )
 _SPOKEN: Final = "This is not possible."
 _INLINE_MOST: Final = 256 << 10  # bytes of OzML inside a parameter
+_SILENCE: Final = "<Response></Response>"
 _INLINE_DEPTH: Final = 4  # of OzML inside a parameter inside OzML inside …
 _LOOPS_MOST: Final = 3  # ForEach in ForEach
 _ANSWERED_MOST: Final = 20  # names of verbs that are told of an answer
@@ -70,13 +72,14 @@ class Judged(Struct):
     """What the firewall did to one document.
 
     ``body`` is ``None`` where nothing changed. ``over`` names the cap that the document is over, if any: then nothing
-    of it may pass. ``records`` are those of the verbs that dial, that were refused or that a rule touched;
-    ``counts`` how many verbs had which verdict by which rule; ``answered`` names the first of the verbs that stand in
-    no other, as they go to the PBX.
+    of it may pass; nor where OzML in a parameter is ``unreadable``. ``records`` are those of the verbs that dial, that
+    were refused or that a rule touched; ``counts`` how many verbs had which verdict by which rule; ``answered`` names
+    the first of the verbs that stand in no other, as they go to the PBX.
     """
 
     body: bytes | None = None
     over: str = ""
+    unreadable: bool = False
     verbs: int = 0
     refused: int = 0
     records: list[DecisionRecord] = field(default_factory=list)
@@ -132,7 +135,7 @@ class Firewall:
             return Judged()
         markup = read_markup(body, max_depth=self._limits.xml_depth)
         if markup is None:
-            return None
+            return Judged(over="xml_depth") if is_too_deep(body, self._limits.xml_depth) else None
         return self._document(_Reading(here, rules, meters, Judged()), markup)
 
     def command(
@@ -149,7 +152,7 @@ class Firewall:
 
         A call for help is never refused for its callbacks: one that is not allowed leads nowhere instead.
         """
-        reading = _Reading(here, rules, meters, Judged())
+        reading = _Reading(here, rules, meters, Judged(), emergency=emergency)
         return self._inner_changes(reading, message, values, emergency=emergency), reading.judged
 
     def _document(self, reading: "_Reading", markup: Markup) -> Judged:
@@ -258,17 +261,36 @@ class Firewall:
             if role is Role.CALLBACK and self._capture is not None:
                 origin = Origin(here.app, here.exchange, here.call[:_CALL_MOST], reading.rules.revision, here.at)
                 instead = self._capture.address(value, origin, judged.captured, anyway=emergency)
-            elif role is Role.OZML and reading.depth < _INLINE_DEPTH:
-                instead = self._inline(reading, value)
+            elif role is Role.OZML and "<" in value:
+                instead = self._inline(reading, value, emergency=emergency or reading.emergency)
             if instead is not None:
                 changes.append(SetParameter(name, instead))
         return tuple(changes)
 
-    def _inline(self, reading: "_Reading", value: str) -> str | None:
-        markup = read_markup(value.encode("utf-8", "surrogateescape"), _INLINE_MOST, self._limits.xml_depth)
-        if markup is None:
+    def _inline(self, reading: "_Reading", value: str, *, emergency: bool) -> str | None:
+        """The OzML in a parameter as it may pass, ``None`` where that is as it came. What nobody can judge may not.
+
+        In a call for help it is left out instead: that call is made, whatever else was wanted with it.
+        """
+        judged, body = reading.judged, value.encode("utf-8", "surrogateescape")
+        markup: Markup | None = None
+        over = ""
+        if reading.depth >= _INLINE_DEPTH:
+            over = "verb_depth"
+        elif len(body) > _INLINE_MOST:
+            over = "body"
+        else:
+            markup = read_markup(body, _INLINE_MOST, self._limits.xml_depth)
+            if markup is not None:
+                over = self._over(markup)
+            elif is_too_deep(body, self._limits.xml_depth):
+                over = "xml_depth"
+        if markup is None or over:
+            if emergency:
+                return _SILENCE
+            judged.over = judged.over or over
+            judged.unreadable = judged.unreadable or not over
             return None
-        reading.judged.over = reading.judged.over or self._over(markup)
         reading.depth += 1
         self._elements(reading, markup)
         reading.depth -= 1
@@ -317,13 +339,14 @@ class Firewall:
 
 
 class _Reading(Struct):
-    """One document on its way through the firewall."""
+    """One document on its way through the firewall; ``emergency``: it came with a call for help."""
 
     here: Circumstances
     rules: RuleSet
     meters: Meters | None
     judged: Judged
     depth: int = 0
+    emergency: bool = False
 
 
 def _refuse(rules: RuleSet, reason: str, message: str) -> Decision:

@@ -194,7 +194,6 @@ class Pipeline:
 
     def _judge(self, opened: Opened, body: bytes) -> Settlement:
         """Settle an exchange with the verbs that the app answered, as far as they may pass."""
-        app = self._settings.apps.get(opened.app)
         here = Circumstances(
             opened.arrival.exchange,
             opened.arrival.listener,
@@ -204,12 +203,13 @@ class Pipeline:
             call=next(iter(self.calls_of(opened)), opened.hint),
         )
         judged = self._firewall.answer(body, here, opened.rules or self.rules, self._meters)
+        legacy = self._is_legacy(opened.app)
         if judged is None:
-            if app is not None and app.legacy:
+            if legacy:
                 return Settlement("answered", None, None, None, well_formed=False)
             return self._not_as_it_came(opened, well_formed=False)
-        if judged.over:
-            return self._not_as_it_came(opened, judged=judged)
+        if judged.over or (judged.unreadable and not legacy):
+            return self._not_as_it_came(opened, well_formed=not judged.unreadable, judged=judged)
         return Settlement("answered", judged=judged, body=judged.body)
 
     def _not_as_it_came(self, opened: Opened, *, well_formed: bool = True, judged: Judged | None = None) -> Settlement:
@@ -394,6 +394,8 @@ class Pipeline:
                 rewritten, judged = self._captured(arrival, kind_of, facts, rewritten, rules)
                 if judged.over:
                     decision = self._refuse("verbs_over_cap", _invalid(_OZML, written), rules)
+                elif judged.unreadable and not self._is_legacy(app):
+                    decision = self._refuse("unreadable_ozml", _invalid(_OZML, written), rules)
                 elif judged.captured.refused:
                     forbidden = Refusal(Code.FORBIDDEN_USER, judged.captured.refused)
                     decision = self._refuse("callback_forbidden", forbidden, rules)
@@ -449,6 +451,10 @@ class Pipeline:
             kind_of, parameters.values, here, rules, self._meters, emergency=_is_for_help(facts)
         )
         return parameters.changed(changes) if changes else parameters, judged
+
+    def _is_legacy(self, app: str) -> bool:
+        known = self._settings.apps.get(app)
+        return known is not None and known.legacy
 
     def _refuse(self, reason: str, refusal: Refusal, rules: RuleSet | None = None) -> Decision:
         return Decision(Verdict.DENY, reason, (rules or self.rules).revision, refusal=refusal)

@@ -431,6 +431,7 @@ class Worker:
                 loop=self._loop,
                 tls=ssl.create_default_context() if site.tls else None,
                 reaches=partial(self._targets.reaches, app) if app else None,
+                limit_hit=self.metrics.limit_hit,
             )
             if len(self._pools) >= _POOLS:
                 self._forget_a_pool()

@@ -71,11 +71,16 @@ class Deliveries:
         def make(queue: str, label: str, turn: Turn | AddressTurn | None) -> Outbox:
             return Outbox(folder, queue, limits.outbox, self._deliver, watcher, turn=turn, label=label)
 
+        def dropped(reason: str) -> None:
+            watcher.outbox_dropped(OTHER, reason)
+            if reason == "full":
+                watcher.limit_hit("outbox_addresses")
+
         self._boxes = {app: make(app, app or OTHER, turns.get(app)) for app in (*apps, NOBODY)}
         self._addresses = AddressBoxes(
             folder,
             lambda address, turn: make(address, OTHER, turn),
-            lambda reason: watcher.outbox_dropped(OTHER, reason),
+            dropped,
             limits.outbox_addresses,
             address_turns,
         )

@@ -9,7 +9,7 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
 from msgspec import Struct
 
@@ -18,6 +18,8 @@ from interceptor.gateway.deadlines import NEVER, Sweeper
 from interceptor.gateway.http1 import Reply, ReplyReader
 from interceptor.gateway.http1_error import Http1Error
 from interceptor.settings import Address, Deadlines, Limits
+
+_CAPS: Final = {"body_too_large": "reply_body", "head_too_large": "head"}
 
 
 class Errand(Protocol):
@@ -127,7 +129,9 @@ class UpstreamConnection(asyncio.Protocol):
             if reply is None:
                 reader.push(data)
                 reply = reader.take()
-        except Http1Error:
+        except Http1Error as error:
+            if error.reason in _CAPS:
+                self._pool.hit(_CAPS[error.reason])
             self._fail(Fault.UNREADABLE)
             return
         if reply is not None:
@@ -195,6 +199,8 @@ class Pool:
 
     At most ``limits.upstream_connections``, at most ``limits.queued`` requests waiting. With ``reaches``, every address
     that the host's name leads to is asked about, and only one that may be reached is connected to.
+
+    ``limit_hit`` is told the caps that were reached, by their names in ``limits``.
     """
 
     def __init__(
@@ -208,8 +214,10 @@ class Pool:
         loop: asyncio.AbstractEventLoop,
         tls: ssl.SSLContext | None = None,
         reaches: Callable[[str], bool] | None = None,
+        limit_hit: Callable[[str], None] | None = None,
     ) -> None:
         self.address = address
+        self._limit_hit = limit_hit
         self._tls = tls
         self._reaches = reaches
         self.limits = limits
@@ -259,6 +267,13 @@ class Pool:
         self._waiting.append(_Job(self, errand, data, patience, now))
         if self.connections < self.limits.upstream_connections:
             self._connect()
+        else:
+            self.hit("upstream_connections")
+
+    def hit(self, limit: str) -> None:
+        """A cap was reached, by its name in ``limits``."""
+        if self._limit_hit is not None:
+            self._limit_hit(limit)
 
     def abandon(self, job: _Job) -> None:
         """A request waited too long for a connection."""

@@ -50,6 +50,7 @@ class Watcher(Protocol):
     def journal_written(self, records: int, size: int, seconds: float) -> None: ...
     def journal_failed(self, reason: str) -> None: ...
     def journal_lost(self, records: int) -> None: ...
+    def limit_hit(self, limit: str) -> None: ...
 
 
 class Statistics(Struct):
@@ -216,6 +217,8 @@ class Journal:
 
     def _lose(self, then: Then | None) -> None:
         self._count_lost(1)
+        if self._watcher is not None:
+            self._watcher.limit_hit("pending")
         if self._outage is None:
             self._outage = (time.time(), "too many records waiting")
         if then is not None:

@@ -320,6 +320,7 @@ REFUSAL_REASONS = (
     "callback_foreign",
     "callback_forged",
     "verbs_over_cap",
+    "unreadable_ozml",
     "not_owned",
     "storm",
     "unknown_app",
@@ -346,6 +347,7 @@ LIMIT_OF_REASON = {
     "head_too_large": "head",
     "too_many_connections": "connections",
     "overload": "queued",
+    "storm": "hops",
 }
 LIMITS = (
     "body",
@@ -355,7 +357,12 @@ LIMITS = (
     "queued",
     "upstream_connections",
     "xml_depth",
+    "verbs",
+    "verb_depth",
+    "messages",
+    "hops",
     "outbox",
+    "outbox_addresses",
     "pending",
     "repeats",
 )

@@ -40,6 +40,7 @@ class Watcher(Protocol):
     def outbox_failed(self, app: str) -> None: ...
     def outbox_dropped(self, app: str, reason: str) -> None: ...
     def outbox_depth(self, app: str, entries: int) -> None: ...
+    def limit_hit(self, limit: str) -> None: ...
 
 
 class Queue(msgspec.Struct, frozen=True):
@@ -145,7 +146,10 @@ class Outbox:
         """Keep ``entry``; the future is true once it is on disk, false when it is not kept."""
         kept: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         if self._closing or not self._tasks or self.depth >= self._limit:
-            self._drop("full" if self._tasks and not self._closing else "cannot_write")
+            full = bool(self._tasks) and not self._closing
+            self._drop("full" if full else "cannot_write")
+            if full and self._watcher is not None:
+                self._watcher.limit_hit("outbox")
             kept.set_result(False)
             return kept
         numbered = msgspec.structs.replace(entry, id=self._next_id, app=self._app, at=entry.at or self._clock())

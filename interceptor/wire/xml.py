@@ -67,6 +67,16 @@ def parse(body: bytes, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -
     return root
 
 
+def is_too_deep(body: bytes, max_depth: int = MAX_DEPTH) -> bool:
+    """Whether it is for its depth that :func:`parse` gives nothing for a document; never raises."""
+    try:
+        return _is_deeper(etree.fromstring(stripped(body), _PARSER), max_depth)
+    except etree.XMLSyntaxError as error:
+        return "Excessive depth" in str(error)  # the library reads 256 elements within elements, and says no more
+    except ValueError:
+        return False
+
+
 def local_name(element: "etree._Element") -> str:
     """An element's name without its namespace."""
     tag = str(element.tag)

@@ -52,7 +52,7 @@ def answered(
 
 
 def command(
-    message: MessageType | None, values: Mapping[str, str], rules: RuleSet = _ALLOW_ALL
+    message: MessageType | None, values: Mapping[str, str], rules: RuleSet = _ALLOW_ALL, *, emergency: bool = False
 ) -> tuple[tuple[SetParameter, ...], Judged]:
     """What is to change in a command, and what was done."""
-    return _FIREWALL.command(message, values, HERE, rules, None)
+    return _FIREWALL.command(message, values, HERE, rules, None, emergency=emergency)

@@ -1,5 +1,7 @@
 """Verbs in answers are judged by the rules, and what a rule does not touch stays byte for byte."""
 
+from xml.sax.saxutils import escape, quoteattr
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -171,6 +173,51 @@ def test_verbs_inside_a_parameter_are_judged():
     inner = "<Response><SendSms Recipient='+3690123456'/><Hangup/></Response>"
     (change,), judged = command(knowledge.command("Call"), {"command": "Call", "responseozml": inner}, NO_PREMIUM)
     assert (change.name, change.value, judged.refused) == ("responseozml", "<Response><Hangup/></Response>", 1)
+
+
+DIALS = "<Response><SendSms Recipient='+3690123456'/></Response>"
+SILENCE = "<Response></Response>"
+QUOTES = {'"': "&quot;"}
+
+
+def around(inner: str, times: int) -> str:
+    """OzML in a parameter of OzML in a parameter of …"""
+    for _ in range(times):
+        inner = f'<Response><Call ResponseOzml="{escape(inner, QUOTES)}"/></Response>'
+    return inner
+
+
+@pytest.mark.parametrize(
+    ("inner", "over", "left"),
+    [
+        (DIALS.replace("/></R", "></R"), "", SILENCE),  # not well-formed: the PBX may read on where we cannot
+        ("<html/>", "", SILENCE),
+        ("<Response>" + "<a>" * 65 + "</a>" * 65 + "</Response>", "xml_depth", SILENCE),
+        ("<Response>" + "<a>" * 400 + "</a>" * 400 + "</Response>", "xml_depth", SILENCE),
+        (f"<Response><Speak>{'x' * (256 << 10)}</Speak></Response>", "body", SILENCE),
+        (around(DIALS, 4), "verb_depth", around(SILENCE, 4)),
+    ],
+)
+def test_verbs_inside_a_parameter_that_nobody_can_judge_do_not_pass(inner: str, over: str, left: str):
+    call = knowledge.command("Call")
+    changes, judged = command(call, {"command": "Call", "responseozml": inner}, NO_PREMIUM)
+    assert (changes, judged.over, judged.unreadable) == ((), over, not over)
+    (change,), judged = command(call, {"command": "Call", "responseozml": inner}, NO_PREMIUM, emergency=True)
+    assert (change.value, judged.over, judged.unreadable) == (left, "", False)
+    judged = answered(f"<Response><Call ResponseOzml={quoteattr(inner)}/></Response>".encode(), NO_PREMIUM)
+    assert judged.over in {over, "xml_depth"} if over else judged.unreadable
+
+
+@pytest.mark.parametrize("inner", ["", "no verbs", "  "])
+def test_a_parameter_for_verbs_without_any_passes(inner: str):
+    changes, judged = command(knowledge.command("Call"), {"command": "Call", "responseozml": inner}, NO_PREMIUM)
+    assert (changes, judged.over, judged.unreadable) == ((), "", False)
+
+
+def test_verbs_inside_parameters_inside_parameters_are_judged():
+    inner = around(DIALS, 3)
+    (change,), judged = command(knowledge.command("Call"), {"command": "Call", "responseozml": inner}, NO_PREMIUM)
+    assert ("SendSms" in change.value, judged.refused, judged.over) == (False, 1, "")
 
 
 @pytest.mark.parametrize(

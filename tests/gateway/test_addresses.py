@@ -119,6 +119,8 @@ def test_there_are_so_many_queues_and_each_is_so_long(
     assert told(running, "RecordCompleted", 4) == ["kept"]
     assert told(running, "Error", 5) == ["lost"]
     assert counted(running, "interceptor_outbox_dropped_total", app="_other", reason="full") == 2
+    for limit in ("outbox", "outbox_addresses"):
+        assert counted(running, "interceptor_limit_hits_total", limit=limit) == 1
     app_at(second).wait_for(1)
     await_until(lambda: len(queues(running)) == 1)
     assert told(running, "Error", 6) == ["kept"]  # in the place of the one that is empty

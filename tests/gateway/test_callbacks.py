@@ -15,6 +15,7 @@ from interceptor.settings import App, CallbackSettings, Limits, Secret, Settings
 from interceptor.simulator import Party, Phone, SimulatedApp, SimulatedPbx, VirtualClock, document, verb
 from interceptor.simulator.events import Heard, NotificationReceived, NotificationSent
 from tests.gateway.harness import ALLOW_ALL, Backend, Proxy, Script, answering, saying, settings_for
+from tests.gateway.misbehaving import counted
 
 Start = Callable[..., Proxy]
 StartBackend = Callable[[Script], Backend]
@@ -176,13 +177,27 @@ def test_menus_that_lead_to_themselves_are_a_storm_also_where_nothing_names_the_
     assert b"One moment please" in answers[-1]
     assert [record.outcome for record in running.settlements()] == ["answered"] * 4 + ["fallback"]
     assert running.decisions()[-1].reason == "storm"
+    assert counted(running, "interceptor_limit_hits_total", limit="hops") == 1
 
 
-def test_an_answer_over_a_cap_is_refused_and_the_caller_hears_the_fallback(proxy: Start, backend: StartBackend) -> None:
-    running = proxy(9, backend(answering(b"<Response>" + b"<SendSms/>" * 21 + b"</Response>")).port)
+@pytest.mark.parametrize(
+    ("verbs", "limit"),
+    [
+        (b"<SendSms/>" * 21, "messages"),
+        (b"<Beep/>" * 501, "verbs"),
+        (b"<Inputs>" * 17 + b"</Inputs>" * 17, "verb_depth"),
+        (b"<Inputs>" * 65 + b"</Inputs>" * 65, "xml_depth"),
+        (b"<Inputs>" * 400 + b"</Inputs>" * 400, "xml_depth"),
+    ],
+)
+def test_an_answer_over_a_cap_is_refused_and_the_caller_hears_the_fallback(
+    proxy: Start, backend: StartBackend, verbs: bytes, limit: str
+) -> None:
+    running = proxy(9, backend(answering(b"<Response>" + verbs + b"</Response>")).port)
     answer = running.notify("NotificationName=CallConnected&CallId=1")
-    assert b"SendSms" not in answer.body
+    assert verbs not in answer.body
     assert running.settlements()[0].outcome in {"fallback", "lost"}
+    assert counted(running, "interceptor_limit_hits_total", limit=limit) == 1
 
 
 def test_an_answer_that_cannot_be_read_passes_only_for_a_legacy_app(proxy: Start, backend: StartBackend) -> None:

@@ -478,6 +478,7 @@ def test_a_command_beyond_the_queue_is_refused_with_902_at_once(proxy: Start, ba
     assert (record.code, record.total_microseconds < 200_000) == (902, True)
     assert counted(running, "interceptor_refusals_total", reason="overload") == 1
     assert counted(running, "interceptor_limit_hits_total", limit="queued") == 1
+    assert counted(running, "interceptor_limit_hits_total", limit="upstream_connections") >= 1
     assert ask_admin(running, "/readyz")[0] == 200  # an overload is no failure of the endpoint
 
 

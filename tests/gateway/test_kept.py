@@ -211,6 +211,7 @@ def test_a_full_outbox_refuses_the_newest_and_says_so(proxy: Start) -> None:
     running = proxy(9, free_port(), limits=replace(Limits(), outbox=2))
     assert [report(running, number) for number in (1, 2, 3)] == ["kept", "kept", "lost"]
     assert counted(running, "interceptor_outbox_dropped_total", app="crm", reason="full") == 1
+    assert counted(running, "interceptor_limit_hits_total", limit="outbox") == 1
     assert counted(running, "interceptor_notifications_total", outcome="lost") == 1
 
 

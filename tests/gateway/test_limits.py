@@ -22,6 +22,7 @@ from tests.gateway.harness import (
     gated,
     read_request,
 )
+from tests.gateway.misbehaving import counted
 
 Start = Callable[..., Proxy]
 StartBackend = Callable[[Script], Backend]
@@ -103,6 +104,7 @@ def test_a_head_may_be_as_large_as_its_cap_and_not_a_byte_larger(proxy: Start, b
 def test_an_answer_over_its_cap_is_answered_with_our_code(proxy: Start, backend: StartBackend) -> None:
     running = proxy(backend(answering(b"x" * 3001)).port, limits=Limits(reply_body=3000))
     assert running.get("/?command=ListActiveCalls").code == 906
+    assert counted(running, "interceptor_limit_hits_total", limit="reply_body") == 1
 
 
 def test_an_answer_as_large_as_its_cap_passes(proxy: Start, backend: StartBackend) -> None:

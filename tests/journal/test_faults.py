@@ -22,7 +22,10 @@ STALL_SECONDS = 0.3  # longer than a disk takes that others use as well
 
 class Failures:
     def __init__(self):
-        self.reasons, self.lost = [], 0
+        self.reasons, self.lost, self.limits = [], 0, []
+
+    def limit_hit(self, limit):
+        self.limits.append(limit)
 
     def journal_written(self, records, size, seconds): ...
 
@@ -122,6 +125,7 @@ def test_records_beyond_the_bound_are_lost_told_and_counted_in_the_gap_record(bo
     book.assert_gap_free()
     assert [gap["lost"] for gap in book.gaps()] == [15]
     assert failures.lost == 15
+    assert failures.limits == ["pending"] * 15
     assert book.exchanges()[-1] == "after"
 
 

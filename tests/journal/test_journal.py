@@ -433,6 +433,8 @@ def test_the_watcher_hears_of_records_bytes_and_time(book, run, keep):
         def __init__(self):
             self.written = []
 
+        def limit_hit(self, limit): ...
+
         def journal_written(self, records, size, seconds):
             self.written.append((records, size, seconds > 0))
 

@@ -52,6 +52,8 @@ class Counts:
     def outbox_dropped(self, app, reason):
         self.seen.append(("dropped", app, reason))
 
+    def limit_hit(self, limit): ...
+
     def outbox_depth(self, app, entries):
         self.depths.append(entries)
 

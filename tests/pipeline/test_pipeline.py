@@ -10,6 +10,7 @@ from interceptor.pipeline import Pipeline, patience_of
 from interceptor.settings import Credentials, Secret
 from interceptor.values import NumberClass, ToApp, ToCluster, ToUrl, Verdict
 from interceptor.wire.answers import read_answer
+from interceptor.wire.parameters import encode
 from tests.pipeline.conftest import FORM, command, notification, site
 
 Build = Callable[..., Pipeline]
@@ -437,3 +438,14 @@ def test_the_verbs_of_an_answer_are_judged_by_the_rules_that_decided_the_questio
     after = built.begin(notification(b"NotificationName=CallConnected"))
     assert built.finish(after, 200, b"<Response><Speak>a</Speak></Response>").body == b"<Response></Response>"
     assert before.revision != built.rules.revision
+
+
+def test_a_command_with_verbs_that_cannot_be_read_is_invalid_unless_its_app_is_of_old(pipeline: Build) -> None:
+    target = b"/?command=Call&Dialed=2405&ResponseOzml=" + encode("<Response><Speak>Hi</Response>")
+    opened = pipeline().begin(command(target))
+    assert isinstance(opened.plan, Answer)
+    assert (opened.decision.reason, opened.plan.code) == ("unreadable_ozml", 302)
+    apps = {"crm": replace(site().apps["crm"], legacy=True)}
+    opened = pipeline(apps=apps).begin(command(target))
+    assert isinstance(opened.plan, Forward)
+    assert opened.plan.path == target
