@@ -38,6 +38,7 @@ def main() -> int:
     if crash is None:
         if summary.inputs < chosen.inputs:
             _tell(f"the time was over before {chosen.inputs} inputs")
+            return 2
         return 0
     _tell(f"{crash.report}\ntarget {crash.target}, seed {crash.seed}, input {crash.number}: {crash.data!r}")
     path = crash.save(chosen.save)

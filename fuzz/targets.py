@@ -8,14 +8,18 @@ that a report needs.
 import re
 from collections.abc import Callable, Hashable
 from random import Random
+from types import SimpleNamespace
+from typing import Any
 from zlib import crc32
 
 from msgspec import Struct
 
 from fuzz import oracle, seeds
+from interceptor.gateway.connection import Asker, ClientConnection, Door, Response, Room
 from interceptor.gateway.http1 import Reply, ReplyReader, Request, RequestReader
 from interceptor.gateway.http1_error import Http1Error
-from interceptor.values import RemoveParameter, RenameParameter, ReplaceInParameter, SetParameter
+from interceptor.settings import Address, Limits, Listener, Timeouts
+from interceptor.values import Kind, RemoveParameter, RenameParameter, ReplaceInParameter, SetParameter
 from interceptor.wire.answers import encode_answer, read_answer, reads_like_ozml
 from interceptor.wire.numbers import NumberReader
 from interceptor.wire.ozml import decode_verbs, encode_verbs
@@ -73,6 +77,96 @@ def stand_replies(data: bytes) -> Hashable:
     return whole.refused, whole.waits, tuple((each.start[0], bool(each.body)) for each in whole.messages[:3])
 
 
+def stand_connections(data: bytes) -> Hashable:
+    """A connection asks and answers the same however its bytes were cut, and ends what it refuses."""
+    places = _places(crc32(data), len(data))
+    whole = _Spoken([data] if data else [])
+    cut = _Spoken([piece for piece in oracle.cuts(data, places) if piece])
+    if (whole.asked, whole.refused, whole.written) != (cut.asked, cut.refused, cut.written):
+        raise Broken(f"cut at {places}: {cut.asked}, {cut.refused}; whole: {whole.asked}, {whole.refused}")
+    if not whole.closed and set(whole.refused) - {"method"}:  # a method that carries nothing is read to its end
+        raise Broken("refused, and open")
+    return tuple(whole.refused[:1]), whole.closed, min(len(whole.asked), 3)
+
+
+class _Spoken:
+    """What a connection of ours did with these pieces; every request is answered at once."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        hooks, transport = _Hooks(), _Transport()
+        self.asked, self.refused = hooks.asked, hooks.reasons
+        limits = Limits(head=_HEAD_MOST, body=_BODY_MOST)
+        listener = Listener("commands", Kind.COMMAND, Address("127.0.0.1", 1))
+        watcher: Any = SimpleNamespace(watch=lambda *_, **__: None)
+        clock: Any = SimpleNamespace(time=lambda: 0.0)
+        made: Any = transport
+        connection = ClientConnection(Door(listener, limits, Timeouts(), watcher, hooks, clock))
+        connection.connection_made(made)
+        for piece in pieces:
+            if not transport.ended:
+                connection.data_received(piece)
+        self.closed = transport.ended
+        # what is said to who sends in pieces only
+        self.written = b"".join(each for each in transport.written if not each.startswith(b"HTTP/1.1 100 "))
+
+
+class _Hooks:
+    """The listener of a connection."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, bytes, bytes]] = []
+        self.reasons: list[str] = []
+
+    def ask(self, asker: Asker, request: Request, source: str, door: Door) -> None:
+        del source, door
+        self.asked.append((request.method, request.target, request.body))
+        asker.release(Response(b"200 OK", b"Content-Length: 2\r\n", b"ok"))
+
+    def refused(self, reason: str) -> None:
+        self.reasons.append(reason)
+
+    def turn_away(self, asker: Asker, request: Request, source: str, door: Door) -> None:
+        raise Broken(f"{asker} from {source} found no room for {request} at {door}")
+
+    def opened(self, listener: str) -> Room:
+        del listener
+        return Room.FREE
+
+    def closed(self, listener: str) -> None: ...
+
+
+class _Transport:
+    """The transport of a connection."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+        self.ended = False
+
+    def write(self, data: bytes) -> None:
+        if self.ended:
+            raise Broken("written after the end")
+        self.written.append(data)
+
+    def close(self) -> None:
+        self.ended = True
+
+    abort = close
+
+    def is_closing(self) -> bool:
+        return self.ended
+
+    def get_extra_info(self, name: str) -> tuple[str, int]:
+        del name
+        return "127.0.0.1", 1
+
+    def can_write_eof(self) -> bool:
+        return False
+
+    def pause_reading(self) -> None: ...
+
+    resume_reading = pause_reading
+
+
 def stand_parameters(data: bytes) -> Hashable:
     """Targets and forms are read whole, kept as they came, and can be changed; a line end divides target and body."""
     target, divided, body = data.partition(b"\n")
@@ -80,6 +174,8 @@ def stand_parameters(data: bytes) -> Hashable:
     if join_target(path, query, mark) != target:
         raise Broken("a target that is not what it was")
     read = decode(query, body if divided else None, path)
+    if decode(query, body if divided else None, path).values != read.values:
+        raise Broken("read twice, two readings")
     if read.query != query or read.body != (body if divided else None):
         raise Broken("bytes that are not what they were")
     items = read.items
@@ -162,6 +258,7 @@ def _none(difference: str) -> None:
 
 TARGETS = (
     Target("requests", 4, seeds.REQUESTS, seeds.HTTP_TOKENS, stand_requests),
+    Target("connections", 2, seeds.REQUESTS, seeds.HTTP_TOKENS, stand_connections),
     Target("replies", 3, seeds.REPLIES, seeds.HTTP_TOKENS, stand_replies),
     Target("parameters", 3, seeds.TARGETS, seeds.TARGET_TOKENS, stand_parameters),
     Target("answers", 2, seeds.ANSWERS, seeds.ANSWER_TOKENS, stand_answers),

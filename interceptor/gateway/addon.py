@@ -16,7 +16,7 @@ from mitmproxy import connection, http
 from mitmproxy.proxy.server import ConnectionHandler, ConnectionIO
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
-from interceptor.gateway.connection import Door, Hooks, Response
+from interceptor.gateway.connection import MESSAGE_METHODS, Door, Hooks, Response, Room, about_the_place
 from interceptor.gateway.deadlines import NEVER
 from interceptor.gateway.http1 import Request, RequestReader
 from interceptor.gateway.http1_error import Http1Error
@@ -24,7 +24,6 @@ from interceptor.settings import Limits
 
 log = logging.getLogger(__name__)
 
-_CARRIED: Final = frozenset({"GET", "POST"})
 _FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
 _DROPPED: Final = _FRAMING | {b"connection", b"keep-alive"}
 _LAST_ANSWER_SECONDS: Final = 0.5  # for the layers to write an answer out before a stopping worker closes
@@ -54,7 +53,7 @@ class PipelineAddon:
     def client_connected(self, client: connection.Client) -> None:
         """A connection came, or was handed over: as on the gateway there is a place for it or none."""
         door = self._doors[client.proxy_mode.data]
-        if not self._hooks.opened(door.listener.name) or door.stopping:
+        if self._hooks.opened(door.listener.name) is not Room.FREE or door.stopping:
             client.error = "too many connections"
         self._connections[client.id] = _Connection(door, self._serving[client.id].transports[client])
 
@@ -89,13 +88,15 @@ class PipelineAddon:
 
     async def _answer(self, flow: http.HTTPFlow, door: Door) -> http.Response:
         request = _request_of(flow.request, door.limits)
-        if request.method not in _CARRIED:
-            self._hooks.refused("method")
-            return http.Response.make(405, b"", {"Allow": "GET, POST"})
-        asker = _Waiting()
-        self._hooks.ask(asker, request, flow.client_conn.peername[0], door)
-        async with asyncio.timeout(self._answer_seconds):
-            response = await asker.response
+        if request.method in MESSAGE_METHODS:
+            asker = _Waiting()
+            self._hooks.ask(asker, request, flow.client_conn.peername[0], door)
+            async with asyncio.timeout(self._answer_seconds):
+                response = await asker.response
+        else:
+            response, known = about_the_place(request)
+            if not known:
+                self._hooks.refused("method")
         status, _, reason = response.status_line.partition(b" ")
         fields = [_field(line) for line in response.lines.split(b"\r\n") if line]
         kept = [(name, value) for name, value in fields if name.lower() not in _DROPPED]

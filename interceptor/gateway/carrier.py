@@ -10,8 +10,8 @@ from interceptor.exchanges import Arrival, Opened, Patience, Settlement
 from interceptor.gateway.affinity import Whereabouts
 from interceptor.gateway.breakers import Breakers
 from interceptor.gateway.clusters import ClusterRoute
-from interceptor.gateway.connection import Asker, Door
-from interceptor.gateway.exchange import Exchange
+from interceptor.gateway.connection import Asker, Door, Room
+from interceptor.gateway.exchange import Exchange, TurnedAway
 from interceptor.gateway.http1 import Request
 from interceptor.gateway.mirroring import Mirrors
 from interceptor.gateway.repeats import Repeats
@@ -23,6 +23,7 @@ from interceptor.settings import App, Deadlines, ForwardHeaders
 from interceptor.values import Verdict
 
 _KEPT_LINES: Final = 4096
+_LAST_HEARD: Final = 64  # connections beyond their cap: more at a time are only told that they are too many
 _BY_POLICY: Final = frozenset({"rule", "limit", "default"})
 _VERDICTS: Final = {verdict: verdict.value for verdict in Verdict}  # an Enum's own `value` is two calls in Python
 
@@ -90,7 +91,7 @@ class Carrier:
         self._ids = map(f"{worker}-{{:x}}".format, itertools.count(1))
         self._own_lines: dict[tuple[str, int], bytes] = {}
 
-    def ask(self, asker: Asker, request: Request, source: str, door: Door) -> None:
+    def ask(self, asker: Asker, request: Request, source: str, door: Door, sort: type[Exchange] = Exchange) -> None:
         """Begin the exchange of a request; ``asker`` is given the response."""
         self.in_flight += 1
         listener = door.listener
@@ -105,11 +106,15 @@ class Carrier:
             request.body,
             time(),
         )
-        exchange = Exchange(self, asker, request, arrival)
+        exchange = sort(self, asker, request, arrival)
         try:
             exchange.start()
         except Exception:  # noqa: BLE001 - whatever it was, the asker has an answer and nothing leaves undecided
             exchange.give_up()
+
+    def turn_away(self, asker: Asker, request: Request, source: str, door: Door) -> None:
+        """The same, for one request more than there is room for: what the rules let pass has an overload's answer."""
+        self.ask(asker, request, source, door, TurnedAway)
 
     def own_lines(self, source: str, minor: int) -> bytes:
         """The headers of our own that a forwarded request gets; where it carries the exchange's id, that follows."""
@@ -126,14 +131,17 @@ class Carrier:
             self._own_lines[source, minor] = lines
         return lines
 
-    def opened(self, listener: str) -> bool:
+    def opened(self, listener: str) -> Room:
         """A connection came; whether there is room for it."""
         self._connections += 1
         self.metrics.connection_opened(listener)
-        if self._connections > self._most_connections:
-            self.metrics.connection_refused(listener)
-            return False
-        return True
+        if self._connections <= self._most_connections:
+            return Room.FREE
+        self.metrics.connection_refused(listener)
+        if self._connections > self._most_connections + _LAST_HEARD:
+            return Room.NONE
+        self.metrics.limit_hit("connections")
+        return Room.LAST
 
     def closed(self, listener: str) -> None:
         """A connection went."""

@@ -54,20 +54,45 @@ class Response(Struct, gc=False):
         return b"".join((head, self.status_line, b"\r\n", self.lines, ending, self.body))
 
 
+def about_the_place(request: Request) -> tuple[Response, bool]:
+    """The answer to a request that carries no message, and whether its method is one that may ask.
+
+    What a command would answer to HEAD nobody can tell without carrying it out.
+    """
+    head = request.method == "HEAD"
+    is_place = b"?" not in request.target and not (head and request.body)
+    allowed = b"Allow: %b\r\n" % (_METHODS_OF_PLACES if is_place else _METHODS)
+    if request.method == "OPTIONS":
+        return Response(_REASONS[204], allowed, b""), True
+    if head and is_place:
+        return Response(_REASONS[200], b"Content-Type: application/xml\r\n", b""), True
+    return Response(_REASONS[405], allowed if head else allowed + b"Content-Length: 0\r\n", b""), False
+
+
 class Asker(Protocol):
     """Who waits for a response. Called once for each request."""
 
     def release(self, response: Response) -> None: ...
 
 
+class Room(Enum):
+    """Whether there is room for one more connection."""
+
+    FREE = "free"
+    LAST = "last"  # it is heard once, and answered as an overload is
+    NONE = "none"
+
+
 class Hooks(Protocol):
     """What a listener's connections tell: whole requests, and what is worth counting."""
 
-    def ask(self, asker: Asker, request: Request, source: str, listener: "Door") -> None: ...
+    def ask(self, asker: Asker, request: Request, source: str, door: "Door") -> None: ...
+
+    def turn_away(self, asker: Asker, request: Request, source: str, door: "Door") -> None: ...
 
     def refused(self, reason: str) -> None: ...
 
-    def opened(self, listener: str) -> bool: ...
+    def opened(self, listener: str) -> Room: ...
 
     def closed(self, listener: str) -> None: ...
 
@@ -317,17 +342,10 @@ class ClientConnection(asyncio.Protocol):
         if request.method in MESSAGE_METHODS:
             self._door.hooks.ask(self, request, self.source, self._door)
             return
-        # What a command would answer to HEAD nobody can tell without carrying it out.
-        head = request.method == "HEAD"
-        is_place = b"?" not in request.target and not (head and request.body)
-        allowed = b"Allow: %b\r\n" % (_METHODS_OF_PLACES if is_place else _METHODS)
-        if request.method == "OPTIONS":
-            self.release(Response(_REASONS[204], allowed, b""))
-        elif head and is_place:
-            self.release(Response(_REASONS[200], b"Content-Type: application/xml\r\n", b""))
-        else:
+        answer, known = about_the_place(request)
+        if not known:
             self._door.hooks.refused("method")
-            self.release(Response(_REASONS[405], allowed if head else allowed + b"Content-Length: 0\r\n", b""))
+        self.release(answer)
 
     def release(self, response: Response) -> None:
         """Write the answer of the request in flight, and go on."""
@@ -391,3 +409,33 @@ class ClientConnection(asyncio.Protocol):
         self._closing = True
         self.due = NEVER
         self._door.connections.discard(self)
+
+
+class LastHeard(ClientConnection):
+    """One more connection than there may be: its first request has the answer of an overload, and is its last.
+
+    It must come soon. A connection that was only closed would cost a caller the call, and a report its delivery.
+    """
+
+    __slots__ = ()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin, with the time that one request has."""
+        super().connection_made(transport)
+        if self._waits is _Wait.REQUEST:
+            self.due = self._door.now() + self._door.request_seconds
+
+    def release(self, response: Response) -> None:
+        """Answer, and close."""
+        self._keeps_alive = False
+        super().release(response)
+
+    def _begin(self, request: Request) -> None:
+        if request.method not in MESSAGE_METHODS:
+            super()._begin(request)
+            return
+        self._waits = _Wait.NOTHING
+        self.due = NEVER
+        self._busy = True
+        self._minor = request.minor
+        self._door.hooks.turn_away(self, request, self.source, self._door)

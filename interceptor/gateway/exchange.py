@@ -447,6 +447,18 @@ class Exchange:
         return Response(reply.status_line, lines + own, body)
 
 
+class TurnedAway(Exchange):
+    """One for which there is no room: it is decided and recorded, and goes nowhere."""
+
+    __slots__ = ()
+
+    def _carry_out(self) -> None:
+        if isinstance(self.opened.plan, Answer):
+            super()._carry_out()
+        else:
+            self.settle(self.carrier.pipeline.fail(self.opened, Fault.OVERLOADED))
+
+
 def _plain_answer(body: bytes) -> Response:
     return Response(_ANSWERED_HERE, _XML % (len(body), b""), body)
 

@@ -16,7 +16,7 @@ import logging
 import socket
 from typing import Final, cast
 
-from interceptor.gateway.connection import MESSAGE_METHODS, ClientConnection, Door, Response
+from interceptor.gateway.connection import MESSAGE_METHODS, ClientConnection, Door, LastHeard, Response, Room
 from interceptor.gateway.deadlines import NEVER
 from interceptor.gateway.http1 import whole_request
 from interceptor.settings import Address
@@ -208,10 +208,12 @@ class Taker:
     def _begin(self, taken: socket.socket, source: str) -> None:
         door = self.door
         room = door.hooks.opened(door.listener.name)
-        if not room or door.stopping or door.only_tls:
-            self.go_the_long_way(taken, ClientConnection(door, room=room))
-        else:
+        if room is Room.FREE and not door.stopping and not door.only_tls:
             Visit(self, taken, source).read()
+        elif room is Room.LAST:
+            self.go_the_long_way(taken, LastHeard(door))
+        else:
+            self.go_the_long_way(taken, ClientConnection(door, room=room is not Room.NONE))
 
     def _pause(self, fault: OSError) -> None:
         """The system has no room for another connection: those that come wait until it has."""

@@ -262,6 +262,8 @@ class Pool:
             if idle.pop().send(errand, data, patience, now, now):
                 return
         if self._closed or len(self._waiting) >= self.limits.queued:
+            if not self._closed:
+                self.hit("queued")
             errand.failed(Fault.OVERLOADED, sent=False)
             return
         self._waiting.append(_Job(self, errand, data, patience, now))

@@ -346,7 +346,6 @@ LIMIT_OF_REASON = {
     "body_too_large": "body",
     "head_too_large": "head",
     "too_many_connections": "connections",
-    "overload": "queued",
     "storm": "hops",
 }
 LIMITS = (

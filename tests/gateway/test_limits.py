@@ -3,11 +3,15 @@
 import asyncio
 import socket
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from interceptor.exchanges import NO_OPINION
+from interceptor.gateway import carrier
 from interceptor.gateway.connection import ClientConnection, Door
 from interceptor.settings import Deadlines, Limits, Timeouts
+from interceptor.values import Verdict
 from tests.gateway.harness import (
     LOCAL,
     OK_XML,
@@ -19,6 +23,7 @@ from tests.gateway.harness import (
     Script,
     answering,
     eventually,
+    free_port,
     gated,
     read_request,
 )
@@ -115,27 +120,74 @@ def test_an_answer_as_large_as_its_cap_passes(proxy: Start, backend: StartBacken
 # connections
 
 
-def test_a_connection_over_the_cap_is_refused_and_counted_and_room_comes_back(
+def crowded(proxy: Start, app: int = 9, pbx: int = 9, **changes: Any) -> tuple[Proxy, Client]:
+    """One that has all the connections that it may have."""
+    running = proxy(pbx, app, limits=Limits(connections=1), **changes)
+    staying = running.client()
+    assert eventually(lambda: running.counted(OPEN) == 1)
+    return running, staying
+
+
+def notification(name: str, version: str = "1.0") -> bytes:
+    body = f"NotificationName={name}&CallId=1&Dialed=2405&CallerId=2301".encode()
+    head = f"POST / HTTP/{version}\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+    return head.encode() + b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+def test_a_command_on_a_connection_over_the_cap_is_refused_as_overload_and_room_comes_back(
     proxy: Start, backend: StartBackend
 ) -> None:
-    running = proxy(backend(answering()).port, limits=Limits(connections=2))
-    first, second = running.client(), running.client()
-    assert first.send(COMMAND).read().code == 200
-    assert second.send(COMMAND).read().code == 200
-    third = running.client()
-    answer = third.read()
-    assert (answer.status, answer.body, third.ended()) == (503, b"too_many_connections\n", True)
-    third.close()
+    pbx = backend(answering())
+    running, staying = crowded(proxy, pbx=pbx.port)
+    client = running.client()
+    answer = client.send(COMMAND).read()
+    assert (answer.status, answer.code, client.ended()) == (200, 902, True)
+    client.close()
+    assert (running.decisions()[0].verdict, running.settlements()[0].code, pbx.requests) == (Verdict.ALLOW, 902, [])
     assert running.counted('interceptor_connections_refused_total{listener="commands"}') == 1
-    first.close()
-    assert eventually(lambda: running.counted(OPEN) == 1)
+    assert running.counted('interceptor_limit_hits_total{limit="connections"}') == 1
+    staying.close()
+    assert eventually(lambda: running.counted(OPEN) == 0)
     assert running.client().send(COMMAND).read().code == 200
 
 
-def test_the_cap_counts_the_connections_of_all_listeners(proxy: Start, backend: StartBackend) -> None:
-    running = proxy(backend(answering()).port, limits=Limits(connections=1))
-    assert running.client().send(COMMAND).read().code == 200
-    assert running.client("notifications").read().status == 503
+def test_what_a_rule_refuses_is_refused_also_where_there_is_no_room(proxy: Start) -> None:
+    running, _ = crowded(proxy, rules="rules:\n  - {name: none, on: command, deny: true}\n")
+    assert running.client().send(COMMAND).read().code == 306
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "outcome", "heard"),
+    [
+        ("RoutingInterception", "1.0", "dial_plan", NO_OPINION),
+        ("IncomingCall", "1.1", "fallback", b"One moment"),
+        ("CallChanged", "1.0", "kept", NO_OPINION),
+    ],
+)
+def test_a_notification_on_a_connection_over_the_cap_has_what_an_overload_has(
+    proxy: Start, name: str, version: str, outcome: str, heard: bytes
+) -> None:
+    running, _ = crowded(proxy, app=free_port())
+    client = running.client("notifications")
+    assert heard in client.send(notification(name, version)).read().body
+    assert client.ended()
+    assert [record.outcome for record in running.settled(1)] == [outcome]
+
+
+def test_connections_far_over_the_cap_are_told_so_and_no_more(proxy: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(carrier, "_LAST_HEARD", 1)
+    running, _ = crowded(proxy)
+    last = running.client()
+    assert eventually(lambda: running.counted(OPEN) == 2)
+    beyond = running.client()
+    answer = beyond.read()
+    assert (answer.status, answer.body, beyond.ended()) == (503, b"too_many_connections\n", True)
+    assert last.send(COMMAND).read().code == 902
+
+
+def test_a_connection_over_the_cap_is_not_waited_for_as_long_as_others(proxy: Start) -> None:
+    running, _ = crowded(proxy, timeouts=Timeouts(idle=60.0, request=0.2))
+    assert running.client().ended()
 
 
 # queues
