@@ -425,6 +425,11 @@ class LastHeard(ClientConnection):
         if self._waits is _Wait.REQUEST:
             self.due = self._door.now() + self._door.request_seconds
 
+    def _hand_over(self, data: bytes) -> bool:
+        """TLS takes longer than there is room for: it is refused as what is no HTTP."""
+        del data
+        return False
+
     def release(self, response: Response) -> None:
         """Answer, and close."""
         self._keeps_alive = False

@@ -210,10 +210,10 @@ class Taker:
         room = door.hooks.opened(door.listener.name)
         if room is Room.FREE and not door.stopping and not door.only_tls:
             Visit(self, taken, source).read()
-        elif room is Room.LAST:
+        elif room is Room.LAST and not door.only_tls:
             self.go_the_long_way(taken, LastHeard(door))
         else:
-            self.go_the_long_way(taken, ClientConnection(door, room=room is not Room.NONE))
+            self.go_the_long_way(taken, ClientConnection(door, room=room is Room.FREE))
 
     def _pause(self, fault: OSError) -> None:
         """The system has no room for another connection: those that come wait until it has."""
