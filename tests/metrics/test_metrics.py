@@ -463,6 +463,9 @@ def test_the_manual_lists_every_metric_with_its_type_labels_and_help():
         "LIST_OUTCOMES",
         "RETRY_REASONS",
         "DROP_REASONS",
+        "JOINS",
+        "SILENT_GROUPS",
+        "SILENCE_PARTS",
     ],
 )
 def test_the_manual_lists_every_value_of_a_closed_set(values):
