@@ -51,7 +51,9 @@ def whole(seconds: int) -> list[Measure]:
     """All cases of ``make bench``."""
     other = bench.proxies.interceptor.OTHER_PYTHON
     peers = ("nginx", "haproxy", "haproxy-lua", "envoy", "envoy-lua", "mitmdump")
-    ours = tuple(f"interceptor-{rules}-{durability}" for durability in ("relaxed", "strict") for rules in (10, 1000, 10000))
+    ours = tuple(
+        f"interceptor-{rules}-{durability}" for durability in ("relaxed", "strict") for rules in (10, 1000, 10000)
+    )
     some = (*peers, *ours, other)
     short = max(1, seconds - 1)
     with_policy = ("nginx-map", "haproxy-lua", "envoy-lua", "mitmdump", RELAXED, STRICT)

@@ -101,6 +101,7 @@ class Core:
         self.files: set[str] = set()
         self.accidents: deque[BaseException] = deque(maxlen=20)
         self.call_waits_for_pickup = False
+        self.voicemails: tuple[dict[str, str], ...] = ()  # what `ForEach` finds under that name
         self.record_url = "http://pbx.test/HttpRecordings"
         self._live, self._record_completed, self._call_changed = live, record_completed, call_changed
         self._tasks: set[asyncio.Task[None]] = set()

@@ -63,6 +63,7 @@ class SimulatedPbx:
         denied: Iterable[Network] = (),
         notification_seconds: float = 10.0,
         call_waits_for_pickup: bool = False,
+        voicemails: Iterable[Mapping[str, str]] = (),
         seed: int = 1,
         quick: bool = False,
     ) -> None:
@@ -89,6 +90,7 @@ class SimulatedPbx:
             verbs=BY_NAME,
         )
         self.core.call_waits_for_pickup = call_waits_for_pickup
+        self.core.voicemails = tuple(dict(each) for each in voicemails)
 
     @property
     def url(self) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -107,3 +108,42 @@ def _sip(number: str):
     from interceptor.simulator import Extension
 
     return Extension(id=number)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "generation", "payload"),
+    [
+        ("ListActiveCalls", (), Generation.PHONE_SYSTEM, "ActiveCalls"),
+        ("ListExtensions", (), Generation.PHONE_SYSTEM, "Extensions/ExtensionSummary"),
+        ("ListExtensionTypes", (), Generation.PHONE_SYSTEM, "ExtensionTypes/ExtensionType"),
+        ("GetCallHistory", (), Generation.PHONE_SYSTEM, "NumberOfCalls"),
+        ("ListCallHistory", (), Generation.OZEKI_10, "NumberOfCalls"),
+        ("ListAddressbookNames", (), Generation.OZEKI_10, "Addressbooks"),
+        ("ListAddressbookContacts", (), Generation.OZEKI_10, "Addressbooks"),
+        ("SendSms", (("Recipient", "+36201234567"), ("Message", "Hi")), Generation.OZEKI_10, "SmsId"),
+        ("SendEmail", (("Recipient", "a@b.test"), ("Subject", "Hi"), ("Message", "x")), Generation.OZEKI_10, "EmailId"),
+    ],
+)
+def test_an_answer_has_the_payload_of_its_command(
+    name: str, parameters: tuple[tuple[str, str], ...], generation: Generation, payload: str
+) -> None:
+    answer = asked(lambda _, client: client.send(name, parameters), generation=generation)
+    root = ET.fromstring(answer.body)
+    assert (root.tag, answer.code, root.find(payload) is not None) == ("Response", 200, True)
+
+
+ALARM = {
+    "PhoneNumber": "2405",
+    "ApiExtension": "9000",
+    "AccountNumber": "1234",
+    "EventCode": "130",
+    "PartitionNumber": "1",
+    "ZoneNumber": "15",
+}
+
+
+@pytest.mark.parametrize("missing", ["", "PhoneNumber", "AccountNumber", "EventCode", "PartitionNumber", "ZoneNumber"])
+def test_an_alarm_needs_all_that_tells_what_it_is_of(missing: str) -> None:
+    given = tuple((name, value) for name, value in ALARM.items() if name != missing)
+    answer = asked(lambda _, client: client.send("SendAlarmNotification", given))
+    assert answer.code == 302 if missing else answer.code != 302

@@ -271,7 +271,8 @@ def test_an_answer_can_call_send_and_alarm(journey) -> None:
             app,
             f"<Call Dialled='+36301112222' Url='{app.url}/c' ErrorUrl='{app.url}/e'/>"
             "<SendSms Recipient='+36301112222'>Hello</SendSms><SendEmail Recipient='a@b.test' Message='m' Subject='s'/>"
-            "<SendAlarmNotification PhoneNumber='2405' AccountNumber='1234' EventCode='130'/>"
+            "<SendAlarmNotification PhoneNumber='2405' AccountNumber='1234' EventCode='130'"
+            " PartitionNumber='1' ZoneNumber='15'/>"
             "<SendSms Recipient='nobody'>Hello</SendSms><Delay>5</Delay>",
         )
         await pbx.wait_for_end(call)

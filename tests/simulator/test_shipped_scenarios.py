@@ -44,9 +44,36 @@ def test_the_step_that_fails_is_told_with_its_place_and_ends_the_scenario() -> N
     assert "small.yaml:9" in str(result.outcomes[-1].step.place)
 
 
+VOICEMAILS = """\
+scenario: voicemails are read out
+pbx:
+  pbx:
+    extensions: {"1500": API}
+    phones: {}
+    notifications: {IncomingCall: crm/pbx}
+    voicemails:
+      - {from: Anna, message: Call me}
+      - {from: Bob, message: Never mind}
+apps:
+  crm:
+    pages:
+      - verbs: [{ForEach: {Source: voicemails, verbs: [{Speak: "$item.from says $item.message"}]}}]
+steps:
+  - dial: {from: "+36201234567", to: "1500"}
+  - hear: Anna says Call me
+  - hear: Bob says Never mind
+"""
+
+
+def test_a_scenario_may_have_voicemails() -> None:
+    result = played(VOICEMAILS.encode(), "voicemails.yaml")
+    assert [f"{each.step.place}: {each.detail}" for each in result.outcomes if not each.good] == []
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
+        ("scenario: x\npbx:\n  a:\n    voicemails: [{form: Anna}]\nsteps: []\n", "did you mean `from`"),
         ("steps:\n  - dail: {from: a, to: b}\n", "did you mean `dial`"),
         ("scenario: x\nsteps:\n  - hear: a\n    press: b\n", "one thing"),
         ("scenario: x\nsteps:\n  - break: {who: crm, how: refuse}\n", "crm"),

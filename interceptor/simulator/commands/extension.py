@@ -140,7 +140,7 @@ async def send_alarm(core: Core, asked: Asked) -> Answer:
         if not re.fullmatch(pattern, asked.need(parameter)):
             raise CommandError(302, parameter, asked.name)
     for parameter, digits in (("PartitionNumber", 2), ("ZoneNumber", 3)):
-        if not re.fullmatch(rf"[0-9A-Fa-f]{{0,{digits}}}", asked.get(parameter)):
+        if not re.fullmatch(rf"[0-9A-Fa-f]{{1,{digits}}}", asked.need(parameter)):
             raise CommandError(302, parameter, asked.name)
     if asked.get("EventQualifier", "NewEvent") not in {"NewEvent", "NewRestore", "StatusReport"}:
         raise CommandError(302, "EventQualifier", asked.name)

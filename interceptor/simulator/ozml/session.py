@@ -50,7 +50,7 @@ class Session:
     def __init__(self, core: Core, call: Call | None, side: Party | None) -> None:
         self.core, self._call, self._side = core, call, side
         self.variables: dict[str, str] = {}
-        self.arrays: dict[str, tuple[dict[str, str], ...]] = {"voicemails": ()}
+        self.arrays: dict[str, tuple[dict[str, str], ...]] = {"voicemails": core.voicemails}
         self._run = 0
 
     @property

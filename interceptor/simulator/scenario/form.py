@@ -11,7 +11,10 @@ from interceptor.values import Place
 
 
 class PbxForm(Struct, frozen=True, kw_only=True):
-    """A PBX that the scenario needs. ``notifications`` maps notification names to an app and a path there."""
+    """A PBX that the scenario needs. ``notifications`` maps notification names to an app and a path there.
+
+    ``voicemails`` are what a ``ForEach`` of that name goes through, each by its members.
+    """
 
     name: str
     place: Place
@@ -20,6 +23,7 @@ class PbxForm(Struct, frozen=True, kw_only=True):
     extensions: tuple[Extension, ...] = ()
     phones: tuple[Phone, ...] = ()
     notifications: dict[str, tuple[str, str]] = {}
+    voicemails: tuple[dict[str, str], ...] = ()
 
 
 class AppForm(Struct, frozen=True, kw_only=True):

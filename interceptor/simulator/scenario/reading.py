@@ -23,6 +23,7 @@ from interceptor.simulator.scenario.steps import STEPS
 from interceptor.values import Place, ProblemsError
 
 NOTIFICATIONS = ("RoutingInterception", "IncomingCall", "CallChanged", "IncomingSMS")
+VOICEMAIL = ("date", "from", "message")
 _TOP = ("scenario", "note", "pbx", "apps", "steps", "patience")
 
 
@@ -77,7 +78,7 @@ def _named[T](
 
 
 def _read_pbx(key: Text, node: Fields, problems: Problems) -> PbxForm:
-    known = ("generation", "users", "extensions", "phones", "notifications")
+    known = ("generation", "users", "extensions", "phones", "notifications", "voicemails")
     fields(node, known, problems, f"the PBX `{key.value}`")
     generation = node.get("generation")
     word = one_of(generation, [each.value for each in Generation], problems, "generation") if generation else None
@@ -89,6 +90,7 @@ def _read_pbx(key: Text, node: Fields, problems: Problems) -> PbxForm:
         extensions=tuple(_read_extensions(node.get("extensions"), problems)),
         phones=tuple(_read_phones(node.get("phones"), problems)),
         notifications=_read_notifications(node.get("notifications"), problems),
+        voicemails=tuple(_read_voicemails(node.get("voicemails"), problems)),
     )
 
 
@@ -97,6 +99,16 @@ def _texts_by_name(node: Node | None, problems: Problems, what: str) -> dict[str
         return {}
     entries = fields(node, None, problems, what).entries
     return {key.value: text(value, problems, f"`{key.value}`", empty=True) or "" for key, value in entries}
+
+
+def _read_voicemails(node: Node | None, problems: Problems) -> list[dict[str, str]]:
+    if node is None:
+        return []
+    found = []
+    for entry in items(node, problems, "`voicemails`"):
+        fields(entry, VOICEMAIL, problems, "a voicemail")
+        found.append(_texts_by_name(entry, problems, "a voicemail"))
+    return found
 
 
 def _read_extensions(node: Node | None, problems: Problems) -> list[Extension]:

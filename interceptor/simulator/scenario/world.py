@@ -90,6 +90,7 @@ class World:
         pbx = self.pbxs[wanted.name]
         pbx.faults.clear()
         await pbx.accept_connections()
+        pbx.core.voicemails = wanted.voicemails
         for extension in wanted.extensions:
             pbx.directory.keep(extension)
         for phone in wanted.phones:
