@@ -56,7 +56,7 @@ from interceptor.values import (
 )
 from interceptor.wire import answers, knowledge, ozml
 from interceptor.wire.codes import Code, sentence
-from interceptor.wire.knowledge import Group, MessageType
+from interceptor.wire.knowledge import Group, MessageType, Role
 from interceptor.wire.numbers import NumberReader, extension_plan
 from interceptor.wire.parameters import Parameters, decode, join_target, split_target
 from interceptor.wire.url import take_apart
@@ -390,12 +390,12 @@ class Pipeline:
             if decision.changes:
                 rewritten = parameters.changed(decision.changes)
                 changed = differences(decision, values, rewritten.values)
-            if self._capture is not None or _OZML in values:
+            if self._capture is not None or not _OZML.isdisjoint(values):
                 rewritten, judged = self._captured(arrival, kind_of, facts, rewritten, rules)
                 if judged.over:
-                    decision = self._refuse("verbs_over_cap", _invalid(_OZML, written), rules)
+                    decision = self._refuse("verbs_over_cap", _invalid(_ozml_in(values), written), rules)
                 elif judged.unreadable and not self._is_legacy(app):
-                    decision = self._refuse("unreadable_ozml", _invalid(_OZML, written), rules)
+                    decision = self._refuse("unreadable_ozml", _invalid(_ozml_in(values), written), rules)
                 elif judged.captured.refused:
                     forbidden = Refusal(Code.FORBIDDEN_USER, judged.captured.refused)
                     decision = self._refuse("callback_forbidden", forbidden, rules)
@@ -667,7 +667,10 @@ class Pipeline:
 
 _CALLBACK_PATH = CALLBACK_PATH.encode()
 _CALL_NAMES = frozenset(knowledge.CALL_IDS)
-_OZML = "responseozml"
+_OZML_NAMES = tuple(
+    name for name in dict.fromkeys(knowledge.PARAMETER_NAMES.values()) if knowledge.role(None, name) is Role.OZML
+)
+_OZML = frozenset(_OZML_NAMES)
 _NOT_OWNED = "not_owned"
 _TOO_MUCH = Refusal(Code.OVERLOADED, "This call asks again and again")
 _OWN_FAULTS = {fault.value: fault for fault in (Fault.ENGINE, Fault.STORM)}
@@ -698,6 +701,11 @@ def _credential_changes(cluster: Cluster) -> tuple[SetParameter, ...]:
 
 def _invalid(parameter: str, command: str) -> Refusal:
     return Refusal(Code.INVALID_PARAMETER, sentence(Code.INVALID_PARAMETER, parameter, command))
+
+
+def _ozml_in(values: Mapping[str, str]) -> str:
+    """The parameter of a command that holds verbs."""
+    return next(name for name in _OZML_NAMES if name in values)
 
 
 def _is_form(headers: Mapping[str, str]) -> bool:

@@ -10,7 +10,7 @@ from interceptor.pipeline import Pipeline, patience_of
 from interceptor.settings import Credentials, Secret
 from interceptor.values import NumberClass, ToApp, ToCluster, ToUrl, Verdict
 from interceptor.wire.answers import read_answer
-from interceptor.wire.parameters import encode
+from interceptor.wire.parameters import decode, encode
 from tests.pipeline.conftest import FORM, command, notification, site
 
 Build = Callable[..., Pipeline]
@@ -438,6 +438,15 @@ def test_the_verbs_of_an_answer_are_judged_by_the_rules_that_decided_the_questio
     after = built.begin(notification(b"NotificationName=CallConnected"))
     assert built.finish(after, 200, b"<Response><Speak>a</Speak></Response>").body == b"<Response></Response>"
     assert before.revision != built.rules.revision
+
+
+@pytest.mark.parametrize("parameter", ["ResponseOzml", "requestozml"])
+def test_verbs_in_a_command_are_judged_in_whichever_parameter_they_stand(pipeline: Build, parameter: str) -> None:
+    dials = "<Response><SendSms Recipient='+3690123456'/><Hangup/></Response>"
+    target = b"/?command=Request&DialedAddress=2405&" + parameter.encode() + b"=" + encode(dials)
+    opened = pipeline(rules("{on: 'verb:SendSms', deny: true}")).begin(command(target))
+    assert isinstance(opened.plan, Forward)
+    assert decode(opened.plan.path.partition(b"?")[2]).values[parameter.lower()] == "<Response><Hangup/></Response>"
 
 
 def test_a_command_with_verbs_that_cannot_be_read_is_invalid_unless_its_app_is_of_old(pipeline: Build) -> None:
