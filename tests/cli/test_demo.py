@@ -20,7 +20,19 @@ def started(*arguments: str, folder: Path, terminal: int | None = None) -> subpr
         stderr=subprocess.PIPE if terminal is None else terminal,
         text=True,
         env=environment,
+        start_new_session=True,
     )
+
+
+def left_of(session: int) -> list[str]:
+    """The command lines of processes that still run in a session."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            state, _, _, its_session = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
+            if int(its_session) == session and state not in "ZX":
+                found.append((folder / "cmdline").read_text())
+    return found
 
 
 def test_the_demo_shows_each_way_a_message_can_go_and_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -62,6 +74,7 @@ def test_an_interrupt_ends_the_demo_at_once_and_leaves_nothing_behind(tmp_path: 
         process.kill()
         os.close(screen)
     assert list(tmp_path.iterdir()) == []
+    assert left_of(process.pid) == []
 
 
 def test_a_configuration_with_problems_is_told_with_its_places(tmp_path: Path) -> None:

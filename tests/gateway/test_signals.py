@@ -2,12 +2,14 @@
 
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
 
-from tests.gateway.harness import LOCAL, Backend, Gate, Loop, Script, eventually, gated, hanging
-from tests.gateway.process import Process
+from tests.gateway.harness import LOCAL, Backend, Gate, Loop, Script, eventually, free_port, gated, hanging
+from tests.gateway.process import ROOT, Process
 
 StartProcess = Callable[..., Process]
 StartBackend = Callable[[Script], Backend]
@@ -21,6 +23,16 @@ def refuses_connections(process: Process) -> bool:
     except ConnectionRefusedError:
         return True
     return False
+
+
+def test_health_is_0_while_the_server_of_the_configuration_answers(process: StartProcess) -> None:
+    running = process(9, admin=f"{LOCAL}:{free_port()}")
+    running.wait_for("admin listens on")
+    ask = [sys.executable, "-m", "interceptor", "health", "--config", str(running.folder / "config.yaml")]
+    assert subprocess.run(ask, cwd=ROOT, check=False).returncode == 0
+    running.signal(signal.SIGTERM)
+    assert running.ended() == 0
+    assert subprocess.run(ask, cwd=ROOT, check=False).returncode == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
