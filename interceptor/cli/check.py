@@ -127,9 +127,12 @@ def _check_rules(
     from interceptor.cases import ground_of, read_cases
     from interceptor.loading import analyse_policy, broken_invariants, case_sources, find_sources, policy_context
     from interceptor.policy import compile_policy
-    from interceptor.values import ProblemsError, Severity
+    from interceptor.values import Place, Problem, ProblemsError, Severity
 
     sources, problems = find_sources(rules)
+    if not sources and not problems:  # a folder that is not mounted looks like that
+        message = "there are no rules here (`*.yaml`): the defaults of the configuration decide alone"
+        problems = (Problem(Place(str(rules), 1, 1), message, "no_rules", Severity.WARNING),)
     files = tuple(sorted({*(source.file for source in sources), *(problem.place.file for problem in problems)}))
     try:
         compiled = compile_policy(sources, policy_context(settings or ground))

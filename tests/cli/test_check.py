@@ -137,3 +137,9 @@ def test_cases_are_checked_with_the_rules_and_one_slip_is_one_problem(command, p
     (place / "rules" / "10-look.test.yaml").write_text(cases.replace("expct", "expect"))
     done = command("check", cwd=place)
     assert (done.returncode, done.stdout.partition(",")[0]) == (0, "ok: 2 rules in 1 file")
+
+
+def test_a_folder_without_rules_is_worth_a_warning(command, place):
+    (place / "rules" / "10-look.yaml").unlink()
+    found = json.loads(command("check", "-f", "json", cwd=place).stdout)
+    assert ("no_rules", "warning") in {(each["code"], each["severity"]) for each in found["problems"]}
