@@ -1,4 +1,4 @@
-"""``python -m fuzz``: exit 0 where every input was stood, 1 at the first that was not, 2 where it cannot be done."""
+"""``python -m fuzz``: exit 0 where every input was stood, 1 at the first that was not, 2 where not all were given."""
 
 import argparse
 import sys

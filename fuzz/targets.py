@@ -132,7 +132,7 @@ class _Hooks:
         del listener
         return Room.FREE
 
-    def closed(self, listener: str) -> None: ...
+    def closed(self, listener: str, room: Room = Room.FREE) -> None: ...
 
 
 class _Transport:

@@ -58,6 +58,7 @@ _SENDS: Final = frozenset(
 )
 _SPOKEN: Final = "This is not possible."
 _INLINE_MOST: Final = 256 << 10  # bytes of OzML inside a parameter
+_DECLARATION: Final = re.compile(r"^\s*<\?xml\s[^>]*\?>")
 _SILENCE: Final = "<Response></Response>"
 _INLINE_DEPTH: Final = 4  # of OzML inside a parameter inside OzML inside …
 _LOOPS_MOST: Final = 3  # ForEach in ForEach
@@ -72,14 +73,16 @@ class Judged(Struct):
     """What the firewall did to one document.
 
     ``body`` is ``None`` where nothing changed. ``over`` names the cap that the document is over, if any: then nothing
-    of it may pass; nor where OzML in a parameter is ``unreadable``. ``records`` are those of the verbs that dial, that
-    were refused or that a rule touched; ``counts`` how many verbs had which verdict by which rule; ``answered`` names
-    the first of the verbs that stand in no other, as they go to the PBX.
+    of it may pass. ``unjudged`` says why OzML in a parameter of a command may not pass, by the reason of a refusal.
+    ``caps`` names each cap that was met. ``records`` are those of the verbs that dial, that were refused or that a rule
+    touched; ``counts`` how many verbs had which verdict by which rule; ``answered`` names the first of the verbs that
+    stand in no other, as they go to the PBX.
     """
 
     body: bytes | None = None
     over: str = ""
-    unreadable: bool = False
+    unjudged: str = ""
+    caps: list[str] = field(default_factory=list)
     verbs: int = 0
     refused: int = 0
     records: list[DecisionRecord] = field(default_factory=list)
@@ -89,7 +92,10 @@ class Judged(Struct):
 
 
 class Circumstances(Struct, frozen=True):
-    """Whose verbs they are, in which exchange, when, whether a caller is on the line, and about which call."""
+    """Whose verbs they are, in which exchange, when, whether a caller is on the line, and about which call.
+
+    What cannot be read of a ``legacy`` app's verbs passes as it came.
+    """
 
     exchange: str
     listener: str
@@ -97,6 +103,7 @@ class Circumstances(Struct, frozen=True):
     at: float
     caller_waits: bool = False
     call: str = ""
+    legacy: bool = False
 
 
 Watch = Callable[[Facts, Decision, tuple[ChangedParameter, ...]], None]
@@ -135,7 +142,8 @@ class Firewall:
             return Judged()
         markup = read_markup(body, max_depth=self._limits.xml_depth)
         if markup is None:
-            return Judged(over="xml_depth") if is_too_deep(body, self._limits.xml_depth) else None
+            deep = is_too_deep(body, self._limits.xml_depth)
+            return Judged(over="xml_depth", caps=["xml_depth"]) if deep else None
         return self._document(_Reading(here, rules, meters, Judged()), markup)
 
     def command(
@@ -153,15 +161,19 @@ class Firewall:
         A call for help is never refused for its callbacks: one that is not allowed leads nowhere instead.
         """
         reading = _Reading(here, rules, meters, Judged(), emergency=emergency)
-        return self._inner_changes(reading, message, values, emergency=emergency), reading.judged
+        changes = self._inner_changes(reading, message, values, emergency=emergency)
+        reading.judged.unjudged = reading.unjudged
+        return changes, reading.judged
 
     def _document(self, reading: "_Reading", markup: Markup) -> Judged:
         judged = reading.judged
         judged.over = self._over(markup)
-        if not judged.over:
-            self._elements(reading, markup)
-            if markup.edited:
-                judged.body = markup.written()
+        if judged.over:
+            judged.caps.append(judged.over)
+            return judged
+        self._elements(reading, markup)
+        if markup.edited:
+            judged.body = markup.written()
         return judged
 
     def _over(self, markup: Markup) -> str:
@@ -205,6 +217,9 @@ class Firewall:
             if judged.captured.refused and not before:
                 decision = _refuse(reading.rules, "callback_forbidden", judged.captured.refused)
                 judged.captured.refused = ""
+            if reading.unjudged:
+                decision = _refuse(reading.rules, reading.unjudged, "Verbs that cannot be judged")
+                reading.unjudged = ""
         if self._watch is not None:
             self._watch(facts, decision, changes)
         judged.verbs += 1
@@ -268,32 +283,37 @@ class Firewall:
         return tuple(changes)
 
     def _inline(self, reading: "_Reading", value: str, *, emergency: bool) -> str | None:
-        """The OzML in a parameter as it may pass, ``None`` where that is as it came. What nobody can judge may not.
+        """The OzML in a parameter as it may pass, ``None`` where that is as it came.
 
-        In a call for help it is left out instead: that call is made, whatever else was wanted with it.
+        What nobody can judge may not pass: ``reading.unjudged`` says why. In a call for help it is left out instead:
+        that call is made, whatever else was wanted with it.
         """
-        judged, body = reading.judged, value.encode("utf-8", "surrogateescape")
-        markup: Markup | None = None
-        over = ""
+        # In a parameter it is text, of which a declaration says nothing any more.
+        text = _DECLARATION.sub("", value, count=1)
+        body = text.encode("utf-8", "surrogateescape")
+        markup = read_markup(body, _INLINE_MOST, self._limits.xml_depth)
+        cap = ""
         if reading.depth >= _INLINE_DEPTH:
-            over = "verb_depth"
-        elif len(body) > _INLINE_MOST:
-            over = "body"
-        else:
-            markup = read_markup(body, _INLINE_MOST, self._limits.xml_depth)
-            if markup is not None:
-                over = self._over(markup)
-            elif is_too_deep(body, self._limits.xml_depth):
-                over = "xml_depth"
-        if markup is None or over:
+            cap = "verb_depth"
+        elif markup is not None:
+            cap = self._over(markup)
+        elif is_too_deep(body, self._limits.xml_depth):
+            cap = "xml_depth"
+        if cap:
+            reading.judged.caps.append(cap)
+        if cap or markup is None:
+            unread = not cap and len(body) <= _INLINE_MOST
+            if unread and reading.here.legacy:
+                return None
             if emergency:
                 return _SILENCE
-            judged.over = judged.over or over
-            judged.unreadable = judged.unreadable or not over
+            reading.unjudged = "unreadable_ozml" if unread else "verbs_over_cap"
             return None
+        before, reading.emergency = reading.emergency, emergency
         reading.depth += 1
         self._elements(reading, markup)
         reading.depth -= 1
+        reading.emergency = before
         return markup.written().decode("utf-8", "surrogateescape") if markup.edited else None
 
     def _facts(self, reading: "_Reading", message: MessageType | None, name: str, values: dict[str, str]) -> Facts:
@@ -347,6 +367,7 @@ class _Reading(Struct):
     judged: Judged
     depth: int = 0
     emergency: bool = False
+    unjudged: str = ""
 
 
 def _refuse(rules: RuleSet, reason: str, message: str) -> Decision:

@@ -201,15 +201,15 @@ class Pipeline:
             opened.arrival.at,
             caller_waits=opened.patience is Patience.INTERACTIVE,
             call=next(iter(self.calls_of(opened)), opened.hint),
+            legacy=self._is_legacy(opened.app),
         )
         judged = self._firewall.answer(body, here, opened.rules or self.rules, self._meters)
-        legacy = self._is_legacy(opened.app)
         if judged is None:
-            if legacy:
+            if here.legacy:
                 return Settlement("answered", None, None, None, well_formed=False)
             return self._not_as_it_came(opened, well_formed=False)
-        if judged.over or (judged.unreadable and not legacy):
-            return self._not_as_it_came(opened, well_formed=not judged.unreadable, judged=judged)
+        if judged.over:
+            return self._not_as_it_came(opened, judged=judged)
         return Settlement("answered", judged=judged, body=judged.body)
 
     def _not_as_it_came(self, opened: Opened, *, well_formed: bool = True, judged: Judged | None = None) -> Settlement:
@@ -339,10 +339,8 @@ class Pipeline:
             if not call.startswith("$") and not self._holdings.holds(facts.app, call, facts.at):
                 if not self._owners_enforced:
                     return replace(decision, tags=(*decision.tags, _NOT_OWNED))
-                self.give_back(decision.slots)
                 refusal = Refusal(Code.CALL_NOT_FOUND, sentence(Code.CALL_NOT_FOUND, call))
-                refused = self._refuse(_NOT_OWNED, refusal)
-                return replace(refused, revision=decision.revision, rules=decision.rules, shadow=decision.shadow)
+                return self._refuse_after(decision, _NOT_OWNED, refusal)
         return decision
 
     def _shown(self, opened: Opened, body: bytes) -> bytes | None:
@@ -390,15 +388,15 @@ class Pipeline:
             if decision.changes:
                 rewritten = parameters.changed(decision.changes)
                 changed = differences(decision, values, rewritten.values)
-            if self._capture is not None or not _OZML.isdisjoint(values):
+            if self._capture is not None or not _OZML.isdisjoint(rewritten.values):
+                judged_as = rewritten.values
                 rewritten, judged = self._captured(arrival, kind_of, facts, rewritten, rules)
-                if judged.over:
-                    decision = self._refuse("verbs_over_cap", _invalid(_ozml_in(values), written), rules)
-                elif judged.unreadable and not self._is_legacy(app):
-                    decision = self._refuse("unreadable_ozml", _invalid(_ozml_in(values), written), rules)
+                if judged.unjudged:
+                    refusal = _invalid(next(name for name in _OZML_NAMES if name in judged_as), written)
+                    decision = self._refuse_after(decision, judged.unjudged, refusal)
                 elif judged.captured.refused:
-                    forbidden = Refusal(Code.FORBIDDEN_USER, judged.captured.refused)
-                    decision = self._refuse("callback_forbidden", forbidden, rules)
+                    refusal = Refusal(Code.FORBIDDEN_USER, judged.captured.refused)
+                    decision = self._refuse_after(decision, "callback_forbidden", refusal)
         plan, target = self._plan_command(arrival, decision, app, parameters, rewritten)
         if decision.verdict is not Verdict.ALLOW:
             changed = ()
@@ -446,11 +444,18 @@ class Pipeline:
         self, arrival: Arrival, kind_of: MessageType | None, facts: Facts, parameters: Parameters, rules: RuleSet
     ) -> tuple[Parameters, Judged]:
         """A command's parameters with callbacks of ours and verbs that may pass, and what was done."""
-        here = Circumstances(arrival.exchange, arrival.listener, facts.app, arrival.at)
+        legacy = self._is_legacy(facts.app)
+        here = Circumstances(arrival.exchange, arrival.listener, facts.app, arrival.at, legacy=legacy)
         changes, judged = self._firewall.command(
             kind_of, parameters.values, here, rules, self._meters, emergency=_is_for_help(facts)
         )
         return parameters.changed(changes) if changes else parameters, judged
+
+    def _refuse_after(self, decision: Decision, reason: str, refusal: Refusal) -> Decision:
+        """A refusal of what the rules let pass: what it took of its limits is free again, which rules acted stays."""
+        self.give_back(decision.slots)
+        refused = self._refuse(reason, refusal)
+        return replace(refused, revision=decision.revision, rules=decision.rules, shadow=decision.shadow)
 
     def _is_legacy(self, app: str) -> bool:
         known = self._settings.apps.get(app)
@@ -701,11 +706,6 @@ def _credential_changes(cluster: Cluster) -> tuple[SetParameter, ...]:
 
 def _invalid(parameter: str, command: str) -> Refusal:
     return Refusal(Code.INVALID_PARAMETER, sentence(Code.INVALID_PARAMETER, parameter, command))
-
-
-def _ozml_in(values: Mapping[str, str]) -> str:
-    """The parameter of a command that holds verbs."""
-    return next(name for name in _OZML_NAMES if name in values)
 
 
 def _is_form(headers: Mapping[str, str]) -> bool:

@@ -134,7 +134,9 @@ class Rehearsal:
             lambda *verb: seen.append(verb),
             calls=self._calls.find,
         )
-        here = Circumstances(message.exchange, LISTENER, message.app or "", message.at)
+        app = self._settings.apps.get(message.app or "")
+        legacy = app is not None and app.legacy
+        here = Circumstances(message.exchange, LISTENER, message.app or "", message.at, legacy=legacy)
         document = ozml.encode_verbs((Verb(message.name, message.parameters),))
         judged = firewall.answer(document, here, self._rules, self._meters)
         if judged is None or not seen:

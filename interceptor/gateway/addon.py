@@ -53,15 +53,16 @@ class PipelineAddon:
     def client_connected(self, client: connection.Client) -> None:
         """A connection came, or was handed over: as on the gateway there is a place for it or none."""
         door = self._doors[client.proxy_mode.data]
-        if self._hooks.opened(door.listener.name) is not Room.FREE or door.stopping:
+        room = self._hooks.opened(door.listener.name)
+        if room is not Room.FREE or door.stopping:
             client.error = "too many connections"
-        self._connections[client.id] = _Connection(door, self._serving[client.id].transports[client])
+        self._connections[client.id] = _Connection(door, self._serving[client.id].transports[client], room)
 
     def client_disconnected(self, client: connection.Client) -> None:
         """It is gone."""
         known = self._connections.pop(client.id)
         known.forget()
-        self._hooks.closed(known.door.listener.name)
+        self._hooks.closed(known.door.listener.name, known.room)
 
     def server_connect(self, data: ServerConnectionHookData) -> None:
         """mitmproxy would connect somewhere: never."""
@@ -104,6 +105,8 @@ class PipelineAddon:
             kept.append((b"Connection", b"close"))
         answer = http.Response.make(int(status), response.body, kept)
         answer.reason = reason.decode("latin-1")
+        if request.method not in MESSAGE_METHODS and not response.body:
+            del answer.headers["content-length"]  # there is none to tell of, and 204 must not have one (RFC 9110, 8.6)
         return answer
 
 
@@ -114,11 +117,12 @@ class _Connection:
     time of one request.
     """
 
-    __slots__ = ("_in_flight", "_streams", "_transport", "door", "due")
+    __slots__ = ("_in_flight", "_streams", "_transport", "door", "due", "room")
 
-    def __init__(self, door: Door, streams: ConnectionIO) -> None:
+    def __init__(self, door: Door, streams: ConnectionIO, room: Room) -> None:
         assert isinstance(streams.writer, asyncio.StreamWriter)  # all our listeners are TCP
         self.door = door
+        self.room = room
         self._streams = streams
         self._transport = streams.writer.transport
         self._in_flight = 0

@@ -87,6 +87,7 @@ class Carrier:
         self.over = over  # told when the answer has left
         self.in_flight = 0
         self._connections = 0
+        self._beyond = 0  # those that found no room
         self._most_connections = most_connections
         self._ids = map(f"{worker}-{{:x}}".format, itertools.count(1))
         self._own_lines: dict[tuple[str, int], bytes] = {}
@@ -133,19 +134,21 @@ class Carrier:
 
     def opened(self, listener: str) -> Room:
         """A connection came; whether there is room for it."""
-        self._connections += 1
         self.metrics.connection_opened(listener)
-        if self._connections <= self._most_connections:
+        if self._connections < self._most_connections:
+            self._connections += 1
             return Room.FREE
+        self._beyond += 1
         self.metrics.connection_refused(listener)
-        if self._connections > self._most_connections + _LAST_HEARD:
-            return Room.NONE
         self.metrics.limit_hit("connections")
-        return Room.LAST
+        return Room.LAST if self._beyond <= _LAST_HEARD else Room.NONE
 
-    def closed(self, listener: str) -> None:
-        """A connection went."""
-        self._connections -= 1
+    def closed(self, listener: str, room: Room = Room.FREE) -> None:
+        """A connection went that had found this room."""
+        if room is Room.FREE:
+            self._connections -= 1
+        else:
+            self._beyond -= 1
         self.metrics.connection_closed(listener)
 
     def refused(self, reason: str) -> None:

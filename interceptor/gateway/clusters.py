@@ -105,8 +105,10 @@ class Endpoint:
 
     def failed(self, reason: str, why: str) -> None:
         """It did not; ``reason`` is the metric's label, ``why`` is for people."""
+        if self._closed:
+            return
         self._count(self._cluster.name, self.host, reason)
-        if not self._closed and self._health.failed(why, self._cluster.retry_after):
+        if self._health.failed(why, self._cluster.retry_after):
             self._schedule(self._cluster.retry_after)
 
     def start_checks(self) -> None:

@@ -17,6 +17,7 @@ from interceptor.settings import Limits, Listener, Mode, Timeouts
 
 _PLAIN_FIRST: Final = frozenset(b"\t\r\n") | frozenset(range(0x20, 0x7F))  # text: HTTP/1, or a refusal by its rules
 _PIPELINED_MOST: Final = 64 << 10  # bytes of further requests that may wait while one is in flight
+_LAST_SECONDS: Final = 2.0  # for each step of a connection that found no room
 _LINGER_SECONDS: Final = 1.0  # after a refusal we read on this long, or the reset would overtake the answer
 _SWEPT_EVERY: Final = 10  # ticks: their deadlines are seconds, and there may be thousands of them
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -94,7 +95,7 @@ class Hooks(Protocol):
 
     def opened(self, listener: str) -> Room: ...
 
-    def closed(self, listener: str) -> None: ...
+    def closed(self, listener: str, room: Room = Room.FREE) -> None: ...
 
 
 class Held(Timed, Protocol):
@@ -161,18 +162,18 @@ class ClientConnection(asyncio.Protocol):
         "_minor",
         "_paused_reading",
         "_reader",
-        "_room",
         "_serving",
         "_transport",
         "_waits",
         "_writable",
         "due",
+        "room",
         "source",
     )
 
-    def __init__(self, door: Door, *, room: bool = True, came: bytes = b"") -> None:
+    def __init__(self, door: Door, *, room: Room = Room.FREE, came: bytes = b"") -> None:
         self._door = door
-        self._room = room
+        self.room = room
         self._came = came  # less than may wait on a connection: it is never a reason to read no further
         self._reader = RequestReader(door.limits.head, door.limits.body)
         self._transport: asyncio.Transport | None = None
@@ -198,7 +199,7 @@ class ClientConnection(asyncio.Protocol):
         self.source = peer[0] if peer else ""
         door = self._door
         door.connections.add(self)
-        if not self._room or door.stopping:
+        if self.room is Room.NONE or door.stopping:
             self._refuse("too_many_connections", 503)
             return
         self.due = door.now() + door.idle_seconds
@@ -259,7 +260,7 @@ class ClientConnection(asyncio.Protocol):
         """Forget it. What is in flight goes on to its settlement; nobody hears the answer."""
         del exc
         self._leave()
-        self._door.hooks.closed(self._door.listener.name)
+        self._door.hooks.closed(self._door.listener.name, self.room)
 
     # deadlines and ends
 
@@ -400,7 +401,7 @@ class ClientConnection(asyncio.Protocol):
         if hand_over is None or transport is None:
             return False
         self._leave()
-        self._door.hooks.closed(self._door.listener.name)
+        self._door.hooks.closed(self._door.listener.name, self.room)
         hand_over(transport, data)
         return True
 
@@ -419,11 +420,17 @@ class LastHeard(ClientConnection):
 
     __slots__ = ()
 
+    def __init__(self, door: Door) -> None:
+        super().__init__(door, room=Room.LAST)
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin, with the time that one request has."""
+        """Begin."""
         super().connection_made(transport)
         if self._waits is _Wait.REQUEST:
-            self.due = self._door.now() + self._door.request_seconds
+            self._wait_for(_Wait.REQUEST, _LAST_SECONDS)
+
+    def _wait_for(self, what: _Wait, seconds: float) -> None:
+        super()._wait_for(what, min(seconds, _LAST_SECONDS))
 
     def _hand_over(self, data: bytes) -> bool:
         """TLS takes longer than there is room for: it is refused as what is no HTTP."""

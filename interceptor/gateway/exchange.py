@@ -415,8 +415,8 @@ class Exchange:
     def _account_verbs(self, judged: Judged) -> None:
         """Record the verbs that were judged, and count them and the callbacks that became ours."""
         carrier = self.carrier
-        if judged.over:
-            carrier.metrics.limit_hit(judged.over)
+        for cap in judged.caps:
+            carrier.metrics.limit_hit(cap)
         for record in judged.records:
             carrier.journal.append(record)
             if carrier.observe is not None:

@@ -213,7 +213,7 @@ class Taker:
         elif room is Room.LAST and not door.only_tls:
             self.go_the_long_way(taken, LastHeard(door))
         else:
-            self.go_the_long_way(taken, ClientConnection(door, room=room is Room.FREE))
+            self.go_the_long_way(taken, ClientConnection(door, room=room if room is Room.FREE else Room.NONE))
 
     def _pause(self, fault: OSError) -> None:
         """The system has no room for another connection: those that come wait until it has."""
@@ -248,6 +248,6 @@ class Taker:
             await self.loop.connect_accepted_socket(lambda: connection, taken)
         except OSError:  # it has gone
             taken.close()
-            self.door.hooks.closed(self.door.listener.name)
+            self.door.hooks.closed(self.door.listener.name, connection.room)
         if visit is not None:
             self.door.connections.discard(visit)

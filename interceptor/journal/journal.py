@@ -217,7 +217,7 @@ class Journal:
 
     def _lose(self, then: Then | None) -> None:
         self._count_lost(1)
-        if self._watcher is not None:
+        if self._watcher is not None and self._limit:
             self._watcher.limit_hit("pending")
         if self._outage is None:
             self._outage = (time.time(), "too many records waiting")

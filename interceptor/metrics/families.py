@@ -345,7 +345,6 @@ REFUSAL_REASONS = (
 LIMIT_OF_REASON = {
     "body_too_large": "body",
     "head_too_large": "head",
-    "too_many_connections": "connections",
     "storm": "hops",
 }
 LIMITS = (

@@ -81,7 +81,6 @@ def test_every_callback_place_of_the_reference_is_captured(place: knowledge.Call
         b"<Response><GoTo>ftp://app.test/x</GoTo></Response>",
         b"<Response><Play AudioFile='http://app.test/a.wav'/><Speak>http://app.test/</Speak></Response>",
         b"<Response><GoTo/><UserInput ForwardToUrl=''/></Response>",
-        b"<Response><Call ResponseOzML='&lt;broken'/></Response>",
     ],
 )
 def test_what_is_no_callback_stays_byte_for_byte(body: bytes):

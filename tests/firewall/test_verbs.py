@@ -188,36 +188,67 @@ def around(inner: str, times: int) -> str:
 
 
 @pytest.mark.parametrize(
-    ("inner", "over", "left"),
+    ("inner", "reason", "caps"),
     [
-        (DIALS.replace("/></R", "></R"), "", SILENCE),  # not well-formed: the PBX may read on where we cannot
-        ("<html/>", "", SILENCE),
-        ("<Response>" + "<a>" * 65 + "</a>" * 65 + "</Response>", "xml_depth", SILENCE),
-        ("<Response>" + "<a>" * 400 + "</a>" * 400 + "</Response>", "xml_depth", SILENCE),
-        (f"<Response><Speak>{'x' * (256 << 10)}</Speak></Response>", "body", SILENCE),
-        (around(DIALS, 4), "verb_depth", around(SILENCE, 4)),
+        (DIALS.replace("/></R", "></R"), "unreadable_ozml", []),  # not well-formed: the PBX may read on where we cannot
+        ("<html/>", "unreadable_ozml", []),
+        ("<Response>" + "<a>" * 65 + "</a>" * 65 + "</Response>", "verbs_over_cap", ["xml_depth"]),
+        ("<Response>" + "<a>" * 400 + "</a>" * 400 + "</Response>", "verbs_over_cap", ["xml_depth"]),
+        ("<Response>" + "<Beep/>" * 501 + "</Response>", "verbs_over_cap", ["verbs"]),
+        (f"<Response><Speak>{'x' * (256 << 10)}</Speak></Response>", "verbs_over_cap", []),
     ],
 )
-def test_verbs_inside_a_parameter_that_nobody_can_judge_do_not_pass(inner: str, over: str, left: str):
+def test_verbs_inside_a_parameter_that_nobody_can_judge_do_not_pass(inner: str, reason: str, caps: list[str]):
     call = knowledge.command("Call")
     changes, judged = command(call, {"command": "Call", "responseozml": inner}, NO_PREMIUM)
-    assert (changes, judged.over, judged.unreadable) == ((), over, not over)
+    assert (changes, judged.unjudged, judged.caps) == ((), reason, caps)
     (change,), judged = command(call, {"command": "Call", "responseozml": inner}, NO_PREMIUM, emergency=True)
-    assert (change.value, judged.over, judged.unreadable) == (left, "", False)
-    judged = answered(f"<Response><Call ResponseOzml={quoteattr(inner)}/></Response>".encode(), NO_PREMIUM)
-    assert judged.over in {over, "xml_depth"} if over else judged.unreadable
+    assert (change.value, judged.unjudged, judged.caps) == (SILENCE, "", caps)
+    body = f"<Response><Beep/><Call Dialled='2405' ResponseOzml={quoteattr(inner)}/></Response>".encode()
+    judged = answered(body, NO_PREMIUM)  # of an answer the verb is refused that has them
+    assert (judged.body, judged.records[-1].reason) == (b"<Response><Beep/></Response>", reason)
+    assert (judged.over, judged.refused) == ("", 1)
+
+
+def test_a_call_for_help_is_made_without_the_verbs_that_nobody_can_judge():
+    help_wanted = f"<Response><Call Dialled='112' ResponseOzml={quoteattr(around('<broken>', 1))}/></Response>"
+    beside = f"<Response><Call Dialled='2405' ResponseOzml='&lt;broken>'/>{help_wanted[10:]}"
+    for body in (help_wanted, beside):
+        judged = answered(body.encode(), NO_PREMIUM)
+        assert judged.body is not None
+        assert b"Dialled='112'" in judged.body
+        assert b"broken" not in judged.body
+
+
+def test_verbs_that_cannot_be_read_pass_for_a_legacy_app():
+    body = b"<Response><Call Dialled='2405' ResponseOzml='&lt;Response>&lt;Beep>&lt;/Response>'/></Response>"
+    judged = answered(body, NO_PREMIUM, replace(HERE, legacy=True))
+    assert (judged.body, judged.refused) == (None, 0)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8", "UTF-32"])
+def test_in_a_parameter_a_declared_encoding_says_nothing(encoding: str):
+    inner = f'<?xml version="1.0" encoding="{encoding}"?>' + DIALS.replace("<SendSms", "<Beep/><SendSms")
+    (change,), judged = command(knowledge.command("Call"), {"command": "Call", "responseozml": inner}, NO_PREMIUM)
+    assert (change.value, judged.unjudged) == ("<Response><Beep/></Response>", "")
 
 
 @pytest.mark.parametrize("inner", ["", "no verbs", "  "])
 def test_a_parameter_for_verbs_without_any_passes(inner: str):
     changes, judged = command(knowledge.command("Call"), {"command": "Call", "responseozml": inner}, NO_PREMIUM)
-    assert (changes, judged.over, judged.unreadable) == ((), "", False)
+    assert (changes, judged.unjudged) == ((), "")
+
+
+def test_verbs_too_many_times_inside_one_another_are_taken_out_with_the_verb_that_holds_them():
+    inner = around(DIALS, 4)
+    (change,), judged = command(knowledge.command("Call"), {"command": "Call", "responseozml": inner}, NO_PREMIUM)
+    assert (change.value, judged.caps) == (around(SILENCE, 3), ["verb_depth"])
 
 
 def test_verbs_inside_parameters_inside_parameters_are_judged():
     inner = around(DIALS, 3)
     (change,), judged = command(knowledge.command("Call"), {"command": "Call", "responseozml": inner}, NO_PREMIUM)
-    assert ("SendSms" in change.value, judged.refused, judged.over) == (False, 1, "")
+    assert ("SendSms" in change.value, judged.refused, judged.unjudged) == (False, 1, "")
 
 
 @pytest.mark.parametrize(

@@ -174,6 +174,16 @@ def test_a_notification_on_a_connection_over_the_cap_has_what_an_overload_has(
     assert [record.outcome for record in running.settled(1)] == [outcome]
 
 
+def test_a_connection_over_the_cap_takes_no_room_of_others(proxy: Start, backend: StartBackend) -> None:
+    running, staying = crowded(proxy, pbx=backend(answering()).port)
+    last = running.client()
+    assert eventually(lambda: running.counted(OPEN) == 2)
+    staying.close()
+    assert eventually(lambda: running.counted(OPEN) == 1)
+    assert running.client().send(COMMAND).read().code == 200
+    last.close()
+
+
 def test_connections_far_over_the_cap_are_told_so_and_no_more(proxy: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(carrier, "_LAST_HEARD", 1)
     running, _ = crowded(proxy)

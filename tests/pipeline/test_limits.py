@@ -8,7 +8,9 @@ from interceptor.identity import Identifier
 from interceptor.loading import policy_context
 from interceptor.pipeline import Pipeline
 from interceptor.policy import Meters, Source, compile_policy
+from interceptor.values import Verdict
 from interceptor.wire.answers import read_answer
+from interceptor.wire.parameters import encode
 from tests.pipeline.conftest import command, notification, site
 
 CALL = b"/?command=Call&Dialed=1002"
@@ -72,3 +74,13 @@ def test_a_limit_in_shadow_is_told_in_the_record_alone(limited: Pipeline) -> Non
     records = [limited.begin(command()).record for _ in range(2)]
     assert [record.limited for record in records] == [(), ("test.yaml:4 trial",)]
     assert [record.verdict.value for record in records] == ["allow", "allow"]
+
+
+@pytest.mark.parametrize("verbs", ["<broken>", "<Response>" + "<Beep/>" * 501 + "</Response>"])
+def test_a_command_that_is_refused_for_its_verbs_takes_nothing_of_a_limit(limited: Pipeline, verbs: str) -> None:
+    refused = CALL + b"&ResponseOzml=" + encode(verbs)
+    for _ in range(2):
+        decision = limited.begin(command(refused)).decision
+        assert decision.reason in {"unreadable_ozml", "verbs_over_cap"}
+        assert decision.rules  # which acted before
+    assert limited.begin(command(CALL)).decision.verdict is Verdict.ALLOW

@@ -458,3 +458,11 @@ def test_a_command_with_verbs_that_cannot_be_read_is_invalid_unless_its_app_is_o
     opened = pipeline(apps=apps).begin(command(target))
     assert isinstance(opened.plan, Forward)
     assert opened.plan.path == target
+
+
+def test_verbs_that_a_rule_puts_into_their_place_are_judged(pipeline: Build) -> None:
+    moves = "{on: Call, rewrite: {rename: {Verbs: ResponseOzml}}}"
+    opened = pipeline(rules(moves)).begin(command(b"/?command=Call&Dialed=2405&Verbs=" + encode("<broken>")))
+    assert opened.decision.reason == "unreadable_ozml"
+    assert isinstance(opened.plan, Answer)
+    assert b"responseozml" in opened.plan.body
