@@ -17,13 +17,17 @@ with contextlib.suppress(ImportError):
     import uvloop  # noqa: F401 - optional
 
 
+_folder = os.environ.pop(TEMPLATE_FOLDER, "")  # its copies have nothing to do with it
+
+
 def _leave_nothing() -> None:
     """Remove the folder of its socket: it ends last, and where all whom it served were killed, nobody else does."""
     if not hasattr(sys, "last_exc"):  # it failed: whom it serves may still be there, and start another in that folder
-        shutil.rmtree(os.environ[TEMPLATE_FOLDER], ignore_errors=True)
+        shutil.rmtree(_folder, ignore_errors=True)
 
 
-atexit.register(_leave_nothing)
+if _folder:
+    atexit.register(_leave_nothing)
 
 gc.collect()
 gc.freeze()  # the first look of a collector would make every page that all share each one's own
