@@ -31,6 +31,7 @@ $(STAMP): constraints-dev.txt pyproject.toml
 	@$(MAKE) --no-print-directory venv
 	$(PIP) install -q --require-hashes -r constraints-dev.txt
 	$(PIP) install -q --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m compileall -q interceptor bench fuzz
 	@touch $@
 
 venv:

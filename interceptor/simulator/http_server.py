@@ -59,6 +59,34 @@ def take_apart(target: str, body: bytes, *, bare_query: bool) -> tuple[str, Pair
     return unquote(path), read_pairs(query) + read_pairs(body.decode("utf-8", "surrogateescape"))
 
 
+class HeldPort:
+    """A port kept from everybody else while nobody listens on it: connections to it are refused.
+
+    Without it another connection could have it for its own end meanwhile, and whoever comes back could not listen.
+    """
+
+    def __init__(self) -> None:
+        self._held: socket.socket | None = None
+
+    def hold(self, host: str, port: int) -> None:
+        """Keep it, as far as the system allows."""
+        self.release()
+        held = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            held.bind((host, port))
+        except OSError:
+            held.close()
+        else:
+            self._held = held
+
+    def release(self) -> None:
+        """Somebody listens again, or nobody ever will."""
+        held, self._held = self._held, None
+        if held is not None:
+            held.close()
+
+
 class HttpServer:
     """Listens on ``host:port`` (0: a free one) between ``start`` and ``stop``; can refuse connections meanwhile."""
 
@@ -71,6 +99,7 @@ class HttpServer:
         self._bare_query = bare_query
         self._runner: web.ServerRunner | None = None
         self._stopping = asyncio.Event()
+        self._held = HeldPort()
         self.port = 0
 
     @property
@@ -100,10 +129,12 @@ class HttpServer:
             await runner.cleanup()
             raise
         self._runner = runner
+        self._held.release()
 
     async def stop(self) -> None:
         """Close the listening socket and every connection."""
         runner, self._runner = self._runner, None
+        self._held.release()
         self._stopping.set()
         if runner is not None:
             await runner.cleanup()
@@ -111,6 +142,7 @@ class HttpServer:
     async def refuse(self) -> None:
         """Be a machine that is down: connections are closed, new ones refused."""
         await self.stop()
+        self._held.hold(self._host, self.port)
 
     async def accept(self) -> None:
         """Be up again, on the same port."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, cast
 
 from interceptor.simulator.faults import Faults
-from interceptor.simulator.http_server import MAX_BODY_BYTES, Answerer, Asked, take_apart
+from interceptor.simulator.http_server import MAX_BODY_BYTES, Answerer, Asked, HeldPort, take_apart
 
 _MAX_HEAD_BYTES = 64 << 10
 _REQUEST = re.compile(r"([A-Z]+) (\S+) HTTP/(1\.[01])", re.ASCII)
@@ -28,6 +28,7 @@ class QuickServer:
         self._software = software.encode()
         self._server: asyncio.Server | None = None
         self._open: set[_Connection] = set()
+        self._held = HeldPort()
 
     @property
     def url(self) -> str:
@@ -42,10 +43,12 @@ class QuickServer:
             lambda: _Connection(self._answer, self._open), self._host, self.port or self._wanted_port, backlog=1024
         )
         self.port = self._server.sockets[0].getsockname()[1]
+        self._held.release()
 
     async def stop(self) -> None:
         """Close the listening socket and every connection."""
         server, self._server = self._server, None
+        self._held.release()
         if server is not None:
             server.close()
             for connection in list(self._open):
@@ -55,6 +58,7 @@ class QuickServer:
     async def refuse(self) -> None:
         """Be a machine that is down."""
         await self.stop()
+        self._held.hold(self._host, self.port)
 
     async def accept(self) -> None:
         """Be up again, on the same port."""

@@ -1,7 +1,6 @@
 """A whole site in memory and on sockets: a simulated PBX, two apps, and Interceptor between them."""
 
 import asyncio
-import socket
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -20,6 +19,7 @@ from interceptor.simulator.clock import VirtualClock
 from interceptor.simulator.directory import API, Extension, Phone
 from interceptor.simulator.pages import Fixed, document
 from interceptor.values import Verb
+from tests.gateway.harness import free_port
 
 RULES = """\
 rules:
@@ -50,13 +50,6 @@ notifications: [{{path: /route, app: switchboard}}, {{app: crm}}]
 callbacks: {{public_url: "http://127.0.0.1:{notifications}"}}
 journal: {{durability: strict, flush: 10ms{masking}}}
 """
-
-
-def free_port() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        port: int = held.getsockname()[1]
-        return port
 
 
 def answers(*verbs: Verb) -> Fixed:

@@ -1,7 +1,9 @@
 """Real parts for the gateway's tests: Interceptor in a thread, scripted back ends, sockets as clients."""
 
 import asyncio
+import contextlib
 import http.client
+import random
 import re
 import socket
 import threading
@@ -428,10 +430,22 @@ class Proxy:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as held:
-        held.bind((LOCAL, 0))
-        return int(held.getsockname()[1])
+    """A port that nobody listens on, and that the system gives to no connection for its own end."""
+    for _ in range(100):
+        with socket.socket() as held, contextlib.suppress(OSError):
+            held.bind((LOCAL, random.SystemRandom().randrange(_PORTS_BEGIN - 12_000, _PORTS_BEGIN)))
+            return int(held.getsockname()[1])
+    raise OSError("no port is free")
+
+
+def _first_of_the_systems_own() -> int:
+    try:
+        return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except OSError:
+        return 32768
+
+
+_PORTS_BEGIN = max(_first_of_the_systems_own(), 14_000)
 
 
 def settings_for(state: Path, pbx: list[int], app: int = 9, **changes: Any) -> Settings:

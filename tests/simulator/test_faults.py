@@ -1,6 +1,7 @@
 """Every fault that can be switched on is the fault that it says."""
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
@@ -172,5 +173,22 @@ def test_an_app_has_the_same_faults() -> None:
             assert got.endswith(b"{}")
             assert got.startswith(b"HTTP/1.0 200")
             assert [seen.target for seen in app.notifications_seen("goto")] == ["/x"]
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_who_is_down_keeps_its_port_and_refuses_connections(quick: bool) -> None:
+    async def work() -> None:
+        async with SimulatedPbx(clock=VirtualClock(), quick=quick) as pbx:
+            port = int(pbx.url.rpartition(":")[2])
+            await pbx.refuse_connections()
+            with socket.socket() as other, pytest.raises(OSError, match="in use"):
+                other.bind(("127.0.0.1", port))
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection("127.0.0.1", port)
+            await pbx.accept_connections()
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.close()
 
     asyncio.run(work())
