@@ -142,7 +142,7 @@ class Firewall:
             return Judged()
         markup = read_markup(body, max_depth=self._limits.xml_depth)
         if markup is None:
-            deep = is_too_deep(body, self._limits.xml_depth)
+            deep = is_too_deep(body, max_depth=self._limits.xml_depth)
             return Judged(over="xml_depth", caps=["xml_depth"]) if deep else None
         return self._document(_Reading(here, rules, meters, Judged()), markup)
 
@@ -297,7 +297,7 @@ class Firewall:
             cap = "verb_depth"
         elif markup is not None:
             cap = self._over(markup)
-        elif is_too_deep(body, self._limits.xml_depth):
+        elif is_too_deep(body, _INLINE_MOST, self._limits.xml_depth):
             cap = "xml_depth"
         if cap:
             reading.judged.caps.append(cap)

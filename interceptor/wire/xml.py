@@ -45,15 +45,10 @@ def stripped(body: bytes) -> bytes:
 
 def parse(body: bytes, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -> "etree._Element | None":
     """The root of a document, or ``None`` where it is not well-formed, over a cap or has a document type."""
-    if len(body) > max_bytes:
+    clean = _ready(body, max_bytes)
+    if clean is None:
         return None
-    if not body.startswith(b"<"):
-        body = stripped(body)
-        if not body.startswith(b"<"):
-            return None
-    # After this the bytes agree with ASCII, save for a declared encoding, which is looked at below.
-    if b"<!DOCTYPE" in body or b"\0" in body:
-        return None
+    body = clean
     try:
         root = etree.fromstring(body, _PARSER)
     except (etree.XMLSyntaxError, ValueError):
@@ -67,10 +62,25 @@ def parse(body: bytes, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -
     return root
 
 
-def is_too_deep(body: bytes, max_depth: int = MAX_DEPTH) -> bool:
+def _ready(body: bytes, max_bytes: int) -> bytes | None:
+    """What the parser may be given of a document; ``None`` where that is nothing."""
+    if len(body) > max_bytes:
+        return None
+    if not body.startswith(b"<"):
+        body = stripped(body)
+        if not body.startswith(b"<"):
+            return None
+    # After this the bytes agree with ASCII, save for a declared encoding.
+    return None if b"<!DOCTYPE" in body or b"\0" in body else body
+
+
+def is_too_deep(body: bytes, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -> bool:
     """Whether it is for its depth that :func:`parse` gives nothing for a document; never raises."""
+    clean = _ready(body, max_bytes)
+    if clean is None or clean.count(b"<") <= max_depth:
+        return False
     try:
-        return _is_deeper(etree.fromstring(stripped(body), _PARSER), max_depth)
+        return _is_deeper(etree.fromstring(clean, _PARSER), max_depth)
     except etree.XMLSyntaxError as error:
         return "Excessive depth" in str(error)  # the library reads 256 elements within elements, and says no more
     except ValueError:

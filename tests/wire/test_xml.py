@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interceptor.wire.xml import local_name, parse, stripped
+from interceptor.wire.xml import MAX_BYTES, is_too_deep, local_name, parse, stripped
 
 
 @pytest.mark.parametrize(
@@ -120,3 +120,26 @@ def test_any_bytes_are_parsed_or_refused(body: bytes):
     for encoding in ("utf-16-le", "utf-16-be"):
         parse(codecs.BOM_UTF16_LE + body.decode("latin-1").encode(encoding))
     assert not stripped(body).startswith((b" ", b"\t", b"\r", b"\n"))
+
+
+def deep_one(depth: int) -> bytes:
+    return b"<a>" * depth + b"</a>" * depth
+
+
+@pytest.mark.parametrize(
+    ("body", "deep"),
+    [
+        (deep_one(64), False),
+        (deep_one(65), True),
+        (deep_one(400), True),  # more than the library reads
+        (b"\xef\xbb\xbf\r\n" + deep_one(65), True),
+        (b"<!DOCTYPE a>" + deep_one(65), False),  # no document type ever comes to the parser
+        (deep_one(65) + b"\0", False),
+        (deep_one(65) + b" " * MAX_BYTES, False),  # nor what is over the other cap
+        (deep_one(65)[:-1], False),
+        (b"", False),
+    ],
+)
+def test_what_is_not_read_for_its_depth_is_told_apart(body: bytes, deep: bool) -> None:
+    assert is_too_deep(body) is deep
+    assert (parse(body) is None) == (deep or body != deep_one(64))
