@@ -7,7 +7,7 @@ country has its code. What is left open is settled by finding a number; where no
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import chain, islice
 from typing import Any, Final
 
@@ -40,6 +40,9 @@ _TAILS: Final = ("", "0", "1", "12", "123", "1234", "12345", "123456", "1234567"
 _MOST_TRIED: Final = 400
 _MOST_SCANNED: Final = 20_000  # entries of a table among which some are looked for
 _MOST_LISTED: Final = 40
+
+Position = tuple[int, tuple[int, ...]]
+"""A region and features, each a single bit."""
 
 Asked = tuple[NumberInTable, Test, bool]
 """A condition that regions do not tell, its test, and how that is to come out."""
@@ -111,6 +114,7 @@ class PartyValues:
             values.update(context.emergency or ())
         self.regions: Final = Regions(values, prefixes)
         self.features: Final = {name: self._feature(name, countries, spans) for name in sorted(asked)}
+        self._found: Final[dict[tuple[int, tuple[int, ...]], Number | None]] = {}  # as many as boxes were looked into
 
     def _feature(self, name: str, countries: set[str], spans: set[Any]) -> Feature:
         if name == "class":
@@ -214,7 +218,7 @@ class PartyValues:
             return feature.mask({lengths(_number("1" * each)) for each in range(max(least, 0), last + 1)})
         return every
 
-    def position(self, number: Number | None) -> tuple[int, tuple[int, ...]]:
+    def position(self, number: Number | None) -> Position:
         """The region of a number and its features, each a single bit."""
         if number is None:
             return ABSENT, tuple(1 for _ in self.features)
@@ -244,16 +248,25 @@ class PartyValues:
 
         ``None`` where none will do; ``LookupError`` where none was found.
         """
+        place = regions, features
+        if asked:
+            found = self._first(regions, features, asked)
+        elif place in self._found:
+            found = self._found[place]
+        else:
+            found = self._found[place] = self._first(regions, features, ())
+        if found is _NOBODY:
+            raise LookupError
+        return found
+
+    def _first(self, regions: int, features: tuple[int, ...], asked: Sequence[Asked]) -> Number | None:
         listed = self._listed(regions, [test.rows for test, _, outcome in asked if outcome])
-        for number in chain(listed, self._candidates(regions)):
-            if not regions >> self.regions.of(None if number is None else number.canonical) & 1:
-                continue
-            _, here = self.position(number)
-            if all(one & two for one, two in zip(here, features, strict=True)):
+        for number in chain(listed, self._candidates(regions, features)):
+            if _meets(self.position(number), regions, features):
                 facts = self._facts(number)
                 if all(test(facts) is outcome for _, test, outcome in asked):
                     return number
-        raise LookupError
+        return _NOBODY
 
     def _facts(self, number: Number | None) -> Facts:
         dialled, caller = (number, None) if self.party == "number" else (None, number)
@@ -272,7 +285,7 @@ class PartyValues:
                     found += islice(self._continued(entry), _MOST_LISTED) if begins else (read(entry),)
         return found
 
-    def _candidates(self, regions: int) -> Iterator[Number | None]:
+    def _candidates(self, regions: int, features: tuple[int, ...]) -> Iterator[Number | None]:
         if regions & ABSENT and (self.party == "caller" or regions != (1 << self.regions.size) - 1):
             yield None
         read = self._context.number
@@ -286,11 +299,11 @@ class PartyValues:
             if exact:
                 yield read(text)
         if regions >> self.regions.of("+") & 1 or regions >> self.regions.of("") & 1:
-            yield from self._examples()
+            yield from self._examples(regions, features)
         for text, exact in some:
             if not exact:
                 yield from self._continued(text)
-        yield from self._examples()
+        yield from self._examples(regions, features)
         for text in (*(self._context.emergency or ()), *_extensions(self._context.extensions or ())):
             yield read(text)
         for text in ("0", "1", "12345", "x", "+", "+999", "#"):
@@ -313,9 +326,24 @@ class PartyValues:
         for each in dict.fromkeys(numbers[:_MOST_TRIED]):
             yield read(each)
 
-    def _examples(self) -> Iterator[Number]:
+    def _examples(self, regions: int, features: tuple[int, ...]) -> Iterator[Number]:
+        for position, numbers in self._placed.items():
+            if _meets(position, regions, features):
+                yield from numbers
+
+    @cached_property
+    def _placed(self) -> dict[Position, list[Number]]:
+        """Every country's examples by their position: they are over a thousand, and asked for again and again."""
+        found: dict[Position, list[Number]] = {}
         for text in _examples(self._context.country):
-            yield self._context.number(text)
+            number = self._context.number(text)
+            found.setdefault(self.position(number), []).append(number)
+        return found
+
+
+def _meets(position: Position, regions: int, features: tuple[int, ...]) -> bool:
+    region, here = position
+    return bool(regions & region) and all(one & two for one, two in zip(here, features, strict=True))
 
 
 _CODES: Final = tuple(sorted(COUNTRY_CODE_TO_REGION_CODE, key=lambda code: -len(str(code))))
@@ -396,3 +424,6 @@ def _extensions(plan: tuple[str, ...]) -> Iterator[str]:
 
 def _number(text: str) -> Number:
     return Number(text, text, "", NumberClass.OTHER)
+
+
+_NOBODY: Final = _number("")  # where none was found
