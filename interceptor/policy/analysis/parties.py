@@ -7,7 +7,7 @@ country has its code. What is left open is settled by finding a number; where no
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from itertools import chain, islice
 from typing import Any, Final
 
@@ -115,6 +115,8 @@ class PartyValues:
         self.regions: Final = Regions(values, prefixes)
         self.features: Final = {name: self._feature(name, countries, spans) for name in sorted(asked)}
         self._found: Final[dict[tuple[int, tuple[int, ...]], Number | None]] = {}  # as many as boxes were looked into
+        self._placed: Final[dict[Position, list[Number]]] = {}
+        self._unplaced: Final = iter(_examples(context.country))
 
     def _feature(self, name: str, countries: set[str], spans: set[Any]) -> Feature:
         if name == "class":
@@ -327,18 +329,19 @@ class PartyValues:
             yield read(each)
 
     def _examples(self, regions: int, features: tuple[int, ...]) -> Iterator[Number]:
+        """Every country's numbers that are there.
+
+        They are over a thousand and asked for again and again: what was read before is found by its place.
+        """
         for position, numbers in self._placed.items():
             if _meets(position, regions, features):
                 yield from numbers
-
-    @cached_property
-    def _placed(self) -> dict[Position, list[Number]]:
-        """Every country's examples by their position: they are over a thousand, and asked for again and again."""
-        found: dict[Position, list[Number]] = {}
-        for text in _examples(self._context.country):
+        for text in self._unplaced:
             number = self._context.number(text)
-            found.setdefault(self.position(number), []).append(number)
-        return found
+            position = self.position(number)
+            self._placed.setdefault(position, []).append(number)
+            if _meets(position, regions, features):
+                yield number
 
 
 def _meets(position: Position, regions: int, features: tuple[int, ...]) -> bool:
