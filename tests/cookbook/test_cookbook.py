@@ -40,7 +40,6 @@ def kitchen(tmp_path):
     return cook
 
 
-@pytest.mark.no_cover  # a whole policy is compiled, played and analysed for each recipe
 @pytest.mark.parametrize("title", RECIPES)
 def test_a_recipe_does_what_its_cases_say(title, kitchen, settings):
     rules = kitchen(RECIPES[title])

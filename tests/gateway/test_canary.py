@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from interceptor.canary import is_among
 from interceptor.cli.main import app as command_line
-from tests.gateway.harness import ALLOW_ALL, LOCAL, Backend, Client, Script, answering, free_port
+from tests.gateway.harness import ALLOW_ALL, LOCAL, Backend, Client, Script, answering, eventually, free_port
 from tests.gateway.process import Process
 from tests.gateway.test_reload import BROKEN, metric, policy, post, ready, soon, write
 
@@ -76,6 +76,10 @@ class Site:
             codes.add(answer.code)
         return codes
 
+    def decisions(self) -> list[dict[str, Any]]:
+        """Those on record so far; the newest come a moment after their answers."""
+        return [each for each in self.running.journal() if each.get("event") == "decision"]
+
     def tries(self, share: str) -> tuple[int, Any]:
         return post(self.running, f"/policy/canary?share={share.replace('%', '%25')}")
 
@@ -129,7 +133,7 @@ def test_a_share_of_the_calls_is_decided_by_the_canary_in_both_workers_until_the
     for call in TAKEN[20.0]:
         site.told(call, "&CallState=Completed")
     assert site.denied() == set()
-    records = [each for each in site.running.journal() if each.get("event") == "decision"]
+    records = site.decisions()
     assert {each["revision"] for each in records if each["rule"] == "next"} == {canary}
     assert {each["revision"] for each in records} == {canary, first["revision"]}
 
@@ -150,7 +154,8 @@ def test_a_call_and_what_comes_to_its_callbacks_are_decided_by_one_revision_in_b
         site.told(f"made-{number}", path=path[1])
         site.told(f"made-{number}", "&CallState=Ringing")
         codes[f"made-{number}"] = site.held(f"made-{number}")
-    records = [each for each in site.running.journal() if each.get("event") == "decision"]
+    assert eventually(lambda: sum("origin" in each for each in site.decisions()) == 30)
+    records = site.decisions()
     began = {each["exchange"]: each["revision"] for each in records}
     of_calls = {_call(each): began[each["origin"]] for each in records if each.get("origin")}
     assert codes == {call: {306 if revision == canary else 200} for call, revision in of_calls.items()}

@@ -109,8 +109,11 @@ def test_changed_files_come_into_force_by_themselves_and_broken_ones_do_not(
     assert client.send(CALL).read().code == 200
     assert metric(running, "interceptor_policy_matches_files") == 1
     assert ready(running)["warnings"] == []
-    journal = {record["revision"] for record in running.journal() if record.get("event") == "decision"}
-    assert journal == {first["revision"], second["revision"]}
+
+    def deciding() -> set[str]:
+        return {record["revision"] for record in running.journal() if record.get("event") == "decision"}
+
+    assert soon(lambda: deciding() == {first["revision"], second["revision"]})
 
 
 @pytest.mark.parametrize("workers", [1, 2])
