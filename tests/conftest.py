@@ -42,6 +42,17 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Let one tracer watch, and not two: a process of several gets a second, and pausing that one wakes the first.
+
+    What is not to be watched would be after all, at five times its price.
+    """
+    coverage = _coverage(session.config)
+    if coverage is not None and hasattr(session.config, "workerinput"):
+        coverage.pause()  # for good: its own begins after this
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give what was found its order back, and keep properties and fuzzing out of the coverage.
 
@@ -64,7 +75,7 @@ def pytest_collection(session: pytest.Session) -> Iterator[None]:
     end: the collector of rubbish looks at nothing of it, neither now nor later.
     """
     _begin_elsewhere(session.config)
-    coverage = getattr(session.config.pluginmanager.getplugin("_cov"), "cov_controller", None)
+    coverage = _coverage(session.config)
     gc.disable()
     if coverage is not None:
         coverage.pause()
@@ -79,6 +90,11 @@ def pytest_collection(session: pytest.Session) -> Iterator[None]:
             coverage.resume()
         gc.freeze()
         gc.enable()
+
+
+def _coverage(config: pytest.Config) -> Any:
+    """Who watches which lines are run, if anybody does."""
+    return getattr(config.pluginmanager.getplugin("_cov"), "cov_controller", None)
 
 
 def _begin_elsewhere(config: pytest.Config) -> None:
