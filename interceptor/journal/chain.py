@@ -28,6 +28,7 @@ WORKER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _FILE_NAME = re.compile(r"(?P<worker>.+)-(?P<time>\d{8}T\d{6}Z)-(?P<first>\d+)\.jsonl")
 _DSYNC = getattr(os, "RWF_DSYNC", 0)
 _BLOCKS_BYTES = 8 << 20  # taken ahead: a few seconds of a busy worker, and little of a disk
+_UNSYNCED_BYTES = 8 << 20  # all of a file at its end would hold up a slow disk, and the records behind it, for seconds
 
 
 class JournalError(Exception):
@@ -79,6 +80,7 @@ class Chain:
         self._file: int | None = None
         self._offset = 0
         self._blocks_end = 0  # as far as blocks were asked for
+        self._synced = 0  # as far as the file is known to be durable
         self._failed = False
         self.sequence = 0
         self.path: Path | None = None
@@ -110,6 +112,9 @@ class Chain:
         if durable and self._offset + len(data) > self._blocks_end:
             self._take_blocks(file, len(data))
         try:
+            if self._offset - self._synced >= _UNSYNCED_BYTES:
+                _sync(file)
+                self._synced = self._offset
             self._write_all(file, data, durable=durable)
         except OSError:
             self._failed = True
@@ -117,6 +122,8 @@ class Chain:
                 os.ftruncate(file, self._offset)
             raise
         self._offset += len(data)
+        if durable:
+            self._synced = self._offset
         self.sequence += count
 
     def sync(self) -> None:
@@ -214,7 +221,7 @@ class Chain:
             raise
         if self._file is not None:
             os.close(self._file)
-        self._file, self._offset, self._blocks_end, self.path = file, 0, 0, path
+        self._file, self._offset, self._blocks_end, self._synced, self.path = file, 0, 0, 0, path
         self._delete_oldest()
         return file
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import resource
 import select
@@ -163,6 +164,62 @@ def test_relaxed_says_yes_while_the_disk_is_away_and_loses_nothing_that_fits(boo
     book.assert_gap_free()
     assert book.exchanges() == ["first", "second", "third"]
     assert len(book.gaps()) == 1
+
+
+@pytest.fixture
+def syncs(monkeypatch):
+    """How long the file is at each sync of one; the one with the number ``fails`` fails."""
+
+    class Syncs(list):
+        fails = 0
+
+    seen, sync = Syncs(), os.fdatasync
+
+    def watched(file):
+        seen.append(os.fstat(file).st_size)
+        if len(seen) == seen.fails:
+            raise OSError(errno.EIO, "Input/output error")
+        sync(file)
+
+    monkeypatch.setattr(os, "fdatasync", watched)
+    return seen
+
+
+async def write_much(journal, book, wait_until, size):
+    """Some large records after another, until the file is about that long."""
+    for _ in range(size // 1_000_000):
+        for _ in range(10):
+            journal.append(book.record("e" * 100_000))
+        await wait_until(lambda: journal.statistics.pending == 0)
+
+
+def test_relaxed_syncs_as_it_goes_so_that_the_end_of_a_file_holds_nobody_up(book, run, wait_until, syncs):
+    async def story():
+        journal = await book.journal(durability=Durability.RELAXED, flush_seconds=0.001)
+        await write_much(journal, book, wait_until, 30_000_000)
+
+    run(story())
+    book.assert_gap_free()
+    (file,) = book.files()
+    steps = [end - begin for begin, end in zip([0, *syncs], [*syncs, file.stat().st_size], strict=True)]
+    assert len(syncs) >= 3
+    assert max(steps) <= 10_000_000
+
+
+def test_a_sync_on_the_way_that_fails_loses_no_record(book, run, wait_until, syncs):
+    failures = Failures()
+
+    async def story():
+        journal = await book.journal(durability=Durability.RELAXED, flush_seconds=0.001, watcher=failures)
+        syncs.fails = 1
+        await write_much(journal, book, wait_until, 12_000_000)
+        assert journal.healthy
+
+    run(story())
+    book.assert_gap_free()
+    assert failures.reasons == ["eio"]
+    assert (len(book.exchanges()), len(book.files())) == (120, 2)
+    assert [(gap.get("lost", 0), gap["detail"]) for gap in book.gaps()] == [(0, "Input/output error")]
 
 
 def test_a_deleted_folder_is_noticed_and_made_again(book, run, keep, wait_until):
