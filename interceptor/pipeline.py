@@ -363,19 +363,7 @@ class Pipeline:
         written = values.get("command", "")
         kind_of = knowledge.command(written)
         name = kind_of.name if kind_of is not None else written
-        app, refused = "", None
-        if parameters.ambiguous is not None and not self._pass_ambiguous:
-            refused = self._refuse("ambiguous", _invalid(parameters.ambiguous, written))
-        elif not readable:
-            refused = self._refuse("unreadable_body", _invalid("Content-Type", written))
-        elif not written:
-            refused = self._refuse("no_command", _invalid("command", ""))
-        else:
-            who = self._identifier.identify(arrival.source, values.get("username"), values.get("password"), arrival.at)
-            if isinstance(who, str):
-                app = who
-            else:
-                refused = self._refuse(_IDENTITY_REASONS.get(who.code, "unknown_app"), who)
+        app, refused = self._who_asks(arrival, parameters, written, readable)
         rules = self.rules
         if self.canary is not None or self.older:
             rules = self._rules_for_command(kind_of, values, arrival)
@@ -389,14 +377,7 @@ class Pipeline:
                 rewritten = parameters.changed(decision.changes)
                 changed = differences(decision, values, rewritten.values)
             if self._capture is not None or not _OZML.isdisjoint(rewritten.values):
-                judged_as = rewritten.values
-                rewritten, judged = self._captured(arrival, kind_of, facts, rewritten, rules)
-                if judged.unjudged:
-                    refusal = _invalid(next(name for name in _OZML_NAMES if name in judged_as), written)
-                    decision = self._refuse_after(decision, judged.unjudged, refusal)
-                elif judged.captured.refused:
-                    refusal = Refusal(Code.FORBIDDEN_USER, judged.captured.refused)
-                    decision = self._refuse_after(decision, "callback_forbidden", refusal)
+                decision, rewritten, judged = self._judged(arrival, kind_of, facts, decision, rewritten, rules)
         plan, target = self._plan_command(arrival, decision, app, parameters, rewritten)
         if decision.verdict is not Verdict.ALLOW:
             changed = ()
@@ -440,16 +421,45 @@ class Pipeline:
             rules,
         )
 
-    def _captured(
-        self, arrival: Arrival, kind_of: MessageType | None, facts: Facts, parameters: Parameters, rules: RuleSet
-    ) -> tuple[Parameters, Judged]:
-        """A command's parameters with callbacks of ours and verbs that may pass, and what was done."""
-        legacy = self._is_legacy(facts.app)
-        here = Circumstances(arrival.exchange, arrival.listener, facts.app, arrival.at, legacy=legacy)
+    def _who_asks(
+        self, arrival: Arrival, parameters: Parameters, written: str, readable: bool
+    ) -> tuple[str, Decision | None]:
+        """The app that sent a command, ``""`` where nobody knows; and why it is refused before the rules are asked."""
+        if parameters.ambiguous is not None and not self._pass_ambiguous:
+            return "", self._refuse("ambiguous", _invalid(parameters.ambiguous, written))
+        if not readable:
+            return "", self._refuse("unreadable_body", _invalid("Content-Type", written))
+        if not written:
+            return "", self._refuse("no_command", _invalid("command", ""))
+        values = parameters.values
+        who = self._identifier.identify(arrival.source, values.get("username"), values.get("password"), arrival.at)
+        if isinstance(who, str):
+            return who, None
+        return "", self._refuse(_IDENTITY_REASONS.get(who.code, "unknown_app"), who)
+
+    def _judged(
+        self,
+        arrival: Arrival,
+        kind_of: MessageType | None,
+        facts: Facts,
+        decision: Decision,
+        parameters: Parameters,
+        rules: RuleSet,
+    ) -> tuple[Decision, Parameters, Judged]:
+        """A command with callbacks of ours and verbs that may pass, or the refusal of one that may not leave so."""
+        here = Circumstances(
+            arrival.exchange, arrival.listener, facts.app, arrival.at, legacy=self._is_legacy(facts.app)
+        )
         changes, judged = self._firewall.command(
             kind_of, parameters.values, here, rules, self._meters, emergency=_is_for_help(facts)
         )
-        return parameters.changed(changes) if changes else parameters, judged
+        if judged.unjudged:
+            refusal = _invalid(next(name for name in _OZML_NAMES if name in parameters.values), facts.name)
+            decision = self._refuse_after(decision, judged.unjudged, refusal)
+        elif judged.captured.refused:
+            refusal = Refusal(Code.FORBIDDEN_USER, judged.captured.refused)
+            decision = self._refuse_after(decision, "callback_forbidden", refusal)
+        return decision, parameters.changed(changes) if changes else parameters, judged
 
     def _refuse_after(self, decision: Decision, reason: str, refusal: Refusal) -> Decision:
         """A refusal of what the rules let pass: what it took of its limits is free again, which rules acted stays."""
