@@ -5,6 +5,7 @@ them. Every value is frozen. The hot ones are :class:`msgspec.Struct`, which cos
 make.
 """
 
+import unicodedata
 from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Protocol
@@ -291,3 +292,8 @@ class ProblemsError(Exception):
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = problems
+
+
+def bare_name(name: str) -> str:
+    """A name as a lenient reader might see it: blanks, controls and marks passed over, look-alikes made ASCII."""
+    return "".join(c for c in unicodedata.normalize("NFKD", name) if "!" <= c <= "~")

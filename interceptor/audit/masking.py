@@ -11,6 +11,7 @@ from enum import Enum
 from msgspec import Struct
 
 from interceptor.settings import Masking
+from interceptor.values import bare_name
 
 HIDDEN = "***"
 
@@ -19,6 +20,7 @@ HIDDEN = "***"
 SECRET_WORDS = (
     "password",
     "passwd",
+    "passwort",
     "pwd",
     "passphrase",
     "secret",
@@ -29,7 +31,7 @@ SECRET_WORDS = (
     "configxml",
 )
 
-_NAME = re.compile(r"[^\s{}<>\"':,;|]{0,64}")  # what a parameter's name can look like
+_NAME = re.compile(r"[^\s{}<>\"':,;|=]{0,64}")  # what a parameter's name can look like
 
 REMEMBERED = 1024  # sets of names; more than a busy PBX shows, less than a flood of invented names would cost
 REMEMBERED_BYTES = 2048  # all names of a set together; a longer set is no message of the reference
@@ -96,6 +98,8 @@ class Masker:
     def way(self, name: str, secrets: frozenset[str], dtmf: frozenset[str], numbers: frozenset[str]) -> Way | None:
         """How the value of the parameter ``name`` is hidden; ``None`` when it may be shown."""
         lower = name.lower()
+        if not (name.isascii() and name.isprintable()):  # `Pass\0word` is refused because others may read it so
+            lower = bare_name(lower).lower()
         if lower in secrets or is_secret_name(lower) or (self._hides_dtmf and lower in dtmf):
             return Way.WHOLE
         if self._digits is not None and lower in numbers:
@@ -120,7 +124,7 @@ class Masker:
 
 def is_secret_name(name: str) -> bool:
     """Whether a parameter of this name, in lower case, holds a secret by its mere name."""
-    return any(word in name for word in SECRET_WORDS)
+    return name == "pass" or any(word in name for word in SECRET_WORDS)
 
 
 _USERINFO = re.compile(r"(?<=//)[^/?#\s]*@")

@@ -165,7 +165,8 @@ def _targets(node: Node, read: Reading, path: str) -> tuple[str, ...]:
             ip_network(written)
         except ValueError:
             if not _TARGET.fullmatch(written) or written.replace(".", "").replace("/", "").isdigit():
-                message = f"`{path}` should hold hosts (`app.test`, `*.test`) and networks, here is `{written}`"
+                here = "" if "@" in written else f", here is `{written}`"  # a password may stand before the @
+                message = f"`{path}` should hold hosts (`app.test`, `*.test`) and networks{here}"
                 read.problems.add(entry.place, message, "not_a_target")
                 continue
         found.append(written)

@@ -199,15 +199,15 @@ def url(node: Node, reading: Reading, path: str) -> Url | None:
     written = text(node, reading, path)
     if written is None:
         return None
+    if "@" in written.split("//", 1)[-1].split("/", 1)[0]:
+        # Not shown: what stands before the @ may be a password.
+        reading.problems.add(node.place, f"`{path}` should have no user name and password in it", "bad_url")
+        return None
     wrong = ""
     if not written.lower().startswith("http://"):
         wrong = "should begin with `http://`"
     elif "#" in written:
         wrong = "should have no `#`"
-    elif "@" in written.split("/")[2]:
-        # Not shown: what stands before the @ may be a password.
-        reading.problems.add(node.place, f"`{path}` should have no user name and password in it", "bad_url")
-        return None
     found = None if wrong else _URL.fullmatch(written)
     host = _host(found[1], found[2]) if found else None
     port = int(found[3] or 80) if found else 0

@@ -15,6 +15,11 @@ and in the message. A plain value or a list means *is this number*, `exact` the 
 | `exists` | `true`: the message has such a number at all; `false`: it has none |
 | `not`, `any`, `all` | see above |
 
+What is not one clean number (`sip:+36201234567@trunk`, a digit too many, a variable of the PBX such as `$item`) keeps
+its text, and is `other`, or of the class of the costliest number inside it if that is `premium`, `satellite` or
+`shared_cost`. No test on the number itself holds for it. So a policy that denies some numbers and allows the rest has a
+hole there: it should allow by class, as the shipped rules do, or deny `class: other`, too.
+
     when:
       number: {class: [mobile, fixed], country: HU, not: {prefix: "+3690"}}
       caller: {table: customers, column: tier, is: [gold, platinum]}

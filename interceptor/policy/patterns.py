@@ -70,8 +70,8 @@ class LinearPattern:
         return f"LinearPattern({self.source!r})"
 
 
-def read_pattern(node: Node, problems: Problems, what: str) -> LinearPattern | None:
-    """A regular expression as a rule writes it."""
+def read_pattern(node: Node, problems: Problems, what: str, *, secret: bool = False) -> LinearPattern | None:
+    """A regular expression as a rule writes it; one for a ``secret`` is not shown."""
     source = text(node, problems, what)
     if source is None:
         return None
@@ -81,7 +81,7 @@ def read_pattern(node: Node, problems: Problems, what: str) -> LinearPattern | N
     try:
         return LinearPattern(source)
     except ValueError as fault:
-        problems.add(node.place, f"{what} cannot be read: {fault}", "bad_regex")
+        problems.add(node.place, f"{what} cannot be read{'' if secret else f': {fault}'}", "bad_regex")
         return None
 
 

@@ -422,7 +422,7 @@ def _grammar_of(test: str, field: TextField, what: str) -> Grammar:
             return TextEnds(field, words)
         if test == "contains":
             return either(tuple(TextContains(field, word) for word in words))
-        patterns = [read_pattern(node, problems, what) for node in nodes]
+        patterns = [read_pattern(node, problems, what, secret=field.secret) for node in nodes]
         return either(tuple(TextFits(field, pattern) for pattern in patterns if pattern is not None))
 
     return Grammar(what, values, {}, plain=test != "exists")

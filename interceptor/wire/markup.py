@@ -154,10 +154,13 @@ class Markup:
         self._edits.append((element.start, element.end, written))
 
     def written(self) -> bytes:
-        """The document with its changes. An edit inside an element that is taken out goes with it."""
+        """The document with its changes. An edit inside an element that is taken out goes with it.
+
+        What is put where something is taken out comes first, and stays.
+        """
         body, done = self.body, 0
         pieces: list[bytes] = []
-        for start, end, instead in sorted(self._edits, key=lambda edit: (edit[0], -edit[1])):
+        for start, end, instead in sorted(self._edits, key=lambda edit: (edit[0], edit[1] > edit[0], -edit[1])):
             if start < done:
                 continue
             pieces += (body[done:start], instead)

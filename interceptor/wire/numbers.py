@@ -18,7 +18,9 @@ Three things here are there against people who do not want to be understood:
   fits it.
 * The same holds for digits which are a number only with a ``+`` that is not there (``8821612345678``): many trunks dial
   it.
-* A number with too many digits has the class of its valid beginning, since exchanges ignore what comes after.
+* A number with too many digits has the class of its valid beginning if that is a costly one, since exchanges ignore
+  what comes after; else it is ``other``, and no ``allow`` by class fits it.
+* A text that is too long to be looked at, or holds too many numbers, is taken for the costliest.
 
 A ``+`` that was not escaped arrives as a space, here as at the PBX. `` 36201234567`` is therefore read as those digits
 without a plus. In the country of that code they can mean nothing else and are read so; elsewhere they are ``other``.
@@ -28,6 +30,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 from functools import lru_cache
+from urllib.parse import unquote
 
 import phonenumbers
 from phonenumbers import PhoneNumber, PhoneNumberType, ShortNumberCost, shortnumberinfo
@@ -38,9 +41,13 @@ from interceptor.wire.vocabulary import MessageType
 _LONGEST_TEXT = 1024
 _LONGEST_CACHED = 64
 _MOST_DIGITS = 17  # what phonenumbers takes; E.164 ends at 15
-_SEPARATORS = re.compile(r"[\s\-./()\u00ad\u2010-\u2015\u2212\u200b-\u200f\u2060\ufeff]+")
+# Blanks and marks that people type, and what is not to be seen: what programs put around a number that was copied, too.
+_SEPARATORS = re.compile(
+    r"[\s\-./()\u00ad\u061c\u2010-\u2015\u2212\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]+"
+)
 _CLEAN = re.compile(r"\+?[0-9]+\Z")
 _RUN = re.compile(r"[+0-9][0-9\s\-./()]*")
+_NO_DIGITS = re.compile(r"[^0-9]+")
 _MOST_RUNS = 8
 _SHORTEST_RUN = 6
 _LONGEST_EMERGENCY = 6
@@ -83,6 +90,7 @@ _COSTS = {
 }
 _COSTLY = (NumberClass.PREMIUM, NumberClass.SATELLITE, NumberClass.SHARED_COST)
 _CARE = {number_class: rank for rank, number_class in enumerate(NumberClass)}
+_COSTLIEST = min(_COSTLY, key=_CARE.__getitem__)
 
 
 Classify = Callable[[Number], Number]
@@ -103,6 +111,7 @@ class NumberReader:
         self.country = country.upper()
         self._country_code = str(phonenumbers.country_code_for_region(self.country) or "")
         self._is_extension = extension_plan(extensions) if extensions else _never
+        self._abroad = _international_prefix(self.country)
         # Two generations: a text read again moves to the young one, and the old one is dropped when that is full.
         self._half = max(1, cache_size // 2)
         self._young: dict[str, Number] = {}
@@ -163,8 +172,8 @@ class NumberReader:
         return number
 
     def _read_new(self, text: str) -> Number:
-        if len(text) > _LONGEST_TEXT:
-            return Number(text, text, "", NumberClass.OTHER)
+        if len(text) > _LONGEST_TEXT:  # nobody knows what may stand in it
+            return Number(text, text, "", _COSTLIEST)
         digits = _SEPARATORS.sub("", text if text.isascii() else _ascii_digits(text))
         if not _CLEAN.match(digits) or len(digits) > _LONGEST_CACHED:
             return Number(text, text, "", self._costliest_inside(text))
@@ -194,8 +203,9 @@ class NumberReader:
     def _as_international(self, text: str, digits: str) -> Number | None:
         if digits[0] == "+":
             canonical = digits
-        elif digits.startswith("00"):
-            canonical = "+" + digits[2:]
+        elif digits.startswith("00"):  # also where the country's prefix goes on: `0011` in Australia, `009` in Colombia
+            prefix = self._abroad(digits)
+            canonical = "+" + digits[2 if prefix is None else prefix.end() :]
         else:
             return None
         parsed = self._parsed(canonical)
@@ -239,9 +249,10 @@ class NumberReader:
         if by_code is not None:
             return by_code
         number_type = phonenumbers.number_type(parsed)
-        if number_type == PhoneNumberType.UNKNOWN:
-            number_type = _type_of_beginning(parsed)
-        return _CLASSES.get(number_type, NumberClass.OTHER)
+        if number_type != PhoneNumberType.UNKNOWN:
+            return _CLASSES.get(number_type, NumberClass.OTHER)
+        found = _CLASSES.get(_type_of_beginning(parsed), NumberClass.OTHER)
+        return found if found in _COSTLY else NumberClass.OTHER
 
     def _parsed(self, digits: str) -> PhoneNumber | None:
         try:
@@ -271,14 +282,31 @@ class NumberReader:
         return costliest
 
     def _costliest_inside(self, text: str) -> NumberClass:
-        """The class of the costliest number in a text that is not one number, if it is a costly one, else ``other``."""
+        """The class of the costliest number in a text that is not one number, if it is a costly one, else ``other``.
+
+        Numbers are looked for as it stands, as one who undoes its escapes reads it, and, before the host of an address,
+        as one who passes over all that is no digit. More of them than are looked at count as the costliest.
+        """
+        plain = text if text.isascii() else _ascii_digits(text)
+        texts = (plain, unquote(plain)) if "%" in plain else (plain,)
+        runs = [_SEPARATORS.sub("", run) for each in texts for run in _RUN.findall(each)]
+        runs += [_NO_DIGITS.sub("", each.partition("@")[0]) for each in texts]
+        runs = list(dict.fromkeys(run for run in runs if len(run) >= _SHORTEST_RUN))
+        if len(runs) > _MOST_RUNS:
+            return _COSTLIEST
         costliest = NumberClass.OTHER
-        runs = (_SEPARATORS.sub("", run) for run in _RUN.findall(text if text.isascii() else _ascii_digits(text)))
-        for digits in [run for run in runs if len(run) >= _SHORTEST_RUN][:_MOST_RUNS]:
+        for digits in runs:
             found = self._read_new(digits[:_LONGEST_CACHED]).number_class
             if found in _COSTLY and _CARE[found] < _CARE[costliest]:
                 costliest = found
         return costliest
+
+
+def _international_prefix(country: str) -> Callable[[str], "re.Match[str] | None"]:
+    """What finds the prefix that a country dials before numbers of others, whichever of its carriers it names."""
+    metadata = phonenumbers.PhoneMetadata.metadata_for_region(country) if country else None
+    prefix = metadata.international_prefix if metadata is not None else None
+    return re.compile(prefix or r"(?!)").match
 
 
 @lru_cache(4)

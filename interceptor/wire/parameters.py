@@ -21,13 +21,12 @@ letters, digits and ``-._~``, with ``+`` for a space.
 """
 
 import re
-import unicodedata
 from binascii import a2b_qp
 from urllib.parse import quote_plus
 
 from msgspec import Struct
 
-from interceptor.values import Change, RemoveParameter, RenameParameter, ReplaceInParameter, SetParameter
+from interceptor.values import Change, RemoveParameter, RenameParameter, ReplaceInParameter, SetParameter, bare_name
 from interceptor.wire.knowledge import ALIASES, PARAMETER_NAMES, command, lower
 
 _HEX = "0123456789abcdefABCDEF"
@@ -115,8 +114,10 @@ def decode(query: bytes, body: bytes | None = None, path: bytes = b"/") -> Param
         values, ambiguous = _read_each(written.decode("latin-1"))
     if ambiguous is None and path.count(b"="):  # `in` would try whether it is a number first, and be ten times slower
         ambiguous = _hidden_in(path)
-    if ambiguous is None and not values.get("command", "x").isalnum() and _is_disguised(values["command"]):
-        ambiguous = "command"
+    if ambiguous is None:
+        named = values.get("command", "x")
+        if not (named.isascii() and named.isalnum()) and _is_disguised(named):
+            ambiguous = "command"
     return Parameters(values, ambiguous, query, body)
 
 
@@ -260,19 +261,14 @@ def _compared(name: str) -> str:
     return ALIASES.get(name, name)
 
 
-def _bare(name: str) -> str:
-    """A name as a lenient reader might see it: blanks, controls and marks passed over, look-alikes made ASCII."""
-    return "".join(c for c in unicodedata.normalize("NFKD", name) if "!" <= c <= "~")
-
-
 def _could_be_taken_for_known(name: str) -> bool:
     if name.isascii() and name.isprintable() and " " not in name:
         return False
-    return lower(_bare(name)) in PARAMETER_NAMES
+    return lower(bare_name(name)) in PARAMETER_NAMES
 
 
 def _is_disguised(name: str) -> bool:
-    bare = _bare(name)
+    bare = bare_name(name)
     return bare != name and command(bare) is not None
 
 

@@ -84,10 +84,17 @@ def test_a_password_is_hidden_and_named_as_masked():
     assert record.masked == ("password",)
 
 
-@pytest.mark.parametrize("name", ["userpassword", "api_key", "authtoken", "clientsecret", "pwd"])
+@pytest.mark.parametrize(
+    "name", ["userpassword", "api_key", "authtoken", "clientsecret", "pwd", "pass", "pass\0word", "\uff50assword"]
+)
 def test_a_name_that_nobody_listed_but_says_secret_is_hidden_too(name):
     record = decided({"command": "Call", name: "hunter2"}, secrets=frozenset())
     assert record.parameters[name] == "***"
+
+
+def test_a_name_that_holds_a_whole_assignment_is_hidden_with_its_value():
+    record = decided({"command": "Call", "password=hunter2": ""}, secrets=frozenset())
+    assert (record.parameters, record.masked) == ({"command": "Call", "***": "***"}, ("***",))
 
 
 def test_dtmf_digits_are_hidden_unless_configured_otherwise():

@@ -84,6 +84,16 @@ def test_an_attribute_is_added_renamed_and_removed():
     assert markup.written() == b"""<Response><Call RingTime="30" Dialed='1' />t</Response>"""
 
 
+def test_what_is_added_where_something_is_taken_out_stays():
+    markup = read(b"<Response><Speak Language='en'>a</Speak><Call Dialled='1'/></Response>")
+    speak, call = element(markup, "Speak"), element(markup, "Call")
+    markup.remove_attribute(speak, "language")
+    markup.set_attribute(speak, "Voice", "x")
+    markup.set_attribute(call, "RingTime", "5")
+    markup.remove_attribute(call, "dialled")
+    assert markup.written() == b"""<Response><Speak Voice="x">a</Speak><Call RingTime="5"/></Response>"""
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [

@@ -71,7 +71,7 @@ def test_one_number_has_one_canonical_form_however_it_is_written(hungary: Number
         ("000", "000", "", "other"),
         ("+0036201234567x", "+0036201234567x", "", "other"),
         ("06201234567999", "06201234567999", "", "other"),
-        ("+36201234567999", "+36201234567999", "HU", "mobile"),
+        ("+36201234567999", "+36201234567999", "HU", "other"),  # a digit too many: no permission by class fits
         ("0", "0", "", "other"),
         ("", "", "", "other"),
         ("   ", "   ", "", "other"),
@@ -170,6 +170,13 @@ def test_a_country_that_does_not_exist_still_reads_what_is_international():
         ("0690123456" + "1" * 80, "premium"),
         ("979123456789", "premium"),
         ("1,2,3,4,5,6,7,8,9,0690123456", "premium"),
+        ("a".join(f"{run}111111" for run in range(1, 9)) + " <sip:0690123456@trunk>", "premium"),
+        ("sip:0690123456@trunk;x=" + "a" * 1024, "premium"),
+        ("sip:06%390123456@trunk", "premium"),
+        ("06_90_123_456", "premium"),
+        ("06\u00b790\u00b712\u00b734\u00b756", "premium"),
+        ("sip:1001@192.168.0.1", "other"),
+        ("sip:8816@192.168.0.1", "other"),
         ("06201234567,1", "other"),
         ("881234567", "other"),
     ],
@@ -184,9 +191,35 @@ def test_a_dressed_up_number_keeps_its_text_so_that_no_permission_by_number_fits
     assert hungary.read("+3690123456" + "1" * 30).canonical == "+3690123456" + "1" * 30
 
 
-def test_a_text_beyond_all_measure_is_no_number(hungary: NumberReader):
+def test_a_text_beyond_all_measure_may_hold_the_costliest_number(hungary: NumberReader):
     text = "0" * 100_000
-    assert (text, "", "other") == read(hungary, text)
+    assert (text, "", "premium") == read(hungary, text)
+
+
+@pytest.mark.parametrize(
+    ("country", "text", "canonical", "number_class"),
+    [
+        ("AU", "0011 44 20 7946 0018", "+442079460018", "fixed"),
+        ("AU", "0011 8816 3155 1234", "+881631551234", "satellite"),
+        ("CO", "009 8816 3155 1234", "+881631551234", "satellite"),
+        ("KR", "002 44 20 7946 0018", "+442079460018", "fixed"),
+        ("BR", "0015 44 20 7946 0018", "+442079460018", "fixed"),
+        ("US", "011 44 20 7946 0018", "+442079460018", "fixed"),
+        ("US", "00 44 20 7946 0018", "+442079460018", "fixed"),
+        ("", "00 44 20 7946 0018", "+442079460018", "fixed"),
+    ],
+)
+def test_a_number_abroad_begins_after_the_whole_prefix_of_the_country(
+    country: str, text: str, canonical: str, number_class: str
+):
+    number = NumberReader(country).read(text)
+    assert (number.canonical, number.number_class.value) == (canonical, number_class)
+
+
+@pytest.mark.parametrize("around", ["\u202a{}\u202c", "\u2066{}\u2069", "\u061c{}", "\u200e{}\u200f"])
+def test_marks_that_are_not_to_be_seen_and_come_with_a_copied_number_mean_nothing(hungary: NumberReader, around: str):
+    assert hungary.read(around.format("112")).number_class.value == "emergency"
+    assert hungary.read(around.format("+36 20 123 4567")).canonical == "+36201234567"
 
 
 def test_what_was_read_is_kept_and_bounded():

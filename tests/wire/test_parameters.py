@@ -93,6 +93,8 @@ def test_segments_are_read_as_the_pbx_reads_them(query: bytes, values: dict[str,
         (b"command=Call%00", None, "command"),
         (b"command=Call+", None, "command"),
         (b"command=C%C2%ADall", None, "command"),
+        (b"command=%EF%BC%A3all", None, "command"),
+        (b"command=%E2%85%ADall", None, "command"),
     ],
 )
 def test_what_others_could_read_differently_is_ambiguous(query: bytes, body: bytes | None, name: str):

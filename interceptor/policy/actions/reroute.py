@@ -182,7 +182,8 @@ def _to_url(node: Node, reading: Reading, what: str) -> ToUrl | UrlPattern | Non
     except ValueError:
         good = False
     if not good or parts.fragment or not url.isascii() or any(character <= " " for character in url):
-        message = f"`url` should be an address such as `http://10.0.0.9:8001/pbx`, here is `{url}`"
+        here = "" if "@" in url else f", here is `{url}`"  # what stands before the @ may be a password
+        message = f"`url` should be an address such as `http://10.0.0.9:8001/pbx`{here}"
         reading.problems.add(node.place, message, "bad_url")
         return None
     return ToUrl(wording) if isinstance(wording, str) else UrlPattern(wording)
