@@ -37,6 +37,7 @@ def placeholders(problems: Problems) -> Reading:
             zone="UTC",
             number=_not_asked,
             parameters=knowledge.SPELLED_NAMES,
+            spellings=knowledge.ALIASES,
             secrets=knowledge.SECRET_NAMES,
         ),
         problems,

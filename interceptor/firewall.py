@@ -38,7 +38,7 @@ from interceptor.values import (
 )
 from interceptor.wire import knowledge
 from interceptor.wire.codes import Code, sentence
-from interceptor.wire.knowledge import MessageType, Role, lower
+from interceptor.wire.knowledge import MessageType, Role, lower, parameter_name
 from interceptor.wire.markup import Element, Markup, read_markup
 from interceptor.wire.numbers import NumberReader
 from interceptor.wire.ozml import encode_fragment, values_of
@@ -430,10 +430,10 @@ def _write(
     decision: Decision,
 ) -> None:
     """Write what differs, names as the rules spell them."""
-    spellings = {lower(change.name): change.name for change in decision.changes}
+    spellings = {parameter_name(change.name): change.name for change in decision.changes}
     for change in decision.changes:
         if isinstance(change, RenameParameter):
-            old, new = lower(change.name), lower(change.to)
+            old, new = parameter_name(change.name), parameter_name(change.to)
             spellings[new] = change.to
             if new not in before and before.get(old, "") == after.get(new) and element.attribute(old) is not None:
                 markup.rename_attribute(element, old, change.to)

@@ -128,6 +128,7 @@ def policy_context(settings: Settings | Ground) -> Context:
         number=numbers.read,
         inside=numbers.inside,
         parameters=knowledge.SPELLED_NAMES,
+        spellings=knowledge.ALIASES,
         is_canonical=canonical_test(),
         secrets=knowledge.SECRET_NAMES | _SECRET_HEADERS,
         calls=knowledge.CALL_IDS,

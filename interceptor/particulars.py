@@ -47,9 +47,9 @@ def differences(
     """What the rules changed, in the order in which they touched it; each parameter once."""
     touched: dict[str, str] = {}
     for change in decision.changes:
-        touched.setdefault(change.name.lower(), change.name)
+        touched.setdefault(knowledge.parameter_name(change.name), change.name)
         if isinstance(change, RenameParameter):
-            touched.setdefault(change.to.lower(), change.to)
+            touched.setdefault(knowledge.parameter_name(change.to), change.to)
     return tuple(
         ChangedParameter(written, before.get(name), after.get(name))
         for name, written in touched.items()

@@ -30,9 +30,7 @@ _LONGEST_VALUE: Final = 60
 _SHAPES: Final = 2048
 _ONES: Final = 4096
 _CALLERS: Final = frozenset({"callerid", "source", "caller", "callernumber", "callerphonenumber", "from"})
-_CALLEES: Final = frozenset(
-    {"dialed", "dialled", "destination", "callee", "called", "calleenumber", "dialednumber", "to"}
-)
+_CALLEES: Final = frozenset({"dialed", "destination", "callee", "called", "calleenumber", "dialednumber", "to"})
 _PARTIES: Final = _CALLERS | _CALLEES
 _NUMBER: Final = re.compile(r"\+?[0-9][0-9 ()./-]{4,}")  # digits that may be somebody's number
 _OTHER_CALL: Final = "targetcallid"
@@ -151,7 +149,7 @@ class Follower:
     def _as_it_left(self, sighting: Sighting) -> None:
         """The numbers that the PBX was given, not those that the app wrote: these are what it tells of later."""
         for change in sighting.changes:
-            role = knowledge.role(knowledge.command(sighting.name), knowledge.lower(change.name))
+            role = knowledge.role(knowledge.command(sighting.name), knowledge.parameter_name(change.name))
             if change.after and role is Role.NUMBER_CALLER:
                 sighting.caller = self._read(change.after)
             elif change.after and role is Role.NUMBER_DIALLED:
@@ -249,7 +247,7 @@ def _read_shape(record: DecisionRecord, parameters: Mapping[str, str]) -> _Shape
     if record.kind is Kind.NOTIFICATION:
         caller = next((name for short, name in plain.items() if short in _CALLERS), "")
         callee = next((name for short, name in plain.items() if short in _CALLEES), "")
-    shown = {"callerid", "dialed", "dialled", "target", "destination", "originaldialednumber", state, caller, callee}
+    shown = {"callerid", "dialed", "target", "destination", "originaldialednumber", state, caller, callee}
     routing = record.name == "RoutingInterception"  # what it says stands in the sighting
     told = (
         ()

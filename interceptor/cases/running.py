@@ -16,7 +16,7 @@ from interceptor.rehearsal import Rehearsal, Rehearsed
 from interceptor.settings import Settings
 from interceptor.values import Facts, Kind, Place, Problem, Severity
 from interceptor.wire import answers, ozml
-from interceptor.wire.knowledge import lower
+from interceptor.wire.knowledge import parameter_name
 
 
 class Difference(Struct, frozen=True):
@@ -199,9 +199,9 @@ def differences(expect: Expect, kind: Kind, rehearsed: Rehearsed, names: Mapping
 def _parameters(expect: Expect, facts: Facts, rehearsed: Rehearsed) -> Iterable[Difference]:
     values = rehearsed.values()
     for name, wanted in (expect.parameters or {}).items():
-        actual = values.get(lower(name))
+        actual = values.get(parameter_name(name))
         if actual != wanted:
-            came = facts.values.get(lower(name))
+            came = facts.values.get(parameter_name(name))
             told = _value(actual) + (f" (came as {_value(came)})" if came != actual else " (as it came)")
             yield Difference(name, _value(wanted), told)
 

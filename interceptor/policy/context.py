@@ -23,7 +23,8 @@ class Context(Struct, frozen=True):
     ``number`` gives a number its canonical form; ``is_canonical`` tells of a text, at a hundredth of the cost, that it
     is one already (where it does not hold, nothing is known). ``inside`` tells the numbers that a text which is not one
     clean number may dial. ``parameters`` are the parameter names that the wire knows; where it is empty, the spelling
-    of parameter names is not checked. ``secrets`` are parameters and headers, in lower case, whose values nothing may
+    of parameter names is not checked. ``spellings`` are other names for some of them, in lower case, each with the one
+    that messages have it by. ``secrets`` are parameters and headers, in lower case, whose values nothing may
     tell. ``calls`` are those, in lower case, that name a call, the one that counts first. ``mode`` is that of
     everything; where it is not ``enforce``, the defaults do not count. ``pace`` is called now and then while a policy
     is compiled.
@@ -43,6 +44,7 @@ class Context(Struct, frozen=True):
     zone: str
     number: Callable[[str], Number]
     parameters: frozenset[str] = frozenset()
+    spellings: Mapping[str, str] = {}
     secrets: frozenset[str] = frozenset(("password",))
     inside: Callable[[str], tuple[Number, ...]] = _nothing_inside
     calls: tuple[str, ...] = ()
@@ -54,6 +56,11 @@ class Context(Struct, frozen=True):
     dial: Mapping[Kind, Mapping[str, tuple[str, ...]]] = {}
     declared: tuple[tuple[NumberClass, Any], ...] = ()
     pace: Pace = unhurried
+
+    def parameter(self, written: str) -> str:
+        """The name that a parameter has in messages, however it is spelled."""
+        name = written.lower()
+        return self.spellings.get(name, name)
 
     def canonical(self, text: str) -> str:
         """The canonical form of a number."""

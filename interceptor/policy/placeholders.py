@@ -209,13 +209,13 @@ def _value(word: str, node: Node, reading: Reading, what: str) -> Value | None:
     if word in OF_FACTS:
         return Value(word)
     prefix, colon, other = word.partition(":")
-    name = (other.strip() if colon and prefix == "other" else word).lower()
+    name = context.parameter(other.strip() if colon and prefix == "other" else word)
     if any(secret in name for secret in context.secrets):
         problems.add(node.place, f"{what} would show a secret", "secret_placeholder")
         return None
     if colon and prefix == "other" and name:
         return Value(name, parameter=True)
-    known = {parameter.lower(): parameter for parameter in context.parameters}
+    known = {context.parameter(parameter): parameter for parameter in context.parameters}
     if word[:1].isupper() and (not known or name in known):
         return Value(name, parameter=True)
     words = (*OF_FACTS, *known.values())

@@ -1,6 +1,7 @@
 """### Tests on text
 
-Parameters and headers are text as it arrived, decoded once. A plain value means *equals*; a list means *equals one of
+Parameters and headers are text as it arrived, decoded once. A parameter that the reference spells in two ways (`Dialed`
+and `Dialled`) is one, whichever of them the rule or the message has. A plain value means *equals*; a list means *equals one of
 them*; a mapping may name other tests, and all that it names must hold:
 
 | test | holds when the text |
@@ -361,7 +362,7 @@ class TextExists(Struct, frozen=True):
 
 def text_field(part: Part, written: str, reading: Reading) -> TextField:
     """The parameter or header that a rule spells so."""
-    name = written.lower()
+    name = written.lower() if part == "headers" else reading.context.parameter(written)
     return TextField(part, name, written, name in reading.context.secrets)
 
 

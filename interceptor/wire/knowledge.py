@@ -10,7 +10,6 @@ from collections import Counter
 
 from interceptor.values import Kind
 from interceptor.wire.table import (
-    ALIASES,
     COMMAND_TYPES,
     NOTIFICATION_TYPES,
     SECRET_NAMES,
@@ -18,6 +17,7 @@ from interceptor.wire.table import (
     VERB_TYPES,
 )
 from interceptor.wire.vocabulary import (
+    ALIASES,
     CallbackPlace,
     Generation,
     Group,
@@ -26,6 +26,7 @@ from interceptor.wire.vocabulary import (
     Role,
     VerbSet,
     lower,
+    parameter_name,
 )
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "command",
     "lower",
     "notification",
+    "parameter_name",
     "role",
     "unknown",
     "verb",
@@ -92,6 +94,7 @@ def role(message: MessageType | None, parameter: str) -> Role:
     known = message.parameters.get(parameter) if message is not None else None
     if known is not None:
         return known.role
+    parameter = ALIASES.get(parameter, parameter)
     return Role.SECRET if parameter in SECRET_NAMES else _ROLES.get(parameter, Role.PLAIN)
 
 
@@ -115,7 +118,8 @@ def _roles_elsewhere(types: tuple[MessageType, ...]) -> dict[str, Role]:
     roles: dict[str, Role] = {}
     for each in types:
         for name, parameter in each.parameters.items():
-            roles[name] = min(parameter.role, roles.get(name, Role.PLAIN), key=care.index)
+            compared = parameter_name(name)
+            roles[compared] = min(parameter.role, roles.get(compared, Role.PLAIN), key=care.index)
     return roles
 
 
@@ -134,7 +138,10 @@ COMMANDS: tuple[str, ...] = tuple(each.name for each in COMMAND_TYPES)
 NOTIFICATIONS: tuple[str, ...] = tuple(each.name for each in NOTIFICATION_TYPES)
 VERBS: tuple[str, ...] = tuple(each.name for each in VERB_TYPES)
 _CALL_ID_USES = Counter(
-    name for each in _ALL for name, parameter in each.parameters.items() if parameter.role is Role.CALL_ID
+    parameter_name(name)
+    for each in _ALL
+    for name, parameter in each.parameters.items()
+    if parameter.role is Role.CALL_ID
 )
 CALL_IDS: tuple[str, ...] = tuple(name for name, _ in _CALL_ID_USES.most_common())  # in lower case
 DIALLED: dict[Kind, dict[str, tuple[str, ...]]] = {  # the messages that dial, and the parameters that may carry what
@@ -144,9 +151,9 @@ DIALLED: dict[Kind, dict[str, tuple[str, ...]]] = {  # the messages that dial, a
 }
 CALLBACK_PLACES: tuple[CallbackPlace, ...] = tuple(place for each in _ALL for place in each.callbacks)
 
-# every spelling of a parameter's name in the reference, and its lower case, to its lower case
+# every spelling of a parameter's name in the reference, and its lower case, to the name that it is compared by
 PARAMETER_NAMES: dict[str, str] = {
-    spelling: name
+    spelling: parameter_name(name)
     for each in _ALL
     for name, parameter in each.parameters.items()
     for spelling in (parameter.name, name, parameter.name.capitalize())

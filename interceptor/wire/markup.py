@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from interceptor.values import Verb
 from interceptor.wire.answers import escape
-from interceptor.wire.knowledge import lower
+from interceptor.wire.knowledge import lower, parameter_name
 from interceptor.wire.ozml import ROOTS, read_verb
 from interceptor.wire.xml import MAX_BYTES, MAX_DEPTH, local_name, parse, stripped
 
@@ -76,8 +76,8 @@ class Element:
         return len(self.around)
 
     def attribute(self, name: str) -> Attribute | None:
-        """The first attribute of this name, compared without case."""
-        return next((each for each in self.attributes if lower(each.name) == lower(name)), None)
+        """The first attribute of this name, in any case and any spelling of the reference."""
+        return next((each for each in self.attributes if parameter_name(each.name) == parameter_name(name)), None)
 
     def descendants(self) -> Iterator["Element"]:
         """Every element inside, in document order."""
@@ -101,7 +101,7 @@ class Markup:
 
     def set_attribute(self, element: Element, name: str, value: str) -> None:
         """Give every attribute of this name the value, in place; add one where there is none."""
-        found = [each for each in element.attributes if lower(each.name) == lower(name)]
+        found = [each for each in element.attributes if parameter_name(each.name) == parameter_name(name)]
         for each in found:
             self._edits.append((each.value_start, each.value_end, _written(value)))
         if not found:
@@ -113,7 +113,7 @@ class Markup:
     def remove_attribute(self, element: Element, name: str) -> None:
         """Take out every attribute of this name."""
         for each in element.attributes:
-            if lower(each.name) == lower(name):
+            if parameter_name(each.name) == parameter_name(name):
                 self._edits.append((each.start, each.end, b""))
 
     def rename_attribute(self, element: Element, name: str, to: str) -> None:
@@ -121,7 +121,7 @@ class Markup:
         if not _NAME.match(to):
             raise ValueError(f"`{to}` is no name that OzML can hold")
         for each in element.attributes:
-            if lower(each.name) == lower(name):
+            if parameter_name(each.name) == parameter_name(name):
                 self._edits.append((each.name_start, each.name_end, to.encode()))
 
     def set_text(self, element: Element, text: str) -> None:

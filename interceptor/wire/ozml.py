@@ -10,7 +10,7 @@ from lxml import etree
 
 from interceptor.values import Verb
 from interceptor.wire.answers import escape
-from interceptor.wire.knowledge import ALIASES, lower, verb
+from interceptor.wire.knowledge import lower, parameter_name, verb
 from interceptor.wire.xml import MAX_BYTES, MAX_DEPTH, local_name, parse, stripped
 
 ROOTS = frozenset(("response", "ozml", "request"))
@@ -90,7 +90,7 @@ def values_of(each: Verb) -> tuple[dict[str, str], str | None]:
     values: dict[str, str] = {}
     ambiguous: str | None = None
     for name, value in each.attributes:
-        key = lower(name)
+        key = parameter_name(name)
         if key in values:
             ambiguous = ambiguous or name
         else:
@@ -102,6 +102,4 @@ def values_of(each: Verb) -> tuple[dict[str, str], str | None]:
             ambiguous = ambiguous or known.text
         else:
             values[known.text] = text
-    if ambiguous is None:
-        ambiguous = next((name for name, same in ALIASES.items() if name in values and same in values), None)
     return values, ambiguous

@@ -27,11 +27,10 @@ from urllib.parse import quote_plus
 from msgspec import Struct
 
 from interceptor.values import Change, RemoveParameter, RenameParameter, ReplaceInParameter, SetParameter, bare_name
-from interceptor.wire.knowledge import ALIASES, PARAMETER_NAMES, command, lower
+from interceptor.wire.knowledge import ALIASES, PARAMETER_NAMES, command, lower, parameter_name
 
 _HEX = "0123456789abcdefABCDEF"
 _BYTES = {high + low: chr(int(high + low, 16)) for high in _HEX for low in _HEX}
-_ALIAS_NAMES = frozenset(ALIASES)
 _MEMO_ENTRIES = 4096
 
 # Senders write the same names again and again: names that mean what they say, to the same in lower case.
@@ -92,7 +91,7 @@ class Parameters(Struct, frozen=True, gc=False):
                 case SetParameter(name=name, value=value):
                     _set(query, body, name, value)
                 case RemoveParameter(name=name):
-                    _drop(query, body, _compared(name))
+                    _drop(query, body, parameter_name(name))
                 case RenameParameter(name=name, to=to):
                     _rename(query, body, name, to)
                 case ReplaceInParameter():
@@ -164,16 +163,14 @@ def _read_each(text: str) -> tuple[dict[str, str], str | None]:
             continue
         raw_name, equals, value = segment.partition("=")
         name, suspect = _read_name(raw_name, keep=bool(equals))
+        name = ALIASES.get(name, name)
         if name not in values:
             values[name] = _unescape(value)
         elif name:
             ambiguous = ambiguous or _unescape(raw_name)
         ambiguous = ambiguous or suspect
-    if ambiguous is None:
-        if not _ALIAS_NAMES.isdisjoint(values):
-            ambiguous = next((name for name, same in ALIASES.items() if name in values and same in values), None)
-        if ambiguous is None and "%u" in text:
-            ambiguous = _unicode_escaped(text)
+    if ambiguous is None and "%u" in text:
+        ambiguous = _unicode_escaped(text)
     return values, ambiguous
 
 
@@ -255,12 +252,6 @@ def _name(segment: bytes) -> str:
     return lower(_unescape(segment.partition(b"=")[0].decode("latin-1")))
 
 
-def _compared(name: str) -> str:
-    """A name as changes find it: in lower case, every spelling of one parameter the same."""
-    name = lower(name)
-    return ALIASES.get(name, name)
-
-
 def _could_be_taken_for_known(name: str) -> bool:
     if name.isascii() and name.isprintable() and " " not in name:
         return False
@@ -299,15 +290,15 @@ def _home(query: list[bytes], body: list[bytes] | None) -> list[bytes]:
 
 def _drop(query: list[bytes], body: list[bytes] | None, same: str) -> None:
     for part in _parts(query, body):
-        part[:] = [segment for segment in part if not segment or _compared(_name(segment)) != same]
+        part[:] = [segment for segment in part if not segment or parameter_name(_name(segment)) != same]
 
 
 def _set(query: list[bytes], body: list[bytes] | None, name: str, value: str) -> None:
-    same, found = _compared(name), False
+    same, found = parameter_name(name), False
     for part in _parts(query, body):
         kept: list[bytes] = []
         for segment in part:
-            if not segment or _compared(_name(segment)) != same:
+            if not segment or parameter_name(_name(segment)) != same:
                 kept.append(segment)
             elif not found:
                 found = True
@@ -323,24 +314,24 @@ def _set(query: list[bytes], body: list[bytes] | None, name: str, value: str) ->
 
 
 def _rename(query: list[bytes], body: list[bytes] | None, name: str, to: str) -> None:
-    same, taken = _compared(name), _compared(to)
+    same, taken = parameter_name(name), parameter_name(to)
     parts = _parts(query, body)
-    if not any(segment and _compared(_name(segment)) == same for part in parts for segment in part):
+    if not any(segment and parameter_name(_name(segment)) == same for part in parts for segment in part):
         return
     if taken != same:
         _drop(query, body, taken)
     for part in parts:
         for at, segment in enumerate(part):
-            if segment and _compared(_name(segment)) == same:
+            if segment and parameter_name(_name(segment)) == same:
                 _, equals, raw_value = segment.partition(b"=")
                 part[at] = encode(to) + equals + raw_value
 
 
 def _replace(query: list[bytes], body: list[bytes] | None, change: ReplaceInParameter) -> None:
-    same = _compared(change.name)
+    same = parameter_name(change.name)
     for part in _parts(query, body):
         for at, segment in enumerate(part):
-            if not segment or _compared(_name(segment)) != same:
+            if not segment or parameter_name(_name(segment)) != same:
                 continue
             raw_name, _, raw_value = segment.partition(b"=")
             # Bytes that are not UTF-8 are to a pattern what they are to the PBX: the replacement character.

@@ -12,6 +12,7 @@ from interceptor.wire.vocabulary import (
     Role,
     VerbSet,
     lower,
+    parameter_name,
 )
 
 OPS = frozenset({Generation.PHONE_SYSTEM})
@@ -68,7 +69,7 @@ def _row(
     sets: frozenset[VerbSet] = frozenset(),
 ) -> MessageType:
     def named(role: Role) -> tuple[str, ...]:
-        return tuple(lower(each.name) for each in parameters if each.role is role)
+        return tuple(dict.fromkeys(parameter_name(each.name) for each in parameters if each.role is role))
 
     return MessageType(
         kind=kind,
@@ -83,7 +84,7 @@ def _row(
             if each.role in (Role.CALLBACK, Role.OZML)
         ),
         secrets=frozenset(named(Role.SECRET)),
-        text=next((lower(each.name) for each in parameters if each.as_text), ""),
+        text=next((parameter_name(each.name) for each in parameters if each.as_text), ""),
         safe_to_repeat=repeat,
         answered_at_pickup=pickup,
         notification_group=group,

@@ -32,13 +32,6 @@ from interceptor.wire.rows import (
 )
 from interceptor.wire.vocabulary import Group, MessageType, ParameterType
 
-# Other spellings that the vendor prints, to the one they stand for, in lower case. A message with both is ambiguous.
-ALIASES: dict[str, str] = {
-    "dialled": "dialed",
-    "delivaryreporturl": "deliveryreporturl",
-    "tranferredcallid": "transferredcallid",
-}
-
 # Names whose values are secret wherever they occur. The first two are the PBX's own (extension configurations hold
 # passwords in clear); the others are what applications commonly call theirs.
 SECRET_NAMES: frozenset[str] = frozenset(

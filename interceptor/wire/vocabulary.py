@@ -112,3 +112,17 @@ def lower(name: str) -> str:
     characters, so that a parameter the PBX does not know would look to us like one it does.
     """
     return name.lower() if name.isascii() else name.translate(_CAPITALS_TO_SMALL)
+
+
+# Other spellings that the vendor prints, to the one they stand for, in lower case. A message with both is ambiguous.
+ALIASES: dict[str, str] = {
+    "dialled": "dialed",
+    "delivaryreporturl": "deliveryreporturl",
+    "tranferredcallid": "transferredcallid",
+}
+
+
+def parameter_name(name: str) -> str:
+    """A parameter's name as it is compared: as :func:`lower` says, every spelling of one parameter the same."""
+    name = lower(name)
+    return ALIASES.get(name, name)

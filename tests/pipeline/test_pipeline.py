@@ -466,3 +466,40 @@ def test_verbs_that_a_rule_puts_into_their_place_are_judged(pipeline: Build) -> 
     assert opened.decision.reason == "unreadable_ozml"
     assert isinstance(opened.plan, Answer)
     assert b"responseozml" in opened.plan.body
+
+
+BOTH_SPELLINGS = pytest.mark.parametrize("written", ["Dialed", "Dialled", "DIALLED", "%44ialled"])
+
+
+@BOTH_SPELLINGS
+@pytest.mark.parametrize("named", ["Dialed", "Dialled"])
+def test_a_condition_on_a_parameter_holds_for_every_spelling_of_it(pipeline: Build, written: str, named: str) -> None:
+    built = pipeline(rules(f"{{on: Call, when: {{{named}: {{prefix: '0690'}}}}, deny: true}}"))
+    opened = built.begin(command(f"/?command=Call&{written}=0690123456".encode()))
+    assert (opened.decision.rule, opened.decision.verdict) == ("only", Verdict.DENY)
+
+
+@BOTH_SPELLINGS
+def test_a_change_is_on_record_and_leaves_the_spelling_that_came(pipeline: Build, written: str) -> None:
+    built = pipeline(rules("{on: Call, rewrite: {set: {Dialed: '2099'}}, allow: true}"))
+    opened = built.begin(command(f"/?command=Call&{written}=06201234567".encode()))
+    assert isinstance(opened.plan, Forward)
+    assert opened.plan.path == f"/?command=Call&{written}=2099".encode()
+    assert [(each.name, each.before, each.after) for each in opened.record.changes] == [
+        ("Dialed", "06201234567", "2099")
+    ]
+
+
+def test_a_verbs_own_spelling_is_judged_and_changed_by_the_other_name(pipeline: Build) -> None:
+    written = """rules:
+      - {name: no, on: Call, when: {Dialed: {prefix: '0690'}}, deny: true}
+      - {name: other, on: "verb:Call", when: {Dialed: "1001"}, rewrite: {set: {Dialed: "1002"}}, allow: true}
+      - {name: rest, on: '*', allow: true}
+    """
+    one = pipeline(written)
+    body = b'<Response><Call Dialled="%b"/></Response>'
+    opened = one.begin(notification(b"NotificationName=CallConnected&CallId=1"))
+    refused = one.finish(opened, 200, body % b"0690123456").judged
+    assert refused is not None
+    assert refused.refused == 1
+    assert one.finish(opened, 200, body % b"1001").body == body % b"1002"

@@ -155,8 +155,8 @@ def test_the_values_of_a_verb_are_its_attributes_and_its_text():
     [
         (Verb("Call", (("Url", "a"), ("url", "b"))), "url"),
         (Verb("GoTo", (("Url", "a"),), "b"), "url"),
-        (Verb("Call", (("Dialed", "1"), ("Dialled", "2"))), "dialled"),
-        (Verb("Call", (("Dialed", "1"),), "2"), "dialled"),
+        (Verb("Call", (("Dialed", "1"), ("Dialled", "2"))), "Dialled"),
+        (Verb("Call", (("Dialed", "1"),), "2"), "dialed"),
         (Verb("X", (("a", "1"), ("A", "2"), ("b", "1"), ("B", "2"))), "A"),
     ],
 )

@@ -79,8 +79,8 @@ def test_segments_are_read_as_the_pbx_reads_them(query: bytes, values: dict[str,
         (b"Dialed=1&Dialed=1", None, "Dialed"),
         (b"Dialed=1", b"%64ialed=2", "dialed"),
         (b"Dialed&Dialed=2", None, "Dialed"),
-        (b"Dialed=1&Dialled=2", None, "dialled"),
-        (b"DeliveryReportURL=1", b"DelivaryReportURL=2", "delivaryreporturl"),
+        (b"Dialed=1&Dialled=2", None, "Dialled"),
+        (b"DeliveryReportURL=1", b"DelivaryReportURL=2", "DelivaryReportURL"),
         (b"Dialed%00=1", None, "Dialed\0"),
         (b"+Dialed=1", None, " Dialed"),
         (b"Dialed%0d=1", None, "Dialed\r"),
@@ -340,13 +340,13 @@ def test_setting_touches_only_its_segment_whatever_the_bytes(query: bytes, body:
             [
                 each
                 for each in source.split(b"&")
-                if each and parameters._compared(parameters._name(each)) != parameters._compared(name)
+                if each and parameters.parameter_name(parameters._name(each)) != parameters.parameter_name(name)
             ]
             for source in (read.query, read.body or b"")
         ]
 
     assert others(before) == others(after)
-    spelled = [v for n, v, _ in after.items if parameters._compared(n) == parameters._compared(name)]
+    spelled = [v for n, v, _ in after.items if parameters.parameter_name(n) == parameters.parameter_name(name)]
     assert [value] == spelled
 
 

@@ -162,7 +162,7 @@ class _Proof:
     def _dials_another(self, effect: Effect, kind: Kind) -> bool:
         """A change touches a parameter whose number is dialled."""
         dialled = {name for names in self._context.dial.get(kind, {}).values() for name in names}
-        return any(dialled & _touched(change) for change in effect.changes)
+        return any(dialled & set(map(self._context.parameter, _touched(change))) for change in effect.changes)
 
     def _violated(self, broken: _Broken, facts: Facts, space: Space) -> Finding:
         doer = _doer(broken, space.point(facts))
