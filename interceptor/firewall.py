@@ -46,12 +46,15 @@ from interceptor.wire.parameters import decode, encode
 from interceptor.wire.xml import is_too_deep
 
 _DANGEROUS: Final = frozenset({"deletefile", "movefile", "sql"})
-_SQL: Final = re.compile(  # `update.php` and `call/me` are addresses; each alternative begins with another character
+_SQL: Final = re.compile(  # each alternative begins with another character
     r"(?:\s|\(|--[^\n]*\n|/\*(?:[^*]|\*(?!/))*\*/)*"
     r"(?:select|insert|update|delete|exec|execute|call|with|merge|drop|alter|create|truncate|replace|declare)"
     r"(?=[\s(*\"'`\[@+$]|/\*|--)",
     re.IGNORECASE,
 )
+# What else can be no address is taken for SQL, too: what has blanks or what no address holds as it stands, a variable,
+# which may be anything. `update.php` and `call/me` are addresses.
+_ADDRESS: Final = re.compile(r"\s*(?:[a-z][a-z0-9+.\-]*://|(?!\$|/\*|--|#)[^\s;'\"`()\[\]{}<>\\]*\s*\Z)", re.IGNORECASE)
 _LEADS_ON: Final = frozenset({"blindtransfer", "goto", "userinput"})
 _SENDS: Final = frozenset(
     {"sendsms", "sendemail", "sendmessage", "sendmsg", "sendalarmnotification", "call", "callsetup"}
@@ -387,8 +390,10 @@ def _hidden_sql(facts: Facts) -> str:
     query = facts.values.get("executesql", "")
     if query:
         return query
+    if lower(facts.name) != "goto":
+        return ""
     url = facts.values.get("url", "")
-    return url if lower(facts.name) == "goto" and _SQL.match(url) is not None else ""
+    return url if _SQL.match(url) is not None or _ADDRESS.match(url) is None else ""
 
 
 def _loops_around(element: Element) -> int:

@@ -336,7 +336,8 @@ class Pipeline:
         if self._holdings is None or decision.owns_any or decision.verdict is not Verdict.ALLOW or _is_for_help(facts):
             return decision
         for call in named_calls(message, facts.values):
-            if not call.startswith("$") and not self._holdings.holds(facts.app, call, facts.at):
+            is_variable = call.startswith("$") and facts.kind is Kind.VERB  # commands have none
+            if not is_variable and not self._holdings.holds(facts.app, call, facts.at):
                 if not self._owners_enforced:
                     return replace(decision, tags=(*decision.tags, _NOT_OWNED))
                 refusal = Refusal(Code.CALL_NOT_FOUND, sentence(Code.CALL_NOT_FOUND, call))

@@ -161,6 +161,33 @@ def test_whoever_may_send_callers_on_may_not_ask_a_database_by_that(verb: bytes)
     assert answered(body, policy(TALK + refuses), here).records[0].rule == "refuses"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "DELETE FROM x",
+        ";WITH a AS (SELECT 1) DELETE FROM x",
+        "SET NOCOUNT ON; DELETE FROM x",
+        "IF 1=1 DELETE FROM x",
+        "TABLE users",
+        "/*!50000DELETE*/",
+        "# x\nDELETE FROM x",
+        "--",
+        "$q",
+        "$item.url",
+    ],
+)
+def test_what_is_no_address_in_a_goto_is_taken_for_sql(text: str):
+    body = b"<Response><GoTo>" + text.encode() + b"</GoTo></Response>"
+    judged = answered(body, policy(TALK), replace(HERE, caller_waits=False))
+    assert (judged.body, judged.records[0].reason) == (b"<Response></Response>", "dangerous_verb")
+
+
+@pytest.mark.parametrize("text", ["menu", "/menu?step=2", "update.php", "call/me", "ftp://h/a b", "?step=1"])
+def test_an_address_in_a_goto_is_none(text: str):
+    body = b"<Response><GoTo>" + text.encode() + b"</GoTo></Response>"
+    assert written(body, policy(TALK)) == body
+
+
 def test_where_verbs_are_denied_by_default_only_what_a_rule_allows_passes():
     rules = policy("rules:\n  - {name: talk, on: [Speak], allow: true}\n", Verdict.DENY)
     assert (

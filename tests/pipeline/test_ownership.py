@@ -78,6 +78,10 @@ def test_a_verb_acts_on_own_calls_only_and_always_on_the_call_it_is_run_in():
     assert settled.body == body.replace(b"<Hangup CallId='xyz'/>", b"")
 
 
+def test_a_variable_names_no_call_in_a_command():
+    assert refusal(build(), b"/?command=Hangup&CallId=$xyz") == 601
+
+
 def test_a_call_for_help_is_everybodys():
     assert refusal(build(), b"/?command=BlindTransfer&CallId=abc&Target=112") is None
     assert refusal(build(), b"/?command=BlindTransfer&CallId=abc&Target=1099") == 601
