@@ -260,16 +260,18 @@ class Worker:
         over = self._loop.time() + self._settings.timeouts.shutdown
         while self._busy and self._loop.time() < over:  # noqa: ASYNC110 - an event would cost every exchange
             await asyncio.sleep(_STOP_POLL_SECONDS)
-        for door in self._doors.values():
-            for connection in tuple(door.connections):
-                connection.abort()
         endpoints = [endpoint for route in self.clusters.values() for endpoint in route.endpoints]
         for endpoint in endpoints:
             endpoint.retire()
         for endpoint in endpoints:
             endpoint.close()
-        for pool in self._pools.values():
+        for pool in tuple(self._pools.values()):
             pool.close()
+        await asyncio.sleep(0)  # who was still waiting has the failure table's answer now: let it leave
+        await asyncio.sleep(0)
+        for door in self._doors.values():
+            for connection in tuple(door.connections):
+                connection.abort()
         self._repeats.close()
         self.mirrors.close()
         await self.deliveries.close()  # after the pools: what was in flight there may have to be kept

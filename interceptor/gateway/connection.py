@@ -295,9 +295,9 @@ class ClientConnection(asyncio.Protocol):
             self._transport.abort()
 
     def close_when_idle(self) -> None:
-        """Close now if no request is in flight, else after its answer."""
+        """Close now if no request is in flight or on its way here, else after its answer."""
         self._keeps_alive = False
-        if not self._busy:
+        if not (self._busy or self._reader.unfinished):
             self.close()
 
     # serving

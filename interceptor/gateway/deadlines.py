@@ -44,6 +44,15 @@ class Sweeper:
         """Look at what stands in ``waiting`` at each tick, or at one tick in ``every``."""
         self._watched.append((every, waiting))
 
+    @property
+    def watched(self) -> int:
+        """How many collections are looked at."""
+        return len(self._watched)
+
+    def forget(self, waiting: Collection[Timed]) -> None:
+        """Look at this collection no more."""
+        self._watched = [each for each in self._watched if each[1] is not waiting]
+
     def start(self) -> None:
         """Begin to look."""
         self._set_timer()

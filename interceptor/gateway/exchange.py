@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 _XML = b"Content-Type: application/xml; charset=utf-8\r\nContent-Length: %d\r\n%b"
 _ANSWERED_HERE = b"200 OK"
 _FORBIDDEN = b"403 Forbidden"
+_AT_ONCE_SECONDS = 0.02
 _BODILESS = frozenset({204, 304})
 
 
@@ -178,8 +179,8 @@ class Exchange:
 
     # forwarding
 
-    def forward(self, plan: Forward) -> None:
-        """Ask the endpoint that is next, or the app."""
+    def forward(self, plan: Forward, *, fresh: bool = False) -> None:
+        """Ask the endpoint that is next, or the app; an endpoint on a ``fresh`` connection if need be."""
         target = plan.target
         if isinstance(target, ToCluster):
             several = self._several
@@ -192,7 +193,7 @@ class Exchange:
             self._endpoint = endpoint
             if several is not None:
                 several.sent(self, target.cluster, endpoint)
-            self.send(endpoint.pool, plan, endpoint.host, endpoint.path, self)
+            self.send(endpoint.pool, plan, endpoint.host, endpoint.path, self, fresh=fresh)
         elif isinstance(target, ToUrl):
             app = self._app = self._app or AskedApp()
             app.ask(self, plan, target)
@@ -201,7 +202,15 @@ class Exchange:
             self.settle(self.carrier.pipeline.fail(self.opened, Fault.UNROUTABLE))
 
     def send(
-        self, pool: Pool, plan: Forward, host: str, base: bytes, errand: Errand, *, keeps_host: bool = True
+        self,
+        pool: Pool,
+        plan: Forward,
+        host: str,
+        base: bytes,
+        errand: Errand,
+        *,
+        keeps_host: bool = True,
+        fresh: bool = False,
     ) -> None:
         """Send the message as planned; ``errand`` is told how that ends. ``base`` stands before the path."""
         request = self._request
@@ -221,12 +230,16 @@ class Exchange:
         method = b"GET " if request.method == "GET" else b"POST "
         patience = self.patience
         self._sent_at = perf_counter()
-        if self.attempts:  # the deadlines are the asker's: another endpoint does not get them anew
-            left = patience.total - (self._sent_at - self._started)
+        spent = self._sent_at - self._started
+        if (
+            self.attempts or spent > _AT_ONCE_SECONDS
+        ):  # the deadlines are the asker's, who has waited for so long already
+            left = patience.total - spent
             patience = Deadlines(min(patience.first_byte, left), left)
         self.attempts += 1
         self.upstream = host
-        pool.send(errand, b"".join((method, path, b" HTTP/1.1\r\n", lines, own, self._id, b"\r\n", body)), patience)
+        data = b"".join((method, path, b" HTTP/1.1\r\n", lines, own, self._id, b"\r\n", body))
+        pool.send(errand, data, patience, fresh=fresh)
 
     def is_late(self) -> bool:
         """Whether its asker has waited for as long as it may."""
@@ -296,7 +309,7 @@ class Exchange:
         assert isinstance(plan, Forward)
         if stale and opened.safe_to_repeat and self.attempts == 1:
             self.carrier.metrics.retried("stale_connection")
-            self.forward(plan)
+            self.forward(plan, fresh=True)
             return
         if endpoint is not None:
             if fault is not Fault.OVERLOADED:

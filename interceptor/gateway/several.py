@@ -150,7 +150,8 @@ class Several:
                 return False
             if again:
                 exchange.carrier.metrics.retried(again)
-            exchange.send(endpoint.pool, leg.plan, endpoint.host, endpoint.path, leg)
+            fresh = again == "stale_connection"
+            exchange.send(endpoint.pool, leg.plan, endpoint.host, endpoint.path, leg, fresh=fresh)
             return True
 
         self._legs = [Leg(place, plans[place.route.name], send, done) for place in family.places]

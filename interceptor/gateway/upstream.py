@@ -5,6 +5,7 @@ and whether the other side may have read any of it (``sent``); only the asker kn
 """
 
 import asyncio
+import errno
 import socket
 import ssl
 from collections import deque
@@ -19,6 +20,7 @@ from interceptor.gateway.http1 import Reply, ReplyReader
 from interceptor.gateway.http1_error import Http1Error
 from interceptor.settings import Address, Deadlines, Limits
 
+_NO_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE})  # of this process, of the system
 _CAPS: Final = {"body_too_large": "reply_body", "head_too_large": "head"}
 
 
@@ -40,10 +42,13 @@ class Errand(Protocol):
 class _Job:
     """A request that waits for a connection."""
 
-    __slots__ = ("began", "behind", "data", "due", "errand", "patience", "pool")
+    __slots__ = ("began", "behind", "data", "due", "errand", "fresh", "patience", "pool")
 
-    def __init__(self, pool: "Pool", errand: Errand, data: bytes, patience: Deadlines, began: float) -> None:
+    def __init__(
+        self, pool: "Pool", errand: Errand, data: bytes, patience: Deadlines, began: float, *, fresh: bool
+    ) -> None:
         self.pool = pool
+        self.fresh = fresh  # only a connection will do that has carried nothing
         self.behind = bool(pool.connected)  # others are being served: then waiting too long is overload
         self.errand = errand
         self.data = data
@@ -160,7 +165,9 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _finish(self, reply: Reply) -> None:
         errand, self._errand = self._errand, None
-        if reply.reusable:
+        transport = self._transport
+        # A reply that came before its request has gone: what is left of that would stand before the next one.
+        if reply.reusable and (transport is None or not transport.get_write_buffer_size()):
             self._used = True
             self._pool.release(self)
         else:
@@ -231,6 +238,7 @@ class Pool:
         self._waiting: deque[_Job] = deque()
         self._closed = False
         self.peer = ""  # the address that the last connection led to
+        self._sweeper = sweeper
         sweeper.watch(self._all)
         sweeper.watch(self._waiting)
 
@@ -254,11 +262,11 @@ class Pool:
         """Requests that wait for a connection."""
         return len(self._waiting)
 
-    def send(self, errand: Errand, data: bytes, patience: Deadlines) -> None:
-        """Send a request as soon as a connection is free."""
+    def send(self, errand: Errand, data: bytes, patience: Deadlines, *, fresh: bool = False) -> None:
+        """Send a request as soon as a connection is free, or on a ``fresh`` one: where one that rested was stale."""
         idle = self._idle
         now = self._now()
-        while idle:
+        while idle and not fresh:
             if idle.pop().send(errand, data, patience, now, now):
                 return
         if self._closed or len(self._waiting) >= self.limits.queued:
@@ -266,9 +274,11 @@ class Pool:
                 self.hit("queued")
             errand.failed(Fault.OVERLOADED, sent=False)
             return
-        self._waiting.append(_Job(self, errand, data, patience, now))
+        self._waiting.append(_Job(self, errand, data, patience, now, fresh=fresh))
         if self.connections < self.limits.upstream_connections:
             self._connect()
+        elif idle:
+            idle[0].close()  # it makes room, and the place is taken at once
         else:
             self.hit("upstream_connections")
 
@@ -284,15 +294,21 @@ class Pool:
 
     def release(self, connection: UpstreamConnection) -> None:
         """A connection is free again."""
-        if self._waiting:
-            job = self._waiting.popleft()
+        job = self._next_for(connection) if self._waiting else None
+        if job is not None:
             # not from inside the reading of the last reply: its asker comes first
             self._loop.call_soon(self._send_or_requeue, connection, job)
-        elif self._closed:
-            connection.close()
+        elif self._closed or (self._waiting and self.connections >= self.limits.upstream_connections):
+            connection.close()  # those that wait want a fresh one, and this makes room
         else:
             connection.rest(self._now() + self._idle_seconds)
             self._idle.append(connection)
+
+    def _next_for(self, connection: UpstreamConnection) -> _Job | None:
+        job = next((each for each in self._waiting if connection.fresh or not each.fresh), None)
+        if job is not None:
+            self._waiting.remove(job)
+        return job
 
     def forget(self, connection: UpstreamConnection) -> None:
         """A connection is gone."""
@@ -310,6 +326,8 @@ class Pool:
         for connection in tuple(self._all):
             connection.close()
         self._fail_waiting()
+        self._sweeper.forget(self._all)
+        self._sweeper.forget(self._waiting)
 
     def _send_or_requeue(self, connection: UpstreamConnection, job: _Job) -> None:
         if connection.send(job.errand, job.data, job.patience, self._now(), job.began):
@@ -335,9 +353,10 @@ class Pool:
                 await self._loop.create_connection(
                     lambda: connection, host, self.address.port, ssl=self._tls, server_hostname=name
                 )
-        except (OSError, ValueError, OverflowError):  # TimeoutError is the first; no host or port, the others
+        except (OSError, ValueError, OverflowError) as error:  # TimeoutError is the first; no host or port, the others
             # The address is as good as down for all that wait: none of them was sent, so each may try elsewhere.
-            self._fail_waiting()
+            ours = isinstance(error, OSError) and error.errno in _NO_DESCRIPTORS
+            self._fail_waiting(Fault.OVERLOADED if ours else Fault.UNREACHABLE)
             return
         if connection.usable:
             self._all.add(connection)
@@ -354,6 +373,6 @@ class Pool:
                 return str(place[0])
         raise ConnectionRefusedError(f"no address of {self.address.host} may be reached")
 
-    def _fail_waiting(self) -> None:
+    def _fail_waiting(self, fault: Fault = Fault.UNREACHABLE) -> None:
         for _ in range(len(self._waiting)):  # those who come back at once are not failed a second time
-            self._waiting.popleft().errand.failed(Fault.UNREACHABLE, sent=False)
+            self._waiting.popleft().errand.failed(fault, sent=False)

@@ -18,6 +18,7 @@ import re
 import time
 from pathlib import Path
 
+import msgspec
 from msgspec import Struct
 
 from interceptor.journal.blocks import let_go_of_blocks, take_blocks
@@ -29,6 +30,11 @@ _FILE_NAME = re.compile(r"(?P<worker>.+)-(?P<time>\d{8}T\d{6}Z)-(?P<first>\d+)\.
 _DSYNC = getattr(os, "RWF_DSYNC", 0)
 _BLOCKS_BYTES = 8 << 20  # taken ahead: a few seconds of a busy worker, and little of a disk
 _UNSYNCED_BYTES = 8 << 20  # all of a file at its end would hold up a slow disk, and the records behind it, for seconds
+
+
+_NOTE_BYTES = 512
+_LONGEST_WHY = 64
+_NO_NOTE = b" " * _NOTE_BYTES
 
 
 class JournalError(Exception):
@@ -45,6 +51,13 @@ class Repair(Struct, frozen=True):
     reason: str
     detail: str
     lost: int = 0
+
+
+class _Note(Struct, frozen=True):
+    """How many records could not be written before the process ended, and why."""
+
+    lost: int
+    why: str
 
 
 class ChainFile(Struct, frozen=True, order=True):
@@ -90,7 +103,7 @@ class Chain:
         try:
             self._make_directory()
             self._take_lock()
-            return self._continue()
+            return self._read_note() + self._continue()
         except OSError as error:
             self.close()
             message = f"cannot open the journal in `{self._directory}`: {error.strerror or error}"
@@ -104,11 +117,15 @@ class Chain:
         if self._failed:
             self._begin_again()
         file = self._file
-        if file is None or (self._offset and self._offset + len(data) > self._file_bytes):
-            file = self._turn_over()
-        elif os.fstat(file).st_nlink == 0:
+        if file is not None and os.fstat(file).st_nlink == 0:
             self._failed = True
             raise OSError(errno.ENOENT, "the journal file has been deleted", str(self.path))
+        if file is None or (self._offset and self._offset + len(data) > self._file_bytes):
+            try:
+                file = self._turn_over()
+            except OSError:
+                self._failed = True  # the folder may be gone: the next write makes another
+                raise
         if durable and self._offset + len(data) > self._blocks_end:
             self._take_blocks(file, len(data))
         try:
@@ -130,6 +147,29 @@ class Chain:
         """Make everything written so far durable."""
         if self._file is not None:
             _sync(self._file)
+
+    def leave_note(self, lost: int, why: str) -> None:
+        """Have the next who opens the chain put a gap record for so many records that could not be written.
+
+        It goes into the lock's file, in room that was taken while there was some: mostly the disk is full.
+        """
+        lock = self._directory / f"{self._worker}.lock"
+        with contextlib.suppress(OSError), lock.open("r+b", buffering=0) as note:
+            note.write(msgspec.json.encode(_Note(lost, why[:_LONGEST_WHY])).ljust(_NOTE_BYTES))
+            os.fsync(note.fileno())
+
+    def _read_note(self) -> tuple[Repair, ...]:
+        """What the last who had the chain could not write, told once; room for a note of ours."""
+        lock = self._lock
+        assert lock is not None
+        written = os.pread(lock, _NOTE_BYTES, 0)
+        if written != _NO_NOTE:
+            os.pwrite(lock, _NO_NOTE, 0)
+        try:
+            note = msgspec.json.decode(written, type=_Note)
+        except msgspec.DecodeError:
+            return ()
+        return (Repair("not_written", note.why, note.lost),)
 
     def close(self) -> None:
         """Let go of the file and of the chain. Nothing is synced."""

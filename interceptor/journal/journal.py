@@ -12,6 +12,7 @@ Laws of this module:
 import asyncio
 import contextlib
 import errno
+import logging
 import os
 import queue
 import sys
@@ -26,6 +27,8 @@ from msgspec import Struct
 from interceptor.audit.record import GapRecord, Instants, Record, readable
 from interceptor.journal.chain import Chain, Repair
 from interceptor.settings import Durability, JournalSettings
+
+log = logging.getLogger(__name__)
 
 Then = Callable[[bool], None]
 
@@ -208,6 +211,10 @@ class Journal:
         if self._records:
             self._count_lost(len(self._records))
             self._records, self._thens = [], []
+        if self._lost:
+            why = self._outage[1] if self._outage is not None else "the disk does not answer"
+            log.error("the journal of %s ends without %d records: %s", self._worker, self._lost, why)
+            self._chain.leave_note(self._lost, why)
 
     # On the loop: gathering and batches.
 
@@ -315,6 +322,7 @@ class Journal:
             self._has_gap = False
             self._lost -= self._told_lost
             self._outage = None if not self._lost else (time.time(), "too many records waiting")
+            log.warning("the journal of %s writes again; %d records are lost", self._worker, self._told_lost)
         self._go_on()
         for then in thens:
             if then is not None:
@@ -367,6 +375,8 @@ class Journal:
                 self._tell(then, safe=False)
 
     def _cannot_write(self, why: str) -> None:
+        if self._can_write:
+            log.error("the journal of %s cannot write: %s; its records wait in memory", self._worker, why)
         self._can_write = False
         if self._outage is None:
             self._outage = (time.time(), why)

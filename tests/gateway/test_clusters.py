@@ -1,5 +1,6 @@
 """PBX endpoints that fail: failover only where nothing can happen twice, honest codes, passive health, probes."""
 
+import asyncio
 import re
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +9,19 @@ import pytest
 from msgspec.structs import replace
 
 from interceptor.settings import Cluster, Credentials, Limits, Secret, Url
-from tests.gateway.harness import LOCAL, OK_XML, Backend, Proxy, Script, answering, free_port, saying
+from tests.gateway.harness import (
+    LOCAL,
+    OK_XML,
+    Backend,
+    Gate,
+    Loop,
+    Proxy,
+    Script,
+    answering,
+    free_port,
+    read_request,
+    saying,
+)
 from tests.gateway.misbehaving import (
     AWAY,
     FAILING,
@@ -193,6 +206,30 @@ def test_a_question_on_a_stale_connection_is_asked_once_more_on_a_fresh_one(
     assert (pbx.connections, len(pbx.requests)) == (2, 3)
     assert running.settlements()[1].attempts == 2
     assert counted(running, "interceptor_upstream_retries_total", reason="stale_connection") == 1
+    assert counted(running, "interceptor_endpoint_failures_total") == 0
+
+
+def test_where_all_kept_connections_are_stale_a_question_has_a_new_one(
+    proxy: Start, backend: StartBackend, loop: Loop
+) -> None:
+    gate = Gate(loop)
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, here: Backend) -> None:
+        here.seen(await read_request(reader))
+        await gate.passed()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(OK_XML), OK_XML))
+        await writer.drain()
+        here.seen(await read_request(reader))
+        writer.transport.abort()
+
+    pbx = backend(script)
+    running = proxy(pbx.port)
+    clients = [running.client().send(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % LIST.encode()) for _ in range(4)]
+    pbx.wait_for(4)
+    gate.open()
+    assert [client.read().code for client in clients] == [200] * 4
+    assert said(running.get(LIST)) == (200, 200)
+    assert (pbx.connections, len(pbx.requests)) == (5, 6)
     assert counted(running, "interceptor_endpoint_failures_total") == 0
 
 

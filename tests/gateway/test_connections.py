@@ -4,8 +4,11 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 
+from interceptor.settings import Limits
 from tests.gateway.harness import OK_XML, Backend, Gate, Loop, Proxy, Script, answering, eventually, gated, read_request
+from tests.gateway.misbehaving import after
 
 Start = Callable[..., Proxy]
 StartBackend = Callable[[Script], Backend]
@@ -267,3 +270,26 @@ def test_framing_that_could_be_read_in_two_ways_is_refused_and_closes(
     assert client.ended()
     assert running.counted(f'interceptor_refusals_total{{reason="{reason}"}}') == 1
     assert (pbx.requests, running.records) == ([], [])
+
+
+def test_a_connection_on_which_a_reply_came_before_its_request_had_gone_carries_no_other(
+    proxy: Start, backend: StartBackend, loop: Loop
+) -> None:
+    gate = Gate(loop)
+
+    async def hasty(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, here: Backend) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(OK_XML), OK_XML))
+        await writer.drain()
+        await gate.passed()
+
+    pbx = backend(after(hasty, answering()))
+    running = proxy(pbx.port, limits=replace(Limits(), body=32 << 20))
+    body = b"command=ListActiveCalls&x=" + b"y" * (20 << 20)
+    head = (
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n"
+    )
+    assert running.client().send(head % len(body) + body).read().code == 200
+    assert running.get("/?command=Call&Dialed=1001").code == 200
+    assert pbx.connections == 2
+    gate.open()

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from interceptor.gateway.deadlines import NEVER, Sweeper
-from interceptor.settings import Deadlines, Timeouts
+from interceptor.gateway.upstream import Pool
+from interceptor.settings import Address, Deadlines, Limits, Timeouts
 from interceptor.worker import new_event_loop
 from tests.gateway.harness import Backend, Gate, Loop, Proxy, Script, answering, eventually, gated, hanging
 
@@ -203,3 +204,20 @@ def test_an_answer_that_was_there_in_time_is_not_late_because_we_were_held_up(
 
     with asyncio.Runner(loop_factory=new_loop) as runner:
         assert runner.run(whole()) == ("came" if answered else "overdue")
+
+
+def test_a_pool_that_was_closed_is_looked_at_no_more() -> None:
+    async def whole() -> None:
+        loop = asyncio.get_running_loop()
+        sweeper = Sweeper(loop)
+        kept, closed = (
+            Pool(Address("127.0.0.1", 9), Limits(), connect_seconds=1, idle_seconds=1, sweeper=sweeper, loop=loop)
+            for _ in range(2)
+        )
+        before = sweeper.watched
+        closed.close()
+        assert sweeper.watched == before // 2
+        kept.close()
+        assert sweeper.watched == 0
+
+    asyncio.run(whole())

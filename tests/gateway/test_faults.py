@@ -246,8 +246,8 @@ def test_what_comes_after_a_fault_of_ours_is_not_answered_a_second_time(
     running = proxy(pbx.port)
     send = Pool.send
 
-    def send_and_fault(*args: object) -> None:
-        send(*args)
+    def send_and_fault(*args: object, **more: object) -> None:
+        send(*args, **more)
         raise BOOM
 
     client = running.client()

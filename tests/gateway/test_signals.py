@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.gateway.harness import LOCAL, Backend, Gate, Loop, Script, eventually, free_port, gated, hanging
+from tests.gateway.harness import LOCAL, Backend, Gate, Loop, Script, answering, eventually, free_port, gated, hanging
 from tests.gateway.process import ROOT, Process
 
 StartProcess = Callable[..., Process]
@@ -62,7 +62,24 @@ def test_told_to_end_it_finishes_what_is_in_flight_and_takes_nothing_new(
     assert not any("Traceback" in line for line in running.lines)
 
 
-def test_what_is_in_flight_for_too_long_is_cut_and_told_apart_in_the_journal(
+def test_a_request_that_has_come_in_part_when_the_end_comes_is_served(
+    process: StartProcess, backend: StartBackend
+) -> None:
+    pbx = backend(answering())
+    running = process(pbx.port, shutdown="50s")
+    client, idle = running.client(), running.client()
+    body = b"command=ListActiveCalls"
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+    client.send(head + b"Content-Length: %d\r\n\r\n" % len(body))
+    assert client.read().status == 100
+    running.signal(signal.SIGTERM)
+    assert idle.ended()
+    answer = client.send(body).read()
+    assert (answer.code, answer.headers["connection"], client.ended()) == (200, "close", True)
+    assert running.ended(10.0) == 0
+
+
+def test_what_is_in_flight_for_too_long_has_the_answer_of_a_failure_and_is_on_record(
     process: StartProcess, backend: StartBackend
 ) -> None:
     pbx = backend(hanging)
@@ -70,7 +87,7 @@ def test_what_is_in_flight_for_too_long_is_cut_and_told_apart_in_the_journal(
     client = running.client().send(CALL)
     pbx.wait_for(1)
     running.signal(signal.SIGTERM)
-    assert client.read_to_end() == b""
+    assert (client.read().code, client.ended()) == (904, True)
     assert running.ended(10.0) == 0
     settlement = [record for record in running.journal() if "outcome" in record]
     assert [(record["outcome"], record["code"]) for record in settlement] == [("failed", 904)]

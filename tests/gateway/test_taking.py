@@ -213,7 +213,7 @@ def test_a_request_that_finds_no_room_is_refused_as_overload(proxy: Start, backe
     assert len(pbx.requests) == 1
 
 
-def test_a_request_in_flight_is_cut_when_the_time_to_end_is_over(
+def test_a_request_in_flight_has_the_answer_of_a_failure_when_the_time_to_end_is_over(
     proxy: Start, backend: StartBackend, loop: Loop
 ) -> None:
     pbx = backend(gated(Gate(loop)))
@@ -223,7 +223,7 @@ def test_a_request_in_flight_is_cut_when_the_time_to_end_is_over(
         asker.sendall(ASKS)
         pbx.wait_for(1)
         running.stop()
-        assert asker.recv(1) == b""
+        assert b"<Code>904</Code>" in asker.recv(65536)
 
 
 @contextmanager
@@ -243,6 +243,19 @@ def no_file_left() -> Iterator[None]:
         for each in taken:
             os.close(each)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_where_no_file_can_be_opened_the_pbx_is_not_to_blame(proxy: Start, backend: StartBackend, loop: Loop) -> None:
+    pbx = backend(answering())
+    running = proxy(pbx.port)
+    client = running.client()
+    assert client.send(b"OPTIONS / HTTP/1.1\r\nHost: a\r\n\r\n").read().status == 204  # its connection was taken
+    with no_file_left():
+        client.send(b"GET /?command=Call&Dialed=1001 HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert client.read().code == 902
+    assert pbx.requests == []
+    assert running.counted("interceptor_endpoint_failures_total") == 0
+    assert client.send(b"GET /?command=ListActiveCalls HTTP/1.1\r\nHost: a\r\n\r\n").read().code == 200
 
 
 def test_where_no_file_can_be_opened_connections_wait_until_one_can(

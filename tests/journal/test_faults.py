@@ -16,6 +16,7 @@ import threading
 import msgspec
 import pytest
 
+from interceptor.journal import JournalInUseError
 from interceptor.settings import Durability
 
 STALL_SECONDS = 0.3  # longer than a disk takes that others use as well
@@ -304,6 +305,45 @@ def test_closing_while_the_disk_is_full_counts_what_is_lost(book, run, keep):
 
     run(story())
     assert failures.lost == 2
+
+
+def test_what_a_full_disk_kept_out_to_the_end_is_told_by_the_next_start(book, run, keep, caplog):
+    async def story():
+        journal = await book.journal(retry_seconds=3600)
+        assert await keep(journal, book.record("kept"))
+        with files_no_longer_than(max(book.files()[0].stat().st_size, 1024) + 10):
+            for _ in range(5):
+                journal.append(book.record("l" * 1000))
+            assert not await keep(journal, book.record())
+            await journal.close()
+        for _ in range(2):
+            await (await book.journal()).close()
+
+    run(story())
+    assert [(gap["reason"], gap["lost"], gap["detail"]) for gap in book.gaps()] == [
+        ("not_written", 6, "File too large")
+    ]
+    book.assert_gap_free()
+    assert "the journal of w1 cannot write: File too large" in caplog.text
+    assert "the journal of w1 ends without 6 records: File too large" in caplog.text
+
+
+def test_a_folder_that_was_moved_away_is_made_again_when_the_file_is_full(book, run, keep, wait_until):
+    elsewhere = book.directory.with_name("elsewhere")
+
+    async def story():
+        journal = await book.journal(file_bytes=65536)
+        assert await keep(journal, book.record("e" * 60_000))
+        book.directory.rename(elsewhere)
+        assert not await keep(journal, book.record("f" * 60_000))
+        await wait_until(lambda: journal.healthy)
+        assert await keep(journal, book.record("after"))
+        with pytest.raises(JournalInUseError):
+            await book.journal()
+
+    run(story())
+    assert [each[0] for each in book.exchanges()] == ["f", "a"]
+    assert [each["sequence"] for each in book.lines()] == [2, 3, 4]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small file system")
