@@ -23,6 +23,7 @@ from interceptor.live_calls import CallsPage, Wanted, ladder_from, page_of
 from interceptor.loading import load_settings
 from interceptor.metrics import Snapshot, merge
 from interceptor.policy import Source
+from interceptor.processes import open_as_many_files_as_may_be
 from interceptor.rollout import Attempt, Beginning, By, Package, PolicySet, Rollout, RolloutError, begin, begin_with
 from interceptor.rollout.page import attempt_page, policy_page, preview_page
 from interceptor.settings import Address, Settings
@@ -31,6 +32,8 @@ from interceptor.supervisor import Supervisor
 from interceptor.worker import Worker, new_event_loop, settle_memory
 
 log = logging.getLogger(__name__)
+
+_FILES_BESIDE = 256  # connections to PBXs and apps, the journal, the listeners
 
 
 def load(config: Path) -> tuple[Settings, Beginning]:
@@ -187,7 +190,15 @@ def run(config: Path) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("mitmproxy").setLevel(logging.WARNING)
     logging.getLogger("mitmproxy.addons.proxyserver").setLevel(logging.CRITICAL)  # a ListenError tells it better
-    serving = _serve(*load(config))
+    settings, beginning = load(config)
+    files = open_as_many_files_as_may_be()
+    if files is not None and files < settings.limits.connections + _FILES_BESIDE:
+        log.warning(
+            "a process may open %d files (ulimit -n): too few for the %d connections of limits.connections",
+            files,
+            settings.limits.connections,
+        )
+    serving = _serve(settings, beginning)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(serving)
 

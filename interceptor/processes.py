@@ -7,10 +7,30 @@ from multiprocessing import util
 from multiprocessing.context import BaseContext, SpawnContext
 from typing import Final
 
+if sys.platform != "win32":
+    import resource
+
 _TEMPLATE: Final = "interceptor.worker_template"
 _LONGEST_FOLDER: Final = 80  # bytes: the name of a socket in it must not be longer than 107
 TEMPLATE_FOLDER: Final = "INTERCEPTOR_TEMPLATE_FOLDER"
 """What tells the process that is copied where the socket is that it is asked on, in a folder of its own."""
+
+
+def open_as_many_files_as_may_be() -> int | None:
+    """Let this process, and those it starts, have as many files and connections open as the system allows.
+
+    How many that is; ``None`` where there is no such limit. Most systems begin with 1,024, for the sake of programs
+    that break with more, and let each process ask for the rest.
+    """
+    if sys.platform == "win32":
+        return None
+    soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != most:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        except (OSError, ValueError):  # macOS says "unlimited" and does not mean it
+            most = soft
+    return None if most == resource.RLIM_INFINITY else most
 
 
 def anew() -> SpawnContext:

@@ -1,6 +1,7 @@
 """Every store has a bound: bodies, heads, connections, queues, and what waits on one connection."""
 
 import asyncio
+import resource
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -28,9 +29,11 @@ from tests.gateway.harness import (
     read_request,
 )
 from tests.gateway.misbehaving import counted
+from tests.gateway.process import Process
 
 Start = Callable[..., Proxy]
 StartBackend = Callable[[Script], Backend]
+StartProcess = Callable[..., Process]
 
 FORM = b"Content-Type: application/x-www-form-urlencoded\r\n"
 COMMAND = b"GET /?command=ListActiveCalls HTTP/1.1\r\nHost: pbx.test\r\n\r\n"
@@ -318,3 +321,14 @@ def test_many_answers_that_nobody_read_arrive_whole_once_they_are(proxy: Start, 
     client = running.client().send(COMMAND * 50)
     assert eventually(lambda: not writable(running) or len(running.settlements()) == 50)
     assert [client.read().body == long for _ in range(50)] == [True] * 50
+
+
+def test_a_process_may_open_as_many_files_as_the_system_allows(process: StartProcess, backend: StartBackend) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        running = process(backend(answering()).port)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    running.wait_for("listens on")
+    assert resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE) == (hard, hard)
