@@ -327,7 +327,10 @@ class Firewall:
         call = None
         if self._calls is not None and reading.rules.asks_for_calls:
             call = self._calls(message, values, here.app, here.at, here.call)
-        return Facts(Kind.VERB, name, here.app, "", number, caller, values, {}, here.at, here.exchange, call)
+        facts = Facts(Kind.VERB, name, here.app, "", number, caller, values, {}, here.at, here.exchange, call)
+        if len(reads.dialled) < 2:
+            return facts
+        return reading.rules.strictest(facts, self._numbers.others(reads, values, number, classify))
 
     def _record(
         self,

@@ -654,7 +654,7 @@ class Pipeline:
         reads = kind_of or knowledge.unknown(arrival.kind)
         number = self._numbers.dialled(reads, values, rules.classify)
         caller = self._numbers.calling(reads, values, rules.classify)
-        return Facts(
+        facts = Facts(
             arrival.kind,
             name,
             app,
@@ -667,6 +667,9 @@ class Pipeline:
             arrival.exchange,
             self._call_of(kind_of, values, app, arrival.at) if rules.asks_for_calls else None,
         )
+        if len(reads.dialled) < 2 or arrival.kind is not Kind.COMMAND:
+            return facts
+        return rules.strictest(facts, self._numbers.others(reads, values, number, rules.classify))
 
     def _encoded(self, reply: Reply, kind: Kind) -> bytes:
         known = self._replies.get(reply)

@@ -25,11 +25,12 @@ from interceptor.policy.meters import GRANTED, REFUSED, Meters
 from interceptor.policy.readings import Readings
 from interceptor.policy.rules import Mode, Rule
 from interceptor.policy.tables import Table
-from interceptor.values import Decision, Facts, Kind, Number, Problem, Refusal, Reply, Verdict
+from interceptor.values import Decision, Facts, Kind, Number, NumberClass, Problem, Refusal, Reply, Verdict
 
 _REMEMBERED: Final = 8192
 _REFUSED: Final = Refusal(306, "Not allowed by any rule")
 _WOULD_DENY: Final = "default: deny"  # among the rules that would have acted, where everything is in shadow
+_LONGEST_EXTENSION: Final = 6  # digits
 _COMMAND: Final = Kind.COMMAND
 _NOTIFICATION: Final = Kind.NOTIFICATION
 
@@ -312,6 +313,23 @@ class RuleSet:
             KindRules(kind, rules, names[kind], defaults[kind], revision, mode, parts) for kind in Kind
         )
 
+    def strictest(self, facts: Facts, others: Iterable[Number]) -> Facts:
+        """What a message that dials several numbers is judged by: one that is refused, where the first is not.
+
+        An extension counts where a rule refuses it, not where none allows it: it is mostly who asked for the call. A
+        call for help is judged as one.
+        """
+        for number in others:
+            first = facts.number
+            if first is not None and first.number_class is NumberClass.EMERGENCY:
+                break
+            other = replace(facts, number=number)
+            decision = self.decide(other)
+            refused = decision.verdict is Verdict.DENY and (decision.reason != "default" or not _is_inside(number))
+            if refused and self.decide(facts).verdict is not Verdict.DENY:
+                return other
+        return facts
+
     def decide(self, facts: Facts, meters: Meters | None = None) -> Decision:
         """The decision for one message. The same facts always get the same, as far as no limit stands against it.
 
@@ -322,3 +340,10 @@ class RuleSet:
             return self._commands.decide(facts, meters)
         rules = self._notifications if kind is _NOTIFICATION else self._verbs
         return rules.decide(facts, meters)
+
+
+def _is_inside(number: Number) -> bool:
+    """An extension, as far as can be seen without a plan of them."""
+    return number.number_class is NumberClass.INTERNAL or (
+        len(number.canonical) <= _LONGEST_EXTENSION and number.canonical[0] != "+"
+    )

@@ -141,6 +141,17 @@ class NumberReader:
                 first = number
         return first
 
+    def others(
+        self, message: MessageType, values: dict[str, str], judged: Number | None, classify: Classify | None = None
+    ) -> tuple[Number, ...]:
+        """The other numbers that a message dials beside the one it is judged by; what is no clean number is none."""
+        found = [self.read(value) for name in message.dialled if (value := values.get(name))]
+        return tuple(
+            number if classify is None else classify(number)
+            for number in found
+            if _CLEAN.match(number.canonical) and (judged is None or number.canonical != judged.canonical)
+        )
+
     def calling(self, message: MessageType, values: dict[str, str], classify: Classify | None = None) -> Number | None:
         """The number that a message shows as calling, ``None`` where it shows none."""
         for name in message.caller:

@@ -503,3 +503,43 @@ def test_a_verbs_own_spelling_is_judged_and_changed_by_the_other_name(pipeline: 
     assert refused is not None
     assert refused.refused == 1
     assert one.finish(opened, 200, body % b"1001").body == body % b"1002"
+
+
+@pytest.mark.parametrize(
+    ("callee", "caller", "rule"),
+    [
+        ("+442079460018", "1001", "blocked"),
+        ("1001", "+442079460018", ""),  # the first is refused already
+        ("+36201234567", "+442079460018", "blocked"),
+        ("+36201234567", "+4930123456", ""),  # no rule allows it
+        ("+36201234567", "1001", "mobile"),
+        ("1001", "+36201234567", ""),
+        ("+36201234567", "1099", "nobody"),
+        ("112", "+442079460018", "help"),
+        ("+36201234567", "sip:main-line", "mobile"),
+    ],
+)
+def test_a_command_that_dials_two_numbers_is_allowed_where_both_are(
+    pipeline: Build, callee: str, caller: str, rule: str
+) -> None:
+    written = """rules:
+      - {name: help, on: [command, verb], when: {number: {class: emergency}}, allow: true}
+      - {name: blocked, on: [command, verb], when: {number: {prefix: "+4420"}}, deny: true}
+      - {name: nobody, on: [command, verb], when: {number: "1099"}, deny: true}
+      - {name: mobile, on: [command, verb], when: {number: {class: mobile}}, allow: true}
+    """
+    opened = pipeline(written).begin(
+        command(f"/?command=CallSetup&Callee={callee}&Caller={caller}".replace("+", "%2B").encode())
+    )
+    assert opened.decision.rule == rule
+    assert (opened.decision.verdict is Verdict.ALLOW) == (rule in ("help", "mobile"))
+
+
+def test_an_outside_line_beside_the_number_of_a_route_is_no_number(pipeline: Build) -> None:
+    built = pipeline(rules("{on: verb, when: {number: {class: fixed}}, deny: true}"))
+    body = b'<Response><Route DialedNumber="+36201234567" Destination="%b"/></Response>'
+    opened = built.begin(notification(b"NotificationName=IncomingCall&CallId=1"))
+    assert built.finish(opened, 200, body % b"Line1").body is None
+    refused = built.finish(opened, 200, body % b"+4930123456").judged
+    assert refused is not None
+    assert refused.refused == 1
