@@ -39,7 +39,7 @@ from interceptor.values import (
 from interceptor.wire import knowledge
 from interceptor.wire.codes import Code, sentence
 from interceptor.wire.knowledge import MessageType, Role, lower, parameter_name
-from interceptor.wire.markup import Element, Markup, read_markup
+from interceptor.wire.markup import Element, Markup, is_attribute_name, read_markup
 from interceptor.wire.numbers import NumberReader
 from interceptor.wire.ozml import encode_fragment, values_of
 from interceptor.wire.parameters import decode, encode
@@ -214,6 +214,9 @@ class Firewall:
             if decision.changes:
                 after = _changed(values, decision)
                 changes = differences(decision, values, after)
+                odd = next((name for name in after if name not in values and not is_attribute_name(name)), None)
+                if odd is not None:
+                    decision = _refuse(reading.rules, "unwritable", f"`{odd}` is no name that a verb can have")
             before = judged.captured.refused
             for change in self._inner_changes(reading, message, after, emergency=_is_for_help(facts)):
                 after[change.name] = change.value

@@ -86,6 +86,11 @@ class Element:
             yield from child.descendants()
 
 
+def is_attribute_name(name: str) -> bool:
+    """Whether an attribute can have this name: the parameter of a command can have any."""
+    return _NAME.match(name) is not None
+
+
 class Markup:
     """A document that can be read, and the changes to be made to it."""
 
@@ -105,7 +110,7 @@ class Markup:
         for each in found:
             self._edits.append((each.value_start, each.value_end, _written(value)))
         if not found:
-            if not _NAME.match(name):
+            if not is_attribute_name(name):
                 raise ValueError(f"`{name}` is no name that OzML can hold")
             at = self._end_of_name(element)
             self._edits.append((at, at, b" " + name.encode() + b'="' + _written(value) + b'"'))
@@ -118,7 +123,7 @@ class Markup:
 
     def rename_attribute(self, element: Element, name: str, to: str) -> None:
         """Give every attribute of this name another; its value stays as it is written."""
-        if not _NAME.match(to):
+        if not is_attribute_name(to):
             raise ValueError(f"`{to}` is no name that OzML can hold")
         for each in element.attributes:
             if parameter_name(each.name) == parameter_name(name):

@@ -188,6 +188,15 @@ def test_an_address_in_a_goto_is_none(text: str):
     assert written(body, policy(TALK)) == body
 
 
+@pytest.mark.parametrize("change", ["{set: {'b:c': x}}", "{set: {'9 x': x}}", "{rename: {Text: 'T x'}}"])
+def test_a_verb_that_a_rule_would_give_a_name_which_no_attribute_has_is_refused(change: str):
+    rules = policy(f"rules:\n  - {{name: odd, on: [command, verb], rewrite: {change}, allow: true}}\n")
+    judged = answered(b"<Response><Speak Text='a'/><Beep/></Response>", rules)
+    assert "unwritable" in [record.reason for record in judged.records]
+    assert judged.body is not None
+    assert b"Speak" not in judged.body
+
+
 def test_where_verbs_are_denied_by_default_only_what_a_rule_allows_passes():
     rules = policy("rules:\n  - {name: talk, on: [Speak], allow: true}\n", Verdict.DENY)
     assert (
