@@ -9,6 +9,7 @@ several would lose it. One that is draining gets what is about the calls that it
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +20,8 @@ from interceptor.gateway.http1 import Reply
 from interceptor.gateway.upstream import Pool
 from interceptor.settings import Address, Cluster, Deadlines, Each, Settings, Url
 from interceptor.wire.answers import read_answer
+
+log = logging.getLogger(__name__)
 
 REFUSES_US = frozenset({304, 305, 306, 307})
 """The PBX's codes that say: not you.
@@ -109,7 +112,7 @@ class Endpoint:
             return
         self._count(self._cluster.name, self.host, reason)
         if self._health.failed(why, self._cluster.retry_after):
-            self._schedule(self._cluster.retry_after)
+            self._is_out(why)
 
     def start_checks(self) -> None:
         """Ask it from now on: where it is out, and where config wants that also while it is well."""
@@ -136,6 +139,10 @@ class Endpoint:
         """Have it asked, now or as soon as nobody else's turn holds."""
         if self._timer is None and not self._asking:
             self._schedule(0.0)
+
+    def _is_out(self, why: str) -> None:
+        log.warning("cluster %s: %s gets no traffic: %s", self._cluster.name, self.host, why)
+        self._schedule(self._cluster.retry_after)
 
     def _schedule(self, seconds: float) -> None:
         if not self._closed:  # a probe that is cut off by closing must not ask for another
@@ -164,6 +171,7 @@ class Endpoint:
             self._schedule(self._cluster.retry_after)
         else:
             self._health.comes_back()
+            log.info("cluster %s: %s answers again", self._cluster.name, self.host)
 
     # one that is well, or looks so
 
@@ -189,7 +197,7 @@ class Endpoint:
             return
         self._count(self._cluster.name, self.host, "check")
         if self._health.check_failed(why, self._cluster.retry_after):
-            self._schedule(self._cluster.retry_after)
+            self._is_out(why)
 
 
 class _Probing:

@@ -305,8 +305,9 @@ def test_failures_that_are_not_in_a_row_do_not_take_an_endpoint_out(proxy: Start
 
 
 def test_an_endpoint_comes_back_after_it_answers_a_harmless_command_with_our_credentials(
-    proxy: Start, backend: StartBackend
+    proxy: Start, backend: StartBackend, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     pbx = backend(answering())
     credentials = Credentials("gate keeper", Secret("p&ss wörd"))
     running = proxy(9, **cluster(pbx.port, failures_to_open=1, credentials=credentials))
@@ -320,6 +321,9 @@ def test_an_endpoint_comes_back_after_it_answers_a_harmless_command_with_our_cre
     assert probe.split(b"\r\n")[0] == line
     assert commands(pbx) == ["ListExtensions"]
     assert said(running.get(CALL)) == (200, 200)
+    host = f"{LOCAL}:{pbx.port}"
+    assert f"cluster pbx: {host} gets no traffic: upstream_unreachable" in caplog.text
+    assert f"cluster pbx: {host} answers again" in caplog.text
 
 
 @pytest.mark.parametrize("answer", [REFUSED_305, b"", HTML], ids=["refuses us", "empty", "a page"])

@@ -138,6 +138,13 @@ def test_a_call_that_nobody_has_takes_the_ordinary_way_and_is_not_asked_for_agai
     assert lookups(running) == {"unknown": 2}
 
 
+def test_to_look_for_a_call_takes_no_longer_than_its_command_may(proxy: Start, backend: StartBackend) -> None:
+    pbxs = backend(hanging), backend(hanging)
+    running = proxy(9, **several(*pbxs), timeouts=Timeouts(command=Deadlines(1.0, 1.2)))
+    assert said(running.get("/?command=Hangup&CallId=zzz")) == (200, 904)
+    assert running.settlements()[0].total_microseconds < 1_900_000  # it would be two seconds if each had its own
+
+
 def test_those_who_ask_at_the_same_time_share_the_question(
     loop: Loop, proxy: Start, backend: StartBackend, tmp_path: Path
 ) -> None:
