@@ -41,7 +41,7 @@ from interceptor.gateway.mirroring import Mirrors
 from interceptor.gateway.repeats import Repeats
 from interceptor.gateway.upstream import Pool, Site
 from interceptor.identity import Identifier
-from interceptor.journal import Journal
+from interceptor.journal import Journal, JournalInUseError
 from interceptor.known_calls import KnownCalls
 from interceptor.live_calls import LiveCalls
 from interceptor.metrics import Metrics, Snapshot
@@ -65,6 +65,7 @@ _M_MMAP_THRESHOLD = -3  # of malloc.h
 _BIG_BLOCK = 128 << 10  # what glibc begins with
 _GC_THRESHOLD = 50_000  # exchanges make no cycles; the collector need not look at them often
 _STOP_POLL_SECONDS = 0.02
+_ENDING_SECONDS = 2.0  # what an end takes beside what is in flight
 _LOOK_SECONDS = 1.0
 _POOLS = 512
 _CALLS_A_TURN = 50  # half a millisecond
@@ -223,7 +224,7 @@ class Worker:
     async def start(self) -> dict[str, Address]:
         """Begin to serve; give the listeners' addresses by name."""
         settings = self._settings
-        await self.journal.open()
+        await self._open_journal()
         await self.calls.restore()
         self._take_over_calls()
         self._sweeper.start()
@@ -247,6 +248,23 @@ class Worker:
             raise
         self._look = self._loop.call_later(_LOOK_SECONDS, self._look_for_near_misses)
         return addresses
+
+    async def _open_journal(self) -> None:
+        """Take the journal. Workers whose supervisor was killed may still have it, and finish what is in flight."""
+        over = self._loop.time() + (self._settings.timeouts.shutdown + _ENDING_SECONDS if self._share_port else 0.0)
+        told = False
+        while True:
+            try:
+                await self.journal.open()
+            except JournalInUseError as error:
+                if self._loop.time() >= over:
+                    raise
+                if not told:
+                    log.warning("%s; waiting for it to end", error)
+                    told = True
+                await asyncio.sleep(_STOP_POLL_SECONDS)
+            else:
+                return
 
     async def stop(self) -> None:
         """Stop accepting, finish what is in flight up to the cap, flush the journal."""

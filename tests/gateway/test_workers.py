@@ -229,6 +229,24 @@ def test_a_worker_that_could_not_be_started_again_is_tried_again(
     asyncio.run(story())
 
 
+def test_a_start_waits_for_workers_whose_supervisor_was_killed_and_who_finish_what_is_in_flight(
+    process: StartProcess, backend: StartBackend, loop: Loop
+) -> None:
+    gate = Gate(loop)
+    pbx = backend(gated(gate))
+    first = process(pbx.port, workers=2, commands=f"{LOCAL}:{free_port()}", shutdown="50s")
+    client = first.client().send(b"GET /?command=Call&Dialed=1001 HTTP/1.1\r\nHost: a\r\n\r\n")
+    pbx.wait_for(1)
+    first.signal(signal.SIGKILL)
+    assert first.ended() == -signal.SIGKILL
+    second = process(pbx.port, workers=2, commands=f"{LOCAL}:{free_port()}", shutdown="50s", folder=first.folder)
+    second.wait_for("another process writes the journal of `w.`.*; waiting for it to end")
+    gate.open()
+    assert client.read().code == 200
+    second.wait_for("admin listens on")
+    assert second.client().send(b"GET /?command=ListActiveCalls HTTP/1.1\r\nHost: a\r\n\r\n").read().code == 200
+
+
 def test_workers_end_when_their_supervisor_is_killed_and_leave_nothing(
     process: StartProcess, backend: StartBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
