@@ -215,11 +215,10 @@ def _value(word: str, node: Node, reading: Reading, what: str) -> Value | None:
         return None
     if colon and prefix == "other" and name:
         return Value(name, parameter=True)
-    known = {context.parameter(parameter): parameter for parameter in context.parameters}
+    known = {context.parameter(parameter) for parameter in context.parameters}
     if word[:1].isupper() and (not known or name in known):
         return Value(name, parameter=True)
-    words = (*OF_FACTS, *known.values())
-    hint = document.nearest(word, words)
+    hint = document.nearest(word, (*OF_FACTS, *sorted(context.parameters)))
     hint = hint or "; a parameter that the reference does not list is written `other:Name`"
     problems.add(node.place, f"{what} names nothing that a message has{hint}", "unknown_placeholder")
     return None
