@@ -238,6 +238,8 @@ class ClientConnection(asyncio.Protocol):
         self._eof = True
         if self._busy or not self._writable:
             return True
+        if self._reader.unfinished:
+            self._door.hooks.refused("incomplete")
         self.close()
         return False
 

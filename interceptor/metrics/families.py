@@ -338,7 +338,6 @@ REFUSAL_REASONS = (
     "upstream_broken",
     "upstream_unreadable",
     "breaker_open",
-    "shutting_down",
     "fault",
     "limit",
 )

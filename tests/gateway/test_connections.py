@@ -1,6 +1,7 @@
 """Connections of askers: how long they live, in which order they are answered, and how they end."""
 
 import asyncio
+import socket
 from collections.abc import Callable
 
 import pytest
@@ -293,3 +294,14 @@ def test_a_connection_on_which_a_reply_came_before_its_request_had_gone_carries_
     assert running.get("/?command=Call&Dialed=1001").code == 200
     assert pbx.connections == 2
     gate.open()
+
+
+@pytest.mark.parametrize(("part", "counted"), [(b"", 0), (b"GET / HT", 1), (request()[:-2], 1), (request(), 0)])
+def test_a_request_that_ends_in_the_middle_is_counted(
+    proxy: Start, backend: StartBackend, part: bytes, counted: int
+) -> None:
+    running = proxy(backend(answering()).port)
+    client = running.client().send(part)
+    client.socket.shutdown(socket.SHUT_WR)
+    client.read_to_end()
+    assert running.counted('interceptor_refusals_total{reason="incomplete"}') == counted
