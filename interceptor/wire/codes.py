@@ -77,7 +77,7 @@ MEANINGS: dict[int, Meaning] = {
     Code.OVERLOADED: Meaning("Too much to do, try again later, exchange '{0}'", Side.INTERCEPTOR),
     Code.CANNOT_RECORD: Meaning("The command was not sent, it cannot be recorded, exchange '{0}'", Side.INTERCEPTOR),
     Code.NO_ANSWER_IN_TIME: Meaning(
-        "The PBX did not answer in time, the command may have been carried out, exchange '{0}'", Side.INTERCEPTOR
+        "The PBX gave no answer, the command may have been carried out, exchange '{0}'", Side.INTERCEPTOR
     ),
     Code.INTERNAL_FAULT: Meaning("The command was not sent, internal fault, exchange '{0}'", Side.INTERCEPTOR),
     Code.UNREADABLE_ANSWER: Meaning(
