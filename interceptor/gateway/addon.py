@@ -1,10 +1,12 @@
 """mitmproxy's own layers (TLS, HTTP/2) through the same pipeline: one small addon.
 
-mitmproxy forwards a request whose addon raised. So a refusal stands in the flow before we think, and only a whole
-answer replaces it; mitmproxy itself never connects to anything.
+It says which layers a connection gets: TLS where it begins with a hello, HTTP/2 where that was agreed on, and else
+HTTP/1 as every listener reads it (``http1_layer.py``).
 
-What its layers read is written down as HTTP/1.1 and read again by the gateway's own reader: the same requests pass,
-with the same caps, and nothing that HTTP/2 may carry becomes another message in HTTP/1.
+With HTTP/2, mitmproxy makes flows, and forwards one whose addon raised. So a refusal stands in the flow before we
+think, and only a whole answer replaces it; mitmproxy itself never connects to anything. What it read is written down as
+HTTP/1.1 and read again by the gateway's own reader: the same requests pass, with the same caps, and nothing that HTTP/2
+may carry becomes another message in HTTP/1.
 """
 
 import asyncio
@@ -13,6 +15,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from mitmproxy import connection, http
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layer import Layer, NextLayer
+from mitmproxy.proxy.layers.http import HttpLayer, HTTPMode
 from mitmproxy.proxy.server import ConnectionHandler, ConnectionIO
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
@@ -20,12 +25,15 @@ from interceptor.gateway.connection import MESSAGE_METHODS, Door, Hooks, Respons
 from interceptor.gateway.deadlines import NEVER
 from interceptor.gateway.http1 import Request, RequestReader
 from interceptor.gateway.http1_error import Http1Error
+from interceptor.gateway.http1_layer import Http1Layer, Intake
+from interceptor.gateway.tls_layer import TlsLayer
 from interceptor.settings import Limits
 
 log = logging.getLogger(__name__)
 
 _FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
 _DROPPED: Final = _FRAMING | {b"connection", b"keep-alive"}
+_HELLO: Final = 0x16  # the first byte of a TLS connection
 _LAST_ANSWER_SECONDS: Final = 0.5  # for the layers to write an answer out before a stopping worker closes
 
 
@@ -34,6 +42,8 @@ class PipelineAddon:
 
     ``doors`` are the listeners by name; ``serving`` is what serves each connection, by its id.
     """
+
+    name = "nextlayer"  # mitmproxy warns where nobody of this name says what the layers are
 
     def __init__(
         self,
@@ -57,6 +67,29 @@ class PipelineAddon:
         if room is not Room.FREE or door.stopping:
             client.error = "too many connections"
         self._connections[client.id] = _Connection(door, self._serving[client.id].transports[client], room)
+
+    def next_layer(self, next_layer: NextLayer) -> None:
+        """What is to be made of the bytes of a connection."""
+        context = next_layer.context
+        held = self._connections.get(context.client.id)
+        if held is None:
+            return  # it has gone meanwhile
+        if context.client.tls_established:
+            next_layer.layer = self._over_tls(context, held)
+        elif next_layer.data_client()[0] == _HELLO:
+            next_layer.layer = TlsLayer(context)
+        else:
+            next_layer.layer = held.speak_http1(context, self._serving[context.client.id])
+
+    def _over_tls(self, context: Context, held: "_Connection") -> Layer | None:
+        match context.client.alpn:
+            case b"h2":
+                return HttpLayer(context, HTTPMode.transparent)
+            case None | b"" | b"http/1.1" | b"http/1.0":
+                return held.speak_http1(context, self._serving[context.client.id])
+            case _:
+                held.abort()  # nobody here speaks that
+                return None
 
     def client_disconnected(self, client: connection.Client) -> None:
         """It is gone."""
@@ -101,8 +134,6 @@ class PipelineAddon:
         status, _, reason = response.status_line.partition(b" ")
         fields = [_field(line) for line in response.lines.split(b"\r\n") if line]
         kept = [(name, value) for name, value in fields if name.lower() not in _DROPPED]
-        if door.stopping and not flow.request.is_http2:
-            kept.append((b"Connection", b"close"))
         answer = http.Response.make(int(status), response.body, kept)
         answer.reason = reason.decode("latin-1")
         if request.method not in MESSAGE_METHODS and not response.body:
@@ -113,21 +144,28 @@ class PipelineAddon:
 class _Connection:
     """One connection in mitmproxy's layers, as its door sees it.
 
-    The next request must be here, whole, within the time that a connection may be idle; what follows a head, within the
-    time of one request.
+    With HTTP/2, the next request must be here, whole, within the time that a connection may be idle; what follows a
+    head, within the time of one request. With HTTP/1, its deadlines are those of what reads it.
     """
 
-    __slots__ = ("_in_flight", "_streams", "_transport", "door", "due", "room")
+    __slots__ = ("_in_flight", "_intake", "_streams", "_transport", "door", "due", "room")
 
     def __init__(self, door: Door, streams: ConnectionIO, room: Room) -> None:
         assert isinstance(streams.writer, asyncio.StreamWriter)  # all our listeners are TCP
+        assert isinstance(streams.reader, Intake)
         self.door = door
         self.room = room
         self._streams = streams
+        self._intake = streams.reader
         self._transport = streams.writer.transport
         self._in_flight = 0
         self.due = door.now() + door.idle_seconds
         door.connections.add(self)
+
+    def speak_http1(self, context: Context, handler: ConnectionHandler) -> Layer:
+        """Leave it to what reads HTTP/1."""
+        self.due = NEVER
+        return Http1Layer(context, self.door, handler, self._intake, self.abort)
 
     def expect_rest(self) -> None:
         """A request has begun."""
@@ -148,6 +186,9 @@ class _Connection:
 
     def forget(self) -> None:
         """mitmproxy is done with it, which does not always mean that it closed it."""
+        connection, self._intake.connection = self._intake.connection, None
+        if connection is not None:
+            connection.connection_lost(None)
         if self._transport.is_closing() and self._transport.get_write_buffer_size():
             self.due = self.door.now() + self.door.request_seconds  # for the rest to be taken
         else:
@@ -161,7 +202,7 @@ class _Connection:
 
     def close_when_idle(self) -> None:
         """Close now if nothing is in flight, else after the answer."""
-        if not self._in_flight:
+        if not self._in_flight and self._intake.connection is None:  # which is told of it, too
             self.abort()
 
     def abort(self) -> None:
@@ -200,15 +241,14 @@ def _request_of(request: http.Request, limits: Limits) -> Request:
     authority, target = request.authority.encode("utf-8", "surrogateescape"), request.data.path
     fields = [(name, value) for name, value in request.headers.fields if name[:1] != b":"]
     names = {name.lower() for name, _ in fields}
-    if authority:  # of HTTP/2, or of a target in absolute form: it must be the host's, and stands for a missing one
+    if authority:  # it must be the host's, and stands for a missing one
         target = b"http://" + authority + (target if target[:1] == b"/" else b"/" + target)
         if b"host" not in names:
             fields.insert(0, (b"Host", authority))
     fields = [(name, value) for name, value in fields if name.lower() not in _FRAMING]
     if body or names & _FRAMING:
         fields.append((b"Content-Length", b"%d" % len(body)))
-    version = b"HTTP/1.0" if request.http_version == "HTTP/1.0" else b"HTTP/1.1"
-    lines = [b" ".join((request.data.method, target, version)), *(name + b": " + value for name, value in fields)]
+    lines = [b" ".join((request.data.method, target, b"HTTP/1.1")), *(name + b": " + value for name, value in fields)]
     if any(b"\r" in line or b"\n" in line for line in lines):
         raise Http1Error("bare_newline")
     reader = RequestReader(limits.head, limits.body)

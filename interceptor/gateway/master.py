@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mitmproxy import options
-from mitmproxy.addons import core, next_layer, proxyserver, tlsconfig
+from mitmproxy.addons import core, proxyserver, tlsconfig
 from mitmproxy.certs import CertStoreEntry
 from mitmproxy.http import HTTPFlow
 from mitmproxy.master import Master
@@ -47,7 +47,6 @@ class GatewayMaster(Master):
         self.addons.add(
             core.Core(),
             self._proxyserver,
-            next_layer.NextLayer(),
             _Certificates(doors),
             PipelineAddon(doors, hooks, answer_seconds, self._proxyserver.connections),
             _Ready(self._ready),

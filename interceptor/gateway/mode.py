@@ -1,9 +1,9 @@
 """The gateway as a mode of mitmproxy: a ``ProxyMode`` and its ``ServerInstance``, the public extension points.
 
 Every listener is one of these, in every worker, whatever its own mode is. Plain HTTP/1 connections are taken by
-:class:`~interceptor.gateway.taking.Taker`; what begins otherwise (a TLS hello) goes to mitmproxy's own layers, where
-``addon.py`` runs the same pipeline. A connection that was redirected to us is one like any other: where its client
-wanted to go is not asked, because what may be reached is what config names.
+:class:`~interceptor.gateway.taking.Taker`; what begins otherwise (a TLS hello) goes to mitmproxy's own layers, on top
+of which ``addon.py`` sets what runs the same pipeline. A connection that was redirected to us is one like any other:
+where its client wanted to go is not asked, because what may be reached is what config names.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from mitmproxy.proxy.layer import Layer
 from mitmproxy.proxy.layers import modes
 
 from interceptor.gateway.connection import Door
+from interceptor.gateway.http1_layer import Intake, IntakeProtocol
 from interceptor.gateway.taking import Taker, listen
 
 NOWHERE = ("127.0.0.1", 9)
@@ -84,7 +85,7 @@ class GatewayInstance(mode_servers.ServerInstance[GatewayMode]):
             taker.close()
 
     def make_top_layer(self, context: Context) -> Layer:
-        """What mitmproxy makes of a connection that is not plain HTTP/1: it looks, and finds TLS or nothing.
+        """What mitmproxy makes of a connection that is not plain HTTP/1: it asks the addon what that is.
 
         Its layers want to know a destination; every flow has an answer of ours, so this one is never connected.
         """
@@ -93,12 +94,12 @@ class GatewayInstance(mode_servers.ServerInstance[GatewayMode]):
 
     def _hand_over(self, transport: asyncio.Transport, data: bytes) -> None:
         loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader(loop=loop)
-        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        intake = Intake(loop)
+        protocol = IntakeProtocol(intake, loop)
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
         protocol.data_received(data)
-        writer = asyncio.StreamWriter(transport, protocol, reader, loop)
-        task = loop.create_task(self.handle_stream(reader, writer))
+        writer = asyncio.StreamWriter(transport, protocol, intake, loop)
+        task = loop.create_task(self.handle_stream(intake, writer))
         self._handed_over.add(task)
         task.add_done_callback(self._handed_over.discard)

@@ -4,6 +4,7 @@ import asyncio
 import http.client
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -51,6 +52,7 @@ StartBackend = Callable[[Script], Backend]
 
 NAME = "interceptor.test"
 FORM = "application/x-www-form-urlencoded"
+LIST = b"GET /?command=ListActiveCalls HTTP/1.1\r\nHost: a\r\n\r\n"
 RULES = """
 rules:
   - name: no-premium
@@ -160,6 +162,20 @@ def exchange(over: socket.socket, raw: bytes) -> bytes:
     return came
 
 
+def answers(over: socket.socket) -> bytes:
+    """All that comes back until the other side closes; nothing where it never does."""
+    over.settimeout(WAIT)
+    came = b""
+    try:
+        while more := over.recv(65536):
+            came += more
+    except TimeoutError:
+        return b"not closed"
+    except OSError:
+        pass
+    return came
+
+
 def closed(over: ssl.SSLSocket) -> bool:
     """Whether the other side closes, politely or not."""
     try:
@@ -261,6 +277,111 @@ def test_caps_hold_over_tls(over_tls: Callable[..., Proxy], backend: StartBacken
         head = f"POST / HTTP/1.1\r\nHost: a\r\nContent-Type: {FORM}\r\nContent-Length: 1001\r\n\r\n"
         assert exchange(over, head.encode() + body + b"y").startswith(b"HTTP/1.1 413 ")
     assert len(pbx.requests) == 1
+
+
+@pytest.mark.parametrize("line", [b"X: %b\r\n" % (b"y" * 1000), b"X: y\r\n" * 100])
+def test_a_head_without_an_end_is_cut_off_while_it_comes(
+    over_tls: Callable[..., Proxy], backend: StartBackend, certificate: Path, line: bytes
+) -> None:
+    pbx = backend(answering())
+    running = over_tls(pbx.port, limits=Limits(head=4000))
+    with dial(running, trusting(certificate)) as over:
+        over.settimeout(WAIT)
+        over.sendall(b"GET /?command=ListActiveCalls HTTP/1.1\r\nHost: a\r\n")
+        with pytest.raises(OSError, match=r"."):  # noqa: PT012 - one of them finds nobody there
+            until = time.monotonic() + WAIT
+            while time.monotonic() < until:
+                over.sendall(line)
+        assert answers(over)[:13] in {b"HTTP/1.1 431 ", b""}  # a reset may overtake it
+    with dial(running, trusting(certificate)) as over:
+        over.sendall(LIST[:-2] + line * 8 + b"\r\n" + LIST)
+        came = answers(over)
+    assert came.startswith(b"HTTP/1.1 431 ")
+    assert came.endswith(b"\r\n\r\nhead_too_large\n")
+    assert running.counted('interceptor_refusals_total{reason="head_too_large"}') == 2
+    assert (pbx.requests, running.records) == ([], [])
+
+
+FORM_HEAD = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+IN_CHUNKS = FORM_HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (LIST.replace(b"\r\n", b"\n"), "bare_newline"),
+        (LIST[:-2] + b"X-A: 1\nX-B: 2\r\n\r\n", "bare_newline"),
+        (LIST[:-2] + b"X-A: 1\rX-B: 2\r\n\r\n", "bare_newline"),
+        (LIST[:-2] + b"X-A: 1\r\n folded\r\n\r\n", "bad_header"),
+        (LIST[:-2] + b"X-A : 1\r\n\r\n", "bad_header"),
+        (LIST[:-2] + b"Host: b\r\n\r\n", "bad_host"),
+        (FORM_HEAD + b"Content-Length: 5\r\nContent-Length: 5\r\n\r\nabcde", "bad_content_length"),
+        (FORM_HEAD + b"Content-Length: +5\r\n\r\nabcde", "bad_content_length"),
+        (FORM_HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n1\r\na\r\n0\r\n\r\n", "bad_transfer_encoding"),
+        (IN_CHUNKS.replace(b"1.1", b"1.0") + b"0\r\n\r\n", "bad_transfer_encoding"),
+        (IN_CHUNKS + b"1;a=b\r\na\r\n0\r\n\r\n", "bad_chunk"),
+        (IN_CHUNKS + b"1 \r\na\r\n0\r\n\r\n", "bad_chunk"),
+        (IN_CHUNKS + b"1\na\n0\n\n", "bad_chunk"),
+    ],
+)
+def test_what_two_readers_could_read_differently_ends_the_connection_over_tls_as_elsewhere(
+    over_tls: Callable[..., Proxy], backend: StartBackend, certificate: Path, raw: bytes, reason: str
+) -> None:
+    pbx = backend(answering())
+    running = over_tls(pbx.port)
+    plain = running.client().send(raw + LIST).read_to_end()
+    with dial(running, trusting(certificate)) as over:
+        over.sendall(raw + LIST)
+        came = answers(over)
+    assert came == plain
+    assert came.startswith(b"HTTP/1.1 400 ")
+    assert came.endswith(b"\r\n\r\n%b\n" % reason.encode())
+    assert running.counted('interceptor_refusals_total{reason="%s"}' % reason) == 2  # noqa: UP031 - braces
+    assert (pbx.requests, running.records) == ([], [])
+
+
+def test_a_client_can_tell_the_end_of_tls_from_a_cut(
+    over_tls: Callable[..., Proxy], backend: StartBackend, certificate: Path
+) -> None:
+    running = over_tls(backend(answering()).port)
+    address = running.running.addresses["tls"]
+    for raw in (LIST.replace(b"Host: a", b"Host: a\r\nConnection: close"), LIST.replace(b"\r\n", b"\n")):
+        plain = socket.create_connection((address.host, address.port), WAIT)
+        with trusting(certificate).wrap_socket(plain, server_hostname=NAME, suppress_ragged_eofs=False) as over:
+            over.sendall(raw)
+            while over.recv(65536):  # a cut would raise here
+                pass
+
+
+@pytest.mark.parametrize("option", [b"", b"Connection: keep-alive\r\n"])
+def test_an_asker_of_http_1_0_is_answered_in_its_own_version_over_tls(
+    over_tls: Callable[..., Proxy], backend: StartBackend, certificate: Path, option: bytes
+) -> None:
+    running = over_tls(backend(answering()).port)
+    raw = b"GET /?command=ListActiveCalls HTTP/1.0\r\n" + option
+    with dial(running, trusting(certificate)) as over:
+        if option:
+            assert exchange(over, raw + b"\r\n").startswith(b"HTTP/1.0 200 ")
+        over.sendall(raw.replace(b"keep-alive", b"close") + b"\r\n")
+        came = answers(over)
+    assert came.startswith(b"HTTP/1.0 200 OK\r\n")
+    assert b"\r\nConnection: close\r\n\r\n" in came
+    assert came.endswith(OK_XML)
+
+
+def test_requests_that_come_together_over_tls_are_answered_in_their_order(
+    over_tls: Callable[..., Proxy], backend: StartBackend, certificate: Path
+) -> None:
+    pbx = backend(answering())
+    running = over_tls(pbx.port)
+    with dial(running, trusting(certificate)) as over:
+        over.sendall(LIST * 2000 + b"GET /?command=Call&Dialed=%2B3690123456 HTTP/1.1\r\nHost: a\r\n\r\n")
+        over.sendall(LIST.replace(b"Host: a", b"Host: a\r\nConnection: close"))
+        came = answers(over)
+    assert came.count(b"HTTP/1.1 200 OK\r\n") == 2002
+    assert came.count(OK_XML) == 2001
+    assert came.index(b"<Code>306</Code>") > came.rindex(OK_XML, 0, -len(OK_XML))
+    assert len(pbx.requests) == 2001
 
 
 @pytest.mark.parametrize("option", [b"", b"Connection: close\r\n"])
@@ -527,9 +648,12 @@ def test_a_fault_around_the_decision_leaves_the_refusal_that_stood_before_it(
         raise RuntimeError
 
     monkeypatch.setattr(running.running.worker._carrier, "ask", broken)
+    with dial(running, trusting(certificate, "h2")) as over:
+        headers, _ = ask_h2(over, *pseudo("/?command=ListActiveCalls"))
+    assert headers[":status"] == "503"
     with dial(running, trusting(certificate)) as over:
-        answer = ask(over, "GET", "/?command=ListActiveCalls")
-    assert answer.status == 503
+        over.sendall(LIST)
+        assert answers(over) == b""  # as on a plain listener
     assert (pbx.requests, pbx.connections) == ([], 0)
 
 
@@ -559,6 +683,39 @@ def test_who_begins_tls_and_says_no_more_is_cut(
     running = over_tls(backend(answering()).port, timeouts=Timeouts(request=0.4, idle=0.4, shutdown=0.1))
     client = running.client(listener).send(b"\x16\x03\x01\x02\x00\x01")
     assert client.ended()
+
+
+@pytest.mark.parametrize("sent", [LIST[:20], FORM_HEAD + b"Content-Length: 5\r\n\r\nab", LIST + LIST[:-1]])
+def test_a_request_that_does_not_come_whole_in_time_over_tls_is_told_so(
+    over_tls: Callable[..., Proxy], backend: StartBackend, certificate: Path, sent: bytes
+) -> None:
+    running = over_tls(backend(answering()).port, timeouts=Timeouts(request=0.4, idle=60.0, shutdown=0.1))
+    with dial(running, trusting(certificate)) as over:
+        over.sendall(sent)
+        came = answers(over)
+    assert b"HTTP/1.1 408 Request Timeout\r\n" in came
+    assert came.endswith(b"\r\n\r\nslow_sender\n")
+    assert running.counted('interceptor_refusals_total{reason="slow_sender"}') == 1
+
+
+def test_what_begins_neither_as_http_nor_as_tls_has_the_time_of_one_request(
+    over_tls: Callable[..., Proxy], backend: StartBackend
+) -> None:
+    running = over_tls(backend(answering()).port, timeouts=Timeouts(request=0.4, idle=60.0, shutdown=0.1))
+    came = running.client().send(b"\x80\x01").read_to_end()
+    assert came.startswith(b"HTTP/1.1 408 ")
+    assert running.counted('interceptor_refusals_total{reason="slow_sender"}') == 1
+
+
+def test_a_hello_without_an_end_is_cut_off_while_it_comes(
+    over_tls: Callable[..., Proxy], backend: StartBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    running = over_tls(backend(answering()).port)
+    client = running.client("tls")
+    client.socket.settimeout(WAIT)
+    client.send(b"\x16\x03\x01\x40\x00\x01\xff\xff\xff" + b"\x00" * 0x3FFC)
+    assert client.ended()
+    assert max(len(record.getMessage()) for record in caplog.records) < 1000
 
 
 @pytest.mark.parametrize("option", [b"", b"Connection: close\r\n"])
@@ -642,8 +799,9 @@ def test_a_decision_that_never_comes_leaves_the_refusal_that_stood_before_it(
     quick = Timeouts(0.05, at_once, at_once, at_once, at_once, at_once, shutdown=0.1)
     running = over_tls(pbx.port, timeouts=quick)
     monkeypatch.setattr(running.running.worker._carrier, "ask", lambda *_: None)
-    with dial(running, trusting(certificate)) as over:
-        assert ask(over, "GET", "/?command=ListActiveCalls").status == 503
+    with dial(running, trusting(certificate, "h2")) as over:
+        headers, _ = ask_h2(over, *pseudo("/?command=ListActiveCalls"))
+    assert headers[":status"] == "503"
     assert (pbx.requests, pbx.connections) == ([], 0)
 
 
