@@ -20,6 +20,7 @@ from mitmproxy.proxy.layer import Layer, NextLayer
 from mitmproxy.proxy.layers.http import HttpLayer, HTTPMode
 from mitmproxy.proxy.server import ConnectionHandler, ConnectionIO
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
+from mitmproxy.tls import TlsData
 
 from interceptor.gateway.connection import MESSAGE_METHODS, Door, Hooks, Response, Room, about_the_place
 from interceptor.gateway.deadlines import NEVER
@@ -66,7 +67,8 @@ class PipelineAddon:
         room = self._hooks.opened(door.listener.name)
         if room is not Room.FREE or door.stopping:
             client.error = "too many connections"
-        self._connections[client.id] = _Connection(door, self._serving[client.id].transports[client], room)
+        streams = self._serving[client.id].transports[client]
+        self._connections[client.id] = _Connection(door, self._hooks, streams, room)
 
     def next_layer(self, next_layer: NextLayer) -> None:
         """What is to be made of the bytes of a connection."""
@@ -80,6 +82,12 @@ class PipelineAddon:
             next_layer.layer = TlsLayer(context)
         else:
             next_layer.layer = held.speak_http1(context, self._serving[context.client.id])
+
+    def tls_established_client(self, data: TlsData) -> None:
+        """Both sides speak TLS."""
+        held = self._connections.get(data.context.client.id)
+        if held is not None:
+            held.agreed()
 
     def _over_tls(self, context: Context, held: "_Connection") -> Layer | None:
         match context.client.alpn:
@@ -144,26 +152,35 @@ class PipelineAddon:
 class _Connection:
     """One connection in mitmproxy's layers, as its door sees it.
 
-    With HTTP/2, the next request must be here, whole, within the time that a connection may be idle; what follows a
-    head, within the time of one request. With HTTP/1, its deadlines are those of what reads it.
+    To agree on TLS may take the time of one request. With HTTP/2, the next request must be here, whole, within the time
+    that a connection may be idle; what follows a head, within the time of one request. With HTTP/1, its deadlines are
+    those of what reads it.
     """
 
-    __slots__ = ("_in_flight", "_intake", "_streams", "_transport", "door", "due", "room")
+    __slots__ = ("_agreed", "_hooks", "_in_flight", "_intake", "_streams", "_transport", "door", "due", "room")
 
-    def __init__(self, door: Door, streams: ConnectionIO, room: Room) -> None:
+    def __init__(self, door: Door, hooks: Hooks, streams: ConnectionIO, room: Room) -> None:
         assert isinstance(streams.writer, asyncio.StreamWriter)  # all our listeners are TCP
         assert isinstance(streams.reader, Intake)
         self.door = door
         self.room = room
+        self._hooks = hooks
         self._streams = streams
+        self._agreed = False  # on how to speak
         self._intake = streams.reader
         self._transport = streams.writer.transport
         self._in_flight = 0
-        self.due = door.now() + door.idle_seconds
+        self.due = door.now() + door.request_seconds
         door.connections.add(self)
+
+    def agreed(self) -> None:
+        """It may say something now."""
+        self._agreed = True
+        self.due = self.door.now() + self.door.idle_seconds
 
     def speak_http1(self, context: Context, handler: ConnectionHandler) -> Layer:
         """Leave it to what reads HTTP/1."""
+        self._agreed = True
         self.due = NEVER
         return Http1Layer(context, self.door, handler, self._intake, self.abort)
 
@@ -190,6 +207,7 @@ class _Connection:
         if connection is not None:
             connection.connection_lost(None)
         if self._transport.is_closing() and self._transport.get_write_buffer_size():
+            self._agreed = True  # or not: it is no matter any more
             self.due = self.door.now() + self.door.request_seconds  # for the rest to be taken
         else:
             self.abort()
@@ -198,6 +216,8 @@ class _Connection:
 
     def overdue(self) -> None:
         """A deadline passed."""
+        if not self._agreed:
+            self._hooks.refused("slow_sender")
         self.abort()
 
     def close_when_idle(self) -> None:

@@ -680,9 +680,27 @@ def test_connections_over_tls_are_counted_and_capped(
 def test_who_begins_tls_and_says_no_more_is_cut(
     over_tls: Callable[..., Proxy], backend: StartBackend, listener: str
 ) -> None:
-    running = over_tls(backend(answering()).port, timeouts=Timeouts(request=0.4, idle=0.4, shutdown=0.1))
+    running = over_tls(backend(answering()).port, timeouts=Timeouts(request=0.4, idle=60.0, shutdown=0.1))
     client = running.client(listener).send(b"\x16\x03\x01\x02\x00\x01")
     assert client.ended()
+    assert running.counted('interceptor_refusals_total{reason="slow_sender"}') == 1
+    assert eventually(lambda: running.counted(f'interceptor_connections{{listener="{listener}"}}') == 0)
+
+
+@pytest.mark.parametrize("protocol", ["http/1.1", "h2"])
+def test_who_has_agreed_on_tls_may_be_idle(
+    over_tls: Callable[..., Proxy], backend: StartBackend, certificate: Path, protocol: str
+) -> None:
+    pbx = backend(answering())
+    running = over_tls(pbx.port, timeouts=Timeouts(request=0.3, idle=60.0, shutdown=0.1))
+    with dial(running, trusting(certificate, protocol)) as over:
+        time.sleep(1.0)
+        if protocol == "h2":
+            assert ask_h2(over, *pseudo("/?command=ListActiveCalls"))[1] == OK_XML
+        else:
+            assert ask(over, "GET", "/?command=ListActiveCalls").body == OK_XML
+            time.sleep(1.0)
+            assert ask(over, "GET", "/?command=ListActiveCalls").body == OK_XML
 
 
 @pytest.mark.parametrize("sent", [LIST[:20], FORM_HEAD + b"Content-Length: 5\r\n\r\nab", LIST + LIST[:-1]])
