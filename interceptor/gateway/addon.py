@@ -12,7 +12,7 @@ may carry becomes another message in HTTP/1.
 import asyncio
 import logging
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from mitmproxy import connection, http
 from mitmproxy.proxy.context import Context
@@ -22,7 +22,7 @@ from mitmproxy.proxy.server import ConnectionHandler, ConnectionIO
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.tls import TlsData
 
-from interceptor.gateway.connection import MESSAGE_METHODS, Door, Hooks, Response, Room, about_the_place
+from interceptor.gateway.connection import MESSAGE_METHODS, Door, Hooks, Response, about_the_place
 from interceptor.gateway.deadlines import NEVER
 from interceptor.gateway.http1 import Request, RequestReader
 from interceptor.gateway.http1_error import Http1Error
@@ -36,6 +36,12 @@ _FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
 _DROPPED: Final = _FRAMING | {b"connection", b"keep-alive"}
 _HELLO: Final = 0x16  # the first byte of a TLS connection
 _LAST_ANSWER_SECONDS: Final = 0.5  # for the layers to write an answer out before a stopping worker closes
+
+
+class LayerHooks(Hooks, Protocol):
+    """What connections in mitmproxy's layers tell."""
+
+    def handed_over(self, listener: str) -> None: ...
 
 
 class PipelineAddon:
@@ -62,13 +68,12 @@ class PipelineAddon:
     # mitmproxy's hooks
 
     def client_connected(self, client: connection.Client) -> None:
-        """A connection came, or was handed over: as on the gateway there is a place for it or none."""
+        """A connection was handed over, which kept its place."""
         door = self._doors[client.proxy_mode.data]
-        room = self._hooks.opened(door.listener.name)
-        if room is not Room.FREE or door.stopping:
-            client.error = "too many connections"
+        if door.stopping:
+            client.error = "we are told to end"
         streams = self._serving[client.id].transports[client]
-        self._connections[client.id] = _Connection(door, self._hooks, streams, room)
+        self._connections[client.id] = _Connection(door, self._hooks, streams)
 
     def next_layer(self, next_layer: NextLayer) -> None:
         """What is to be made of the bytes of a connection."""
@@ -103,7 +108,7 @@ class PipelineAddon:
         """It is gone."""
         known = self._connections.pop(client.id)
         known.forget()
-        self._hooks.closed(known.door.listener.name, known.room)
+        self._hooks.closed(known.door.listener.name)
 
     def server_connect(self, data: ServerConnectionHookData) -> None:
         """mitmproxy would connect somewhere: never."""
@@ -157,13 +162,12 @@ class _Connection:
     those of what reads it.
     """
 
-    __slots__ = ("_agreed", "_hooks", "_in_flight", "_intake", "_streams", "_transport", "door", "due", "room")
+    __slots__ = ("_agreed", "_hooks", "_in_flight", "_intake", "_streams", "_transport", "door", "due")
 
-    def __init__(self, door: Door, hooks: Hooks, streams: ConnectionIO, room: Room) -> None:
+    def __init__(self, door: Door, hooks: Hooks, streams: ConnectionIO) -> None:
         assert isinstance(streams.writer, asyncio.StreamWriter)  # all our listeners are TCP
         assert isinstance(streams.reader, Intake)
         self.door = door
-        self.room = room
         self._hooks = hooks
         self._streams = streams
         self._agreed = False  # on how to speak

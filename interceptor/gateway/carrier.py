@@ -151,6 +151,11 @@ class Carrier:
             self._beyond -= 1
         self.metrics.connection_closed(listener)
 
+    def handed_over(self, listener: str) -> None:
+        """A connection that was said to be closed goes on in mitmproxy's layers; nobody took its place meanwhile."""
+        self._connections += 1
+        self.metrics.connection_goes_on(listener)
+
     def refused(self, reason: str) -> None:
         """Something was refused before it was a message."""
         self.metrics.refused(reason)

@@ -15,8 +15,8 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.tls import TlsData
 
 from interceptor.gateway import mode as _mode  # noqa: F401 - mitmproxy knows a mode once its module is there
-from interceptor.gateway.addon import PipelineAddon
-from interceptor.gateway.connection import Door, Hooks
+from interceptor.gateway.addon import LayerHooks, PipelineAddon
+from interceptor.gateway.connection import Door
 from interceptor.settings import Address, Limits, Listener, Mode
 
 _STORE = frozenset({"confdir"})  # the option that has mitmproxy open its store of certificates
@@ -32,7 +32,7 @@ class GatewayMaster(Master):
     def __init__(
         self,
         doors: dict[str, Door],
-        hooks: Hooks,
+        hooks: LayerHooks,
         limits: Limits,
         *,
         state: Path,
@@ -41,6 +41,7 @@ class GatewayMaster(Master):
     ) -> None:
         super().__init__(options.Options(), event_loop=asyncio.get_running_loop())
         self.doors = doors
+        self.hooks = hooks
         self.share_port = share_port
         self._ready = asyncio.Event()
         self._proxyserver = proxyserver.Proxyserver()

@@ -16,6 +16,7 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import Layer
 from mitmproxy.proxy.layers import modes
 
+from interceptor.gateway.addon import LayerHooks
 from interceptor.gateway.connection import Door
 from interceptor.gateway.http1_layer import Intake, IntakeProtocol
 from interceptor.gateway.taking import Taker, listen
@@ -51,6 +52,7 @@ class Doors(Protocol):
     """Where an instance finds its listener: the worker's master."""
 
     doors: dict[str, Door]
+    hooks: LayerHooks
     share_port: bool
 
 
@@ -59,6 +61,7 @@ class GatewayInstance(mode_servers.ServerInstance[GatewayMode]):
 
     _takers: tuple[Taker, ...] = ()
     _handed_over: set[asyncio.Task[None]]
+    _hooks: LayerHooks
 
     @property
     def is_running(self) -> bool:
@@ -75,6 +78,7 @@ class GatewayInstance(mode_servers.ServerInstance[GatewayMode]):
         door = master.doors[self.mode.data]
         self._handed_over = set()
         door.hand_over = self._hand_over
+        self._hooks = master.hooks
         loop = asyncio.get_running_loop()
         listening = await listen(door.listener.address, share_port=master.share_port)
         self._takers = tuple(Taker(door, each, loop) for each in listening)
@@ -93,6 +97,7 @@ class GatewayInstance(mode_servers.ServerInstance[GatewayMode]):
         return modes.TransparentProxy(context)
 
     def _hand_over(self, transport: asyncio.Transport, data: bytes) -> None:
+        self._hooks.handed_over(self.mode.data)
         loop = asyncio.get_running_loop()
         intake = Intake(loop)
         protocol = IntakeProtocol(intake, loop)

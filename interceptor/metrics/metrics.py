@@ -216,6 +216,10 @@ class Metrics:
         """A client's connection has ended; once for each that was opened."""
         self._clients[listener][1] += 1
 
+    def connection_goes_on(self, listener: str) -> None:
+        """A client's connection of which the end was told has not ended."""
+        self._clients[listener][1] -= 1
+
     def connection_refused(self, listener: str) -> None:
         """A client was turned away because of the cap on connections."""
         self._add(f.CONNECTIONS_REFUSED, (listener,))

@@ -672,6 +672,7 @@ def test_connections_over_tls_are_counted_and_capped(
         with pytest.raises(OSError, match=r"."):
             dial(running, trusting(certificate))
         assert running.counted('interceptor_connections_refused_total{listener="tls"}') == 1
+    assert running.counted('interceptor_connections_accepted_total{listener="tls"}') == 2  # one found no place
     assert eventually(lambda: running.counted(open_now) == 0)
     assert eventually(lambda: running.get("/?command=ListActiveCalls").code == 200)
 
