@@ -17,11 +17,11 @@ from typing import Any, Final, Protocol
 from mitmproxy import connection, http
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import Layer, NextLayer
-from mitmproxy.proxy.layers.http import HttpLayer, HTTPMode
 from mitmproxy.proxy.server import ConnectionHandler, ConnectionIO
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.tls import TlsData
 
+from interceptor.gateway.circles import Http2Layer, Leavings, take_apart
 from interceptor.gateway.connection import MESSAGE_METHODS, Door, Hooks, Response, about_the_place
 from interceptor.gateway.deadlines import NEVER
 from interceptor.gateway.http1 import Request, RequestReader
@@ -64,6 +64,7 @@ class PipelineAddon:
         self._answer_seconds = answer_seconds
         self._serving = serving
         self._connections: dict[str, _Connection] = {}
+        self._leavings = Leavings()
 
     # mitmproxy's hooks
 
@@ -97,7 +98,7 @@ class PipelineAddon:
     def _over_tls(self, context: Context, held: "_Connection") -> Layer | None:
         match context.client.alpn:
             case b"h2":
-                return HttpLayer(context, HTTPMode.transparent)
+                return Http2Layer(context)
             case None | b"" | b"http/1.1" | b"http/1.0":
                 return held.speak_http1(context, self._serving[context.client.id])
             case _:
@@ -108,6 +109,8 @@ class PipelineAddon:
         """It is gone."""
         known = self._connections.pop(client.id)
         known.forget()
+        take_apart(self._serving[client.id])
+        self._leavings.more()
         self._hooks.closed(known.door.listener.name)
 
     def server_connect(self, data: ServerConnectionHookData) -> None:
@@ -132,6 +135,7 @@ class PipelineAddon:
             log.error("a flow was not answered in %s seconds", self._answer_seconds)  # noqa: TRY400 - it says all
         finally:
             held.end()
+            self._leavings.more(len(flow.request.raw_content or b"") + len(flow.response.raw_content or b""))
 
     async def _answer(self, flow: http.HTTPFlow, door: Door) -> http.Response:
         request = _request_of(flow.request, door.limits)

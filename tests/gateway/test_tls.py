@@ -1,9 +1,11 @@
 """TLS: a listener of its own, a hello on a plain listener, HTTP/2; all through the same pipeline."""
 
 import asyncio
+import gc
 import http.client
 import socket
 import ssl
+import struct
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,11 +22,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from mitmproxy.connection import Client, Server
-from mitmproxy.http import Request
+from mitmproxy.http import HTTPFlow, Request
 from mitmproxy.proxy.mode_specs import ProxyMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
+from OpenSSL import SSL
 
 from interceptor.gateway.addon import PipelineAddon, _request_of
+from interceptor.gateway.http1 import RequestReader
 from interceptor.gateway.http1_error import Http1Error
 from interceptor.gateway.master import ListenError
 from interceptor.settings import Address, Deadlines, Limits, Listener, Mode, Timeouts
@@ -777,6 +781,89 @@ def test_several_requests_of_one_http_2_connection_are_in_flight_at_once(
                 if isinstance(event, h2.events.StreamEnded):
                     ended.add(event.stream_id)
     assert ended == {1, 3, 5}
+
+
+@pytest.mark.parametrize("protocol", ["http/1.1", "h2"])
+@pytest.mark.parametrize("ends_first", [False, True])
+def test_who_goes_away_before_its_answer_leaves_no_connection_behind(
+    over_tls: Callable[..., Proxy],
+    backend: StartBackend,
+    certificate: Path,
+    loop: Loop,
+    protocol: str,
+    ends_first: bool,
+) -> None:
+    gate = Gate(loop)
+    pbx = backend(gated(gate))
+    running = over_tls(pbx.port)
+    over = dial(running, trusting(certificate, protocol))
+    if protocol == "h2":
+        connection = h2.connection.H2Connection(h2.config.H2Configuration())
+        connection.initiate_connection()
+        connection.send_headers(1, list(pseudo("/?command=ListActiveCalls")), end_stream=True)
+        over.sendall(connection.data_to_send())
+    else:
+        over.sendall(LIST)
+    pbx.wait_for(1)
+    if ends_first:
+        over.shutdown(socket.SHUT_WR)
+        time.sleep(0.1)
+    over.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    over.close()  # with a reset
+    gate.open()
+    assert len(running.settled(1)) == 1
+    assert eventually(lambda: running.counted('interceptor_connections{listener="tls"}') == 0)
+    assert not running.running.worker._doors["tls"].connections
+
+
+def test_nothing_of_a_connection_over_tls_waits_for_the_collector(
+    over_tls: Callable[..., Proxy], backend: StartBackend, certificate: Path
+) -> None:
+    running = over_tls(backend(answering()).port)
+
+    def kept() -> int:
+        found = [each for each in gc.get_objects() if isinstance(each, SSL.Connection | RequestReader)]
+        return len(found)
+
+    body = b"command=ListActiveCalls&x=".ljust(10_000, b"y")
+    gc.collect()
+    before = kept()
+    gc.disable()
+    try:
+        for _ in range(5):
+            with dial(running, trusting(certificate)) as over:
+                ask(over, "POST", "/", body, **{"Content-Type": FORM})
+        assert eventually(lambda: running.counted('interceptor_connections{listener="tls"}') == 0)
+        assert len(running.settled(5)) == 5
+        assert eventually(lambda: kept() == before)
+    finally:
+        gc.enable()
+
+
+def test_the_collector_comes_for_what_many_messages_of_http_2_left(
+    over_tls: Callable[..., Proxy], backend: StartBackend, certificate: Path
+) -> None:
+    running = over_tls(backend(answering()).port)
+    context = trusting(certificate, "h2")
+    gc.collect()
+    gc.disable()
+    try:
+        with dial(running, context) as over:
+            connection = h2.connection.H2Connection(h2.config.H2Configuration())
+            connection.initiate_connection()
+            left: list[int] = []
+            for stream in range(1, 401, 2):
+                connection.send_headers(stream, list(pseudo("/?command=ListActiveCalls")), end_stream=True)
+                over.sendall(connection.data_to_send())
+                while not any(
+                    isinstance(event, h2.events.StreamEnded) for event in connection.receive_data(over.recv(65536))
+                ):
+                    pass
+                over.sendall(connection.data_to_send())
+                left.append(sum(isinstance(each, TypeError | HTTPFlow) for each in gc.get_objects()))
+    finally:
+        gc.enable()
+    assert max(left[100:]) <= max(left[:100]) < 1000
 
 
 @pytest.mark.parametrize("protocol", ["http/1.1", "h2"])
