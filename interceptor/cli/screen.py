@@ -77,7 +77,7 @@ class Screen:
         told.append(f" {line.because}", style="dim")
         self._print(told)
         for note in line.notes:
-            self._print(Text(f"    {'':<62} {note}", style=line.colour))
+            self._print(Text(f"    {'':<62} {note.text}", style=note.colour))
         if self._running is not None:
             self._running.update(self._foot())
 
@@ -105,11 +105,14 @@ class Screen:
             ("answered by a rule", total.answered_by_rule),
             ("fallbacks", total.fallbacks),
             ("commands that no PBX answered", total.failed),
+            ("verbs refused", total.verbs_refused),
+            ("verbs rewritten", total.verbs_rewritten),
         )
         for name, count in rows:
             self._print(f"  {name:<30} {count:>6}")
-        for why, count in sorted(total.refused_because.items(), key=lambda entry: (-entry[1], entry[0])):
-            self._print(f"    refused by {why}: {count}")
+        for what, reasons in (("", total.refused_because), ("verbs ", total.verbs_refused_because)):
+            for why, count in sorted(reasons.items(), key=lambda entry: (-entry[1], entry[0])):
+                self._print(f"    {what}refused by {why}: {count}")
         self._look_at(stage)
 
     def _foot(self) -> Text:

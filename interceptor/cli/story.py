@@ -12,6 +12,8 @@ from interceptor.settings import Settings
 from interceptor.values import Kind, Verdict
 
 _MOST_OPEN = 10_000
+_MOST_VERBS = 20
+"""So many verbs of one answer are told; the others are counted."""
 _FALLBACKS = frozenset({"fallback", "dial_plan", "kept"})
 _MEANING = {
     "fallback": "the app failed: the caller hears its fallback",
@@ -20,6 +22,13 @@ _MEANING = {
     "lost": "the app failed, and it has no fallback",
     "failed": "the PBX failed",
 }
+
+
+class Note(Struct, frozen=True):
+    """What is told beside a message."""
+
+    text: str
+    colour: str
 
 
 class Line(Struct, frozen=True):
@@ -31,11 +40,19 @@ class Line(Struct, frozen=True):
     verdict: str
     colour: str
     because: str
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
+
+
+class _Open(Struct):
+    """A message that was decided and is not settled, and what is to be told of the verbs in its answer."""
+
+    decision: DecisionRecord
+    verbs: list[Note] = []
+    more: int = 0
 
 
 class Sum(Struct):
-    """What a story amounts to."""
+    """What a story amounts to. Messages are commands and notifications; verbs in answers are counted by themselves."""
 
     commands: int = 0
     notifications: int = 0
@@ -47,6 +64,9 @@ class Sum(Struct):
     fallbacks: int = 0
     failed: int = 0
     refused_because: dict[str, int] = field(default_factory=dict)
+    verbs_refused: int = 0
+    verbs_rewritten: int = 0
+    verbs_refused_because: dict[str, int] = field(default_factory=dict)
 
 
 class Story:
@@ -58,23 +78,42 @@ class Story:
         self.sum = Sum()
         self._settings, self._tell = settings, tell
         self._names = dict(names or {})
-        self._open: dict[str, DecisionRecord] = {}
+        self._open: dict[str, _Open] = {}
 
     def observe(self, record: Record) -> None:
         """Take a record in."""
         match record:
+            case DecisionRecord(kind=Kind.VERB):
+                self._take_verb(record)
             case DecisionRecord():
                 if len(self._open) >= _MOST_OPEN:
                     self._open.pop(next(iter(self._open)))
-                self._open[record.exchange] = record
+                self._open[record.exchange] = _Open(record)
             case SettlementRecord():
-                decision = self._open.pop(record.exchange, None)
-                if decision is not None:
-                    rerouted = self._rerouted_to(decision)
-                    self._count(decision, record, rerouted=bool(rerouted))
-                    self._tell(self._line(decision, record, rerouted))
+                asked = self._open.pop(record.exchange, None)
+                if asked is not None:
+                    rerouted = self._rerouted_to(asked.decision)
+                    self._count(asked.decision, record, rerouted=bool(rerouted))
+                    self._tell(self._line(asked, record, rerouted))
             case _:
                 pass
+
+    def _take_verb(self, verb: DecisionRecord) -> None:
+        """A verb in an answer, which has the exchange of the message that was answered."""
+        total = self.sum
+        if verb.verdict is Verdict.DENY:
+            total.verbs_refused += 1
+            why = verb.rule or verb.reason
+            total.verbs_refused_because[why] = total.verbs_refused_because.get(why, 0) + 1
+        total.verbs_rewritten += bool(verb.changes)
+        asked = self._open.get(verb.exchange)
+        note = _verb_note(verb)
+        if asked is None or note is None:
+            return
+        if len(asked.verbs) < _MOST_VERBS:
+            asked.verbs.append(note)
+        else:
+            asked.more += 1
 
     def _count(self, decision: DecisionRecord, settlement: SettlementRecord, *, rerouted: bool) -> None:
         total = self.sum
@@ -114,7 +153,8 @@ class Story:
             )
         return "" if decision.target == usual else decision.target
 
-    def _line(self, decision: DecisionRecord, settlement: SettlementRecord, rerouted: str) -> Line:
+    def _line(self, asked: _Open, settlement: SettlementRecord, rerouted: str) -> Line:
+        decision = asked.decision
         verdict, colour = _verdict(decision, settlement, rerouted)
         notes = [_changed(change) for change in decision.changes]
         if rerouted:
@@ -127,6 +167,9 @@ class Story:
             notes.append(_MEANING[settlement.outcome])
         if settlement.code is not None:
             notes.append(f"code {settlement.code}" + (f" {decision.refusal.message}" if decision.refusal else ""))
+        verbs = list(asked.verbs)
+        if asked.more:
+            verbs.append(Note(f"and {asked.more} more verbs that did not pass as they were", "yellow"))
         return Line(
             self._way(decision),
             decision.name or "?",
@@ -134,7 +177,7 @@ class Story:
             verdict,
             colour,
             ", ".join(decision.rules) or decision.reason,
-            tuple(notes),
+            (*(Note(note, colour) for note in notes), *verbs),
         )
 
     def _way(self, decision: DecisionRecord) -> str:
@@ -154,6 +197,21 @@ def _verdict(decision: DecisionRecord, settlement: SettlementRecord, rerouted: s
     if rerouted:
         return "rerouted", "cyan"
     return ("rewritten", "yellow") if decision.changes else ("allowed", "green")
+
+
+def _verb_note(verb: DecisionRecord) -> Note | None:
+    """What became of a verb, and why; of one that simply passes there is nothing to tell."""
+    shown = f"verb {verb.name}" + (f" to {verb.number}" if verb.number else "")
+    why = ", ".join(verb.rules) or verb.reason
+    if verb.verdict is Verdict.DENY:
+        return Note(f"{shown} refused: {why}", "red")
+    if verb.verdict is Verdict.ANSWER:
+        instead = ", ".join(verb.reply_verbs) or "nothing"
+        return Note(f"{shown} became {instead}: {why}", "blue")
+    if verb.changes:
+        changes = ", ".join(map(_changed, verb.changes))
+        return Note(f"{shown} rewritten ({changes}): {why}", "yellow")
+    return Note(f"{shown} on trial: {', '.join(verb.shadow)}", "cyan") if verb.shadow else None
 
 
 def _changed(change: ChangedParameter) -> str:
