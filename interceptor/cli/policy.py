@@ -16,7 +16,8 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
 )
 
-_SECONDS = 900.0  # the server examines and compiles meanwhile
+LOOK_SECONDS = 10.0
+LOAD_SECONDS = 900.0  # the server examines and compiles meanwhile
 
 AdminOption = Annotated[
     str, typer.Option("--admin", "-a", help="The admin listener, as HOST:PORT; else that of the configuration.")
@@ -33,7 +34,7 @@ def status(config: ConfigOption = Path("config.yaml"), admin: AdminOption = "", 
     """
     from interceptor.admin.readable import readable_policy
 
-    page = _ask(config, admin, "GET", "/policy")
+    page = _ask(config, admin, "GET", "/policy", seconds=LOOK_SECONDS)
     _tell(page, as_json, readable_policy)
     raise typer.Exit(0 if page["matches_files"] else 1)
 
@@ -150,14 +151,16 @@ def _problems(page: dict[str, Any]) -> list[str]:
     return [f"{each['place']}: {each['severity']}: {each['message']}" for each in page["problems"]]
 
 
-def _ask(config: Path, admin: str, method: str, path: str) -> dict[str, Any]:
-    """Ask the admin listener; its page. Exits with 2 where there is none."""
+def _ask(config: Path, admin: str, method: str, path: str, *, seconds: float = LOAD_SECONDS) -> dict[str, Any]:
+    """Ask the admin listener; its page, for which it may take so long. Exits with 2 where there is none."""
     import http.client
     import json
 
     host, port = _address(config, admin)
-    connection = http.client.HTTPConnection(host, port, timeout=_SECONDS)
+    connection = http.client.HTTPConnection(host, port, timeout=LOOK_SECONDS)
     try:
+        connection.connect()
+        connection.sock.settimeout(seconds)
         connection.request(method, path, headers={"Accept": "application/json"})
         text = connection.getresponse().read().decode("utf-8", "replace")
         page = json.loads(text)
