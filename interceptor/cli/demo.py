@@ -1,13 +1,13 @@
 """``interceptor demo``: two PBXs, a few apps and Interceptor between them, playing scenarios in this terminal."""
 
 import asyncio
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from interceptor.cli.ending import until_ended
 from interceptor.cli.problems import told
 from interceptor.cli.shipped import shipped
 
@@ -36,7 +36,7 @@ def demo(
     """Play scenarios with two simulated PBXs, their apps and Interceptor between them, and show what passes.
 
     Addresses in the configuration are replaced by free ports of this machine, passwords are made up.
-    Ctrl-C ends everything.
+    Ctrl-C and SIGTERM end everything.
     """
     from interceptor.cli.stage import StageError
     from interceptor.worker import new_event_loop
@@ -44,10 +44,8 @@ def demo(
     with told():
         played = _load(scenarios)
         try:
-            with asyncio.Runner(loop_factory=new_event_loop) as runner:
-                good = runner.run(_run(config or shipped() / "config.example.yaml", rules, played, once=once))
-        except KeyboardInterrupt:
-            raise typer.Exit(130) from None
+            where = config or shipped() / "config.example.yaml"
+            good = until_ended(_run(where, rules, played, once=once), new_event_loop)
         except StageError as error:
             typer.echo(f"the demo cannot start: {error}", err=True)
             raise typer.Exit(2) from None
@@ -70,9 +68,6 @@ async def _run(config: Path, rules: Path | None, scenarios: "list[Scenario]", *,
     from interceptor.cli.story import Story
     from interceptor.simulator.clock import Clock, RealClock, VirtualClock
 
-    main = asyncio.current_task()
-    assert main is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, main.cancel)
     screen = Screen(live=sys.stdout.isatty())
     clock: Clock = RealClock(SPEED) if screen.live else VirtualClock()
     async with Stage(config, rules, clock=clock) as stage:

@@ -7,7 +7,6 @@ says where everybody is, or none at all for comparison.
 import asyncio
 import gc
 import os
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -118,9 +117,6 @@ class LoadStage(Stage):
 
 async def run(config: Path, rules: Path | None, plan: Plan, *, own: bool, running: bool) -> Report:
     """Play the load. Raises :class:`StageError`, ``OSError``; a cancellation leaves nothing behind."""
-    main = asyncio.current_task()
-    assert main is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, main.cancel)
     async with AsyncExitStack() as stack:
         if running:
             place: Place = await stack.enter_async_context(RunningPlace(config))

@@ -1,10 +1,10 @@
 """A scenario as a case: played through Interceptor on free ports, and every message that was decided is kept."""
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interceptor.cases import Case, Played
+from interceptor.cli.ending import until_ended
 
 if TYPE_CHECKING:
     from interceptor.rehearsal import Rehearsed
@@ -40,5 +40,4 @@ def play_scenario(case: Case, config: Path, rules: Path, path: Path) -> Played:
         failure = "" if failed is None else f"{failed.step.told} — {failed.detail} ({failed.step.place})"
         return Played(failure, messages)
 
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        return runner.run(play_it())
+    return until_ended(play_it(), new_event_loop)

@@ -45,25 +45,41 @@ class ProxyProcess:
         self._settings, self._sources = settings, tuple(sources)
         self._process: SpawnProcess | None = None
         self._line: Connection | None = None
+        self._started = False
 
     async def start(self) -> dict[str, Address]:
-        """Start; give the listeners' addresses by name. Raises :class:`ProxyError`."""
+        """Start; give the listeners' addresses by name. Raises :class:`ProxyError`; then no process is left."""
         context = anew()  # it is measured like one that somebody starts
         self._line, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, self._settings, self._sources), name="interceptor")
         self._process.start()
         theirs.close()
-        if not await asyncio.to_thread(self._line.poll, START_SECONDS):
-            await self.stop()
-            raise ProxyError(f"Interceptor did not start in {START_SECONDS:.0f} seconds")
         try:
-            told = self._line.recv()
+            told = await self._told(self._line)
+            if isinstance(told, dict):
+                self._started = True
+                return told
+            raise ProxyError(str(told))
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _told(self, line: Connection) -> object:
+        """What the process says of its start."""
+        loop, heard = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(line.fileno(), heard.set)
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                await heard.wait()
+        except TimeoutError:
+            msg = f"Interceptor did not start in {START_SECONDS:.0f} seconds"
+            raise ProxyError(msg) from None
+        finally:
+            loop.remove_reader(line.fileno())
+        try:
+            return line.recv()
         except EOFError:
-            told = "the process ended"
-        if isinstance(told, dict):
-            return told
-        await self.stop()
-        raise ProxyError(str(told))
+            return "the process ended"
 
     async def stop(self) -> None:
         """Have it finish and end."""
@@ -72,6 +88,8 @@ class ProxyProcess:
         if line is not None:
             line.close()
         if process is not None:
+            if not self._started:  # it does not look at the line yet
+                process.terminate()
             await asyncio.to_thread(process.join, STOP_SECONDS)
             if process.is_alive():
                 process.kill()
@@ -121,7 +139,8 @@ async def _until_told(line: Connection, settings: Settings, sources: tuple[Sourc
         return
     if isinstance(proxy, Interceptor):
         settle_memory()
-    line.send(dict(proxy.addresses))
+    with contextlib.suppress(OSError):  # nobody may be there any more to be told, which ends it below
+        line.send(dict(proxy.addresses))
     loop.add_reader(line.fileno(), ended.set)  # nothing is ever sent: readable means closed
     try:
         await ended.wait()

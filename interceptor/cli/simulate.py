@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from interceptor.cli.ending import until_ended
 from interceptor.cli.problems import told
 from interceptor.cli.shipped import shipped
 
@@ -182,14 +183,12 @@ def play(
         where = config or shipped() / "config.example.yaml"
         try:
             if between:
-                good = asyncio.run(_play_through(scenarios, where, rules, speed, capture=capture))
+                good = until_ended(_play_through(scenarios, where, rules, speed, capture=capture))
             else:
-                good = asyncio.run(_play(scenarios, speed))
+                good = until_ended(_play(scenarios, speed))
         except StageError as error:
             typer.echo(f"cannot start: {error}", err=True)
             raise typer.Exit(2) from None
-        except KeyboardInterrupt:
-            raise typer.Exit(130) from None
     raise typer.Exit(0 if good else 1)
 
 
@@ -234,14 +233,11 @@ def load(
     own = config is not None or rules is not None
     with told():
         try:
-            with asyncio.Runner(loop_factory=new_event_loop) as runner:
-                where = config or shipped() / "config.example.yaml"
-                report = runner.run(loading.run(where, rules, plan, own=own, running=running))
+            where = config or shipped() / "config.example.yaml"
+            report = until_ended(loading.run(where, rules, plan, own=own, running=running), new_event_loop)
         except (StageError, OSError) as error:
             typer.echo(f"cannot start: {error}", err=True)
             raise typer.Exit(2) from None
-        except (KeyboardInterrupt, asyncio.CancelledError):
-            raise typer.Exit(130) from None
     loading.show(report)
     if json is not None:
         loading.write(report, json)
@@ -282,27 +278,25 @@ def break_(
         raise typer.BadParameter(f"`{unknown[0]}` is not one of {', '.join(breaking.ALL_WAYS)}", param_hint="--how")
     with told():
         try:
-            with asyncio.Runner(loop_factory=new_event_loop) as runner:
-                results = runner.run(
-                    breaking.run(
-                        config or shipped() / "config.example.yaml",
-                        rules,
-                        breaking.scripts(files or ()),
-                        own=config is not None or rules is not None,
-                        standby=config is None,
-                        who=who or (),
-                        how=how or (),
-                        once=once,
-                        lanes=at_once or max(1, breaking.LANES // workers),
-                        workers=workers,
-                        watch=breaking.tell if sys.stderr.isatty() else lambda _: None,
-                    )
-                )
+            results = until_ended(
+                breaking.run(
+                    config or shipped() / "config.example.yaml",
+                    rules,
+                    breaking.scripts(files or ()),
+                    own=config is not None or rules is not None,
+                    standby=config is None,
+                    who=who or (),
+                    how=how or (),
+                    once=once,
+                    lanes=at_once or max(1, breaking.LANES // workers),
+                    workers=workers,
+                    watch=breaking.tell if sys.stderr.isatty() else lambda _: None,
+                ),
+                new_event_loop,
+            )
         except (StageError, OSError) as error:
             typer.echo(f"cannot start: {error}", err=True)
             raise typer.Exit(2) from None
-        except KeyboardInterrupt:
-            raise typer.Exit(130) from None
     breaking.show(results)
     raise typer.Exit(0 if all(each.good for each in results) else 1)
 

@@ -130,7 +130,15 @@ class Stage:
         """Start Interceptor with ``settings``; give its listeners' addresses by name."""
         proxy = Interceptor(self.settings, self._sources, observe=self._observed)
         self._kept = proxy.worker.kept
-        await proxy.start()
+        starting = asyncio.ensure_future(proxy.start())
+        try:
+            await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # What it does in threads would go on and make the folder anew that is removed here.
+            await asyncio.wait((starting,))
+            if not starting.cancelled() and starting.exception() is None:
+                await proxy.stop()
+            raise
         self._stack.push_async_callback(proxy.stop)
         return dict(proxy.addresses)
 
