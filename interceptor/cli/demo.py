@@ -9,6 +9,7 @@ import typer
 
 from interceptor.cli.ending import until_ended
 from interceptor.cli.problems import told
+from interceptor.cli.scenarios import read_scenarios
 from interceptor.cli.shipped import shipped
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ def demo(
     ] = None,
     rules: Annotated[Path | None, typer.Option("--rules", help="Rules of yours in place of the configured.")] = None,
     scenarios: Annotated[
-        Path | None, typer.Option("--scenarios", help="A folder of scenarios of yours in place of the shipped.")
+        Path | None,
+        typer.Option("--scenarios", help="Scenarios of yours, a file or a folder, in place of the shipped."),
     ] = None,
 ) -> None:
     """Play scenarios with two simulated PBXs, their apps and Interceptor between them, and show what passes.
@@ -42,7 +44,7 @@ def demo(
     from interceptor.worker import new_event_loop
 
     with told():
-        played = _load(scenarios)
+        played = read_scenarios([scenarios or _shipped_scenarios()])
         try:
             where = config or shipped() / "config.example.yaml"
             good = until_ended(_run(where, rules, played, once=once), new_event_loop)
@@ -53,12 +55,10 @@ def demo(
     raise typer.Exit(0 if good or own else 1)
 
 
-def _load(folder: Path | None) -> "list[Scenario]":
+def _shipped_scenarios() -> Path:
     import interceptor.simulator
-    from interceptor.simulator.scenario import read_scenario
 
-    folder = folder or Path(interceptor.simulator.__file__).parent / "scenarios" / "demo"
-    return [read_scenario(file.read_bytes(), str(file)) for file in sorted(folder.glob("*.yaml"))]
+    return Path(interceptor.simulator.__file__).parent / "scenarios" / "demo"
 
 
 async def _run(config: Path, rules: Path | None, scenarios: "list[Scenario]", *, once: bool) -> bool:

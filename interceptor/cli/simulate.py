@@ -16,6 +16,7 @@ import typer
 
 from interceptor.cli.ending import until_ended
 from interceptor.cli.problems import told
+from interceptor.cli.scenarios import read, read_scenarios
 from interceptor.cli.shipped import shipped
 
 if TYPE_CHECKING:
@@ -175,10 +176,7 @@ def play(
     from interceptor.cli.stage import StageError
 
     with told():
-        scenarios = [_read(file) for file in _files(files)]
-        if not scenarios:
-            typer.echo("there is no *.yaml file to play", err=True)
-            raise typer.Exit(2)
+        scenarios = read_scenarios(files)
         between = through or capture or config is not None or rules is not None
         where = config or shipped() / "config.example.yaml"
         try:
@@ -345,24 +343,13 @@ def _count(good: int, of: int) -> bool:
     return good == of
 
 
-def _files(paths: list[Path]) -> list[Path]:
-    """Files as named; of folders every ``*.yaml`` below, in order."""
-    return [file for path in paths for file in (sorted(path.rglob("*.yaml")) if path.is_dir() else [path])]
-
-
-def _read(file: Path) -> "Scenario":
-    from interceptor.simulator.scenario import read_scenario
-
-    return read_scenario(file.read_bytes(), str(file))
-
-
 def _furnish(app: "SimulatedApp", scenario: Path | None, name: str) -> None:
     """Give an app its pages; callbacks lead to the app itself."""
     from interceptor.simulator import Menu, RoutingTable, Row, verb
     from interceptor.simulator.scenario import World
 
     if scenario is not None:
-        forms = [each for each in _read(scenario).apps if each.name == name]
+        forms = [each for each in read(scenario).apps if each.name == name]
         if not forms:
             raise typer.BadParameter(f"`{scenario}` has no app `{name}`", param_hint="--name")
         world = World(apps={name: app})

@@ -9,7 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 WAIT = 60.0
+SCENARIOS = Path(__file__).parents[2] / "interceptor" / "simulator" / "scenarios" / "demo"
 
 
 def started(*arguments: str, folder: Path, terminal: int | None = None) -> subprocess.Popen[str]:
@@ -84,3 +87,21 @@ def test_a_configuration_with_problems_is_told_with_its_places(tmp_path: Path) -
     told, _ = process.communicate(timeout=WAIT)
     assert process.returncode == 1
     assert f"{broken}:2:1:" in told
+
+
+@pytest.mark.parametrize(
+    ("scenarios", "told"),
+    [
+        ("nowhere", "cannot read `nowhere`: no such file or directory\n"),
+        ("empty", "there is no *.yaml file to play\n"),
+    ],
+)
+def test_scenarios_that_are_not_there_are_told_and_nothing_starts(command, tmp_path, scenarios, told) -> None:
+    (tmp_path / "empty").mkdir()
+    done = command("demo", "--once", "--scenarios", scenarios, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", told)
+
+
+def test_a_single_scenario_is_played(command, tmp_path) -> None:
+    done = command("demo", "--once", "--scenarios", SCENARIOS / "03-emergency.yaml", cwd=tmp_path)
+    assert (done.returncode, done.stdout.count("▶")) == (0, 1)
