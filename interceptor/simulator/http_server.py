@@ -1,6 +1,7 @@
 """The HTTP server under both the simulated PBX and the simulated app: aiohttp's, with faults on top."""
 
 import asyncio
+import logging
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -9,6 +10,7 @@ from typing import Self
 from urllib.parse import parse_qsl, unquote
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from msgspec import Struct
 
 from interceptor.simulator import faults as f
@@ -16,8 +18,25 @@ from interceptor.simulator.events import Pairs
 from interceptor.simulator.faults import Faults
 
 MAX_BODY_BYTES = 8 << 20
+MAX_LINE_BYTES = 64 << 10
+"""Of the request line, which holds the whole of a command by GET, and of each header."""
 GRACE_SECONDS = 0.2
 """How long a request in flight may go on when the server stops; nobody waits for what they have hung themselves."""
+
+
+def _briefly(record: logging.LogRecord) -> bool:
+    """Somebody who sends what cannot be read gets a line in the log; the place in aiohttp tells nobody anything."""
+    fault = record.exc_info[1] if record.exc_info else None
+    if isinstance(fault, HttpProcessingError):
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+        # What stands behind the colon are the bytes themselves, a password perhaps among them.
+        reason = fault.message.partition(":")[0].strip().removesuffix(" when reading")
+        record.msg, record.exc_info = f"a request from %s cannot be read: {reason.replace('%', '%%')}", None
+    return True
+
+
+log = logging.getLogger(__name__)
+log.addFilter(_briefly)
 
 
 class Asked(Struct, frozen=True):
@@ -112,7 +131,14 @@ class HttpServer:
         """Listen; a port that was taken once is kept over :meth:`refuse`."""
         self._stopping = asyncio.Event()
         runner = web.ServerRunner(
-            web.Server(self._handle, access_log=None, keepalive_timeout=75.0),
+            web.Server(
+                self._handle,
+                access_log=None,
+                logger=log,
+                keepalive_timeout=75.0,
+                max_line_size=MAX_LINE_BYTES,
+                max_field_size=MAX_LINE_BYTES,
+            ),
             handle_signals=False,
             shutdown_timeout=GRACE_SECONDS,
         )
