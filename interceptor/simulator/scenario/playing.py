@@ -1,8 +1,9 @@
 """Plays a scenario in a world, step after step, and says of each how it went. The first that fails ends it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import singledispatchmethod
+from typing import Any
 
 from msgspec import Struct
 
@@ -15,8 +16,10 @@ from interceptor.simulator.events import (
     EventLog,
     Heard,
     MessageEvent,
+    NotificationFailed,
     NotificationReceived,
     Rang,
+    VerbFailed,
     VerbRan,
 )
 from interceptor.simulator.pbx import SimulatedPbx
@@ -132,7 +135,8 @@ class Player:
 
     @take.register
     async def _(self, step: form.Hear) -> None:
-        await self._next(Heard, lambda event: step.text in event.what)
+        wanted = step.text.casefold()
+        await self._next(Heard, lambda event: wanted in event.what.casefold())
 
     @take.register
     async def _(self, step: form.Rings) -> None:
@@ -231,7 +235,11 @@ class Player:
         log = self._of("").log
         key = (id(log), kind)
         since = self._read.get(key, self._began.get(id(log), 0))
-        event = await log.wait(kind, wanted, since=since, within_seconds=self._patience)
+        try:
+            event = await log.wait(kind, wanted, since=since, within_seconds=self._patience)
+        except TimeoutError:
+            msg = f"not within {self._patience:g} s: {'; '.join(_instead(kind, log.since(since)))}"
+            raise StepError(msg) from None
         later = log.since(since)
         self._read[key] = since + next(at for at, each in enumerate(later) if each is event) + 1
         return event
@@ -242,6 +250,45 @@ class Player:
             await self._world.clock.drive(sleeping, seconds + self._patience)
         finally:
             sleeping.cancel()
+
+
+def _instead(kind: type[Event], events: list[Event]) -> Iterator[str]:
+    """What there was of that kind, and what failed; where there was neither, what happened at all."""
+    some, none, word = _WORDS[kind]
+    found = [word(event) for event in events if isinstance(event, kind)]
+    failed = [words for event in events if (words := _failure(event))]
+    yield f"what {some} instead: {', '.join(found[-_MOST_SHOWN:])}" if found else none
+    if failed:
+        yield f"failed: {', '.join(failed[-_MOST_SHOWN:])}"
+    if not found and not failed:
+        latest = ", ".join(type(event).__name__ for event in events[-_MOST_SHOWN:])
+        yield f"the latest events: {latest or 'none'}"
+
+
+def _failure(event: Event) -> str:
+    """What failed, and why; an empty text for an event that tells of no failure."""
+    match event:
+        case NotificationFailed(name=name, reason=reason, detail=detail):
+            return f"notification {name or 'without a name'} ({reason}{detail and ': '}{_cut(detail)})"
+        case VerbFailed(name=name, code=code, message=message):
+            return f"verb {name} (code {code}{message and ': '}{_cut(message)})"
+        case _:
+            return ""
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+
+
+_MOST_SHOWN = 5
+_LONGEST_SHOWN = 100
+_WORDS: dict[type[Event], tuple[str, str, Callable[[Any], str]]] = {
+    Heard: ("was heard", "nothing was heard", lambda event: f"“{_cut(event.what)}”"),
+    Rang: ("rang", "nobody rang", lambda event: event.number),
+    VerbRan: ("ran", "no verb ran", lambda event: event.name),
+    CallChanged: ("calls became", "no call changed", lambda event: event.state),
+}
+"""Of each kind of event that a step waits for: what is said of some, of none, and of one."""
 
 
 def _shown(event: MessageEvent) -> str:
