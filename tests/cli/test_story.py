@@ -39,7 +39,7 @@ steps:
   - dial: {from: "+36201234567", to: "1500"}
   - call_is: Completed
 """
-GOOD_BYE = '{Speak: Good bye}, {Delay: {MilliSeconds: "100"}}, Hangup'
+GOOD_BYE = '{Speak: Good bye}, {Delay: {Seconds: "1"}}, Hangup'
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from interceptor.document import (
     Fields,
     Items,
     Node,
-    Problems,
     Text,
     boolean,
     duration_seconds,
@@ -15,12 +14,14 @@ from interceptor.document import (
     whole_number,
 )
 from interceptor.simulator.pages import Door, Fixed, Menu, Page, PinCheck, RoutingTable, Row, document
+from interceptor.simulator.scenario import names
+from interceptor.simulator.scenario.names import ScenarioProblems
 from interceptor.values import Verb
 
 _KINDS = ("menu", "pin", "routes", "verbs", "ozml")
 
 
-def read_page(node: Node, problems: Problems) -> Door | None:
+def read_page(node: Node, problems: ScenarioProblems) -> Door | None:
     """One page and the notifications that it answers."""
     given = fields(node, ("name", "path", *_KINDS), problems, "a page")
     kinds = [(key, value) for key, value in given.entries if key.value in _KINDS]
@@ -30,12 +31,12 @@ def read_page(node: Node, problems: Problems) -> Door | None:
     name, path = given.get("name"), given.get("path")
     return Door(
         _read_kind(kinds[0][0].value, kinds[0][1], problems),
-        text(name, problems, "`name`") if name else None,
+        names.read_name(name, problems, "notification", names.NOTIFICATIONS) if name else None,
         text(path, problems, "`path`") if path else None,
     )
 
 
-def _read_kind(kind: str, node: Node, problems: Problems) -> Page:
+def _read_kind(kind: str, node: Node, problems: ScenarioProblems) -> Page:
     match kind:
         case "menu":
             return _read_menu(fields(node, None, problems, "`menu`"), problems)
@@ -49,7 +50,7 @@ def _read_kind(kind: str, node: Node, problems: Problems) -> Page:
             return Fixed((text(node, problems, "`ozml`", empty=True) or "").encode("utf-8", "surrogateescape"))
 
 
-def _read_menu(node: Fields, problems: Problems) -> Menu:
+def _read_menu(node: Fields, problems: ScenarioProblems) -> Menu:
     known = ("says", "keys", "digits", "timeout", "repeat", "back", "forward_to")
     fields(node, known, problems, "a menu")
     says, keys, digits, timeout = node.get("says"), node.get("keys"), node.get("digits"), node.get("timeout")
@@ -73,7 +74,7 @@ def _read_menu(node: Fields, problems: Problems) -> Menu:
     )
 
 
-def _read_pin(node: Fields, problems: Problems) -> PinCheck:
+def _read_pin(node: Fields, problems: ScenarioProblems) -> PinCheck:
     given = {
         name: text(value, problems, f"`{name}`") or ""
         for name in ("address", "asks", "wrong")
@@ -92,7 +93,7 @@ def _read_pin(node: Fields, problems: Problems) -> PinCheck:
     )
 
 
-def _read_row(node: Node, problems: Problems) -> Row:
+def _read_row(node: Node, problems: ScenarioProblems) -> Row:
     known = {
         "to": "destination",
         "dialled": "dialled",
@@ -114,28 +115,30 @@ def _read_row(node: Node, problems: Problems) -> Row:
     return Row(**{"destination": "", **values}, ring_seconds=seconds)
 
 
-def read_verbs(node: Node, problems: Problems) -> tuple[Verb, ...]:
+def read_verbs(node: Node, problems: ScenarioProblems) -> tuple[Verb, ...]:
     """Verbs as rules write them: a list of ``{Speak: {Text: Hello}}``, of ``{Speak: Hello}``, or of names alone."""
     if isinstance(node, Items) and not node.nodes:
         return ()
     return tuple(_read_verb(entry, problems) for entry in items(node, problems, "verbs"))
 
 
-def _read_verb(node: Node, problems: Problems) -> Verb:
+def _read_verb(node: Node, problems: ScenarioProblems) -> Verb:
     if isinstance(node, Text):
-        return Verb(text(node, problems, "a verb") or "")
+        return Verb(names.read_name(node, problems, "verb", names.VERBS))
     given = fields(node, None, problems, "a verb")
     if len(given.entries) != 1:
         problems.add(given.place, "a verb is one name and its attributes", "one_verb")
         return Verb("")
     key, value = given.entries[0]
+    verb = names.read_name(key, problems, "verb", names.VERBS)
     if isinstance(value, Text):
-        return Verb(key.value, (), value.value)
+        return Verb(verb, (), value.value)
     attributes: list[tuple[str, str]] = []
     children: tuple[Verb, ...] = ()
     for name, inner in fields(value, None, problems, f"`{key.value}`").entries:
         if name.value == "verbs":
             children = read_verbs(inner, problems)
         else:
-            attributes += [(name.value, each) for each in texts(inner, problems, f"`{name.value}`")[:1]]
-    return Verb(key.value, tuple(attributes), "", children)
+            attribute = names.read_parameter(name, problems)
+            attributes += [(attribute, each) for each in texts(inner, problems, f"`{name.value}`")[:1]]
+    return Verb(verb, tuple(attributes), "", children)

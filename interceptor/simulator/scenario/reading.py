@@ -17,6 +17,7 @@ from interceptor.document import (
 from interceptor.simulator.core import Generation
 from interceptor.simulator.directory import EXTENSION_TYPES, Extension, Phone
 from interceptor.simulator.scenario.form import AppForm, PbxForm, Scenario, Step
+from interceptor.simulator.scenario.names import ScenarioProblems
 from interceptor.simulator.scenario.pages import read_page
 from interceptor.simulator.scenario.phones import read_phone
 from interceptor.simulator.scenario.steps import STEPS
@@ -30,7 +31,7 @@ _TOP = ("scenario", "note", "pbx", "apps", "steps", "patience")
 def read_scenario(data: bytes, file: str) -> Scenario:
     """Read a scenario; raises :class:`ProblemsError` with every problem of the file."""
     root, found = read(data, file)
-    problems = Problems(found)
+    problems = ScenarioProblems(found, data.decode("utf-8", "replace"))
     if root is None:
         if not problems:
             problems.add(Place(file, 1, 1), "the file is empty", "empty_file")
@@ -67,7 +68,7 @@ def _required(node: Fields, key: str, problems: Problems) -> str | None:
 
 
 def _named[T](
-    node: Node | None, problems: Problems, what: str, reader: Callable[[Text, Fields, Problems], T]
+    node: Node | None, problems: ScenarioProblems, what: str, reader: Callable[[Text, Fields, ScenarioProblems], T]
 ) -> list[T]:
     if node is None:
         return []
@@ -77,7 +78,7 @@ def _named[T](
     ]
 
 
-def _read_pbx(key: Text, node: Fields, problems: Problems) -> PbxForm:
+def _read_pbx(key: Text, node: Fields, problems: ScenarioProblems) -> PbxForm:
     known = ("generation", "users", "extensions", "phones", "notifications", "voicemails")
     fields(node, known, problems, f"the PBX `{key.value}`")
     generation = node.get("generation")
@@ -136,7 +137,7 @@ def _read_notifications(node: Node | None, problems: Problems) -> dict[str, tupl
     return found
 
 
-def _read_app(key: Text, node: Fields, problems: Problems) -> AppForm:
+def _read_app(key: Text, node: Fields, problems: ScenarioProblems) -> AppForm:
     fields(node, ("commands", "username", "password", "pages"), problems, f"the app `{key.value}`")
     given = {
         name: text(value, problems, f"`{name}`") or ""
@@ -148,7 +149,7 @@ def _read_app(key: Text, node: Fields, problems: Problems) -> AppForm:
     return AppForm(name=key.value, place=key.place, doors=tuple(door for door in doors if door is not None), **given)
 
 
-def _read_steps(node: Node, problems: Problems) -> list[Step]:
+def _read_steps(node: Node, problems: ScenarioProblems) -> list[Step]:
     steps = []
     for entry in items(node, problems, "`steps`"):
         step = fields(entry, STEPS, problems, "a step")

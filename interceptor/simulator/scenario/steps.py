@@ -2,17 +2,18 @@
 
 from collections.abc import Callable, Iterable
 
-from interceptor.document import Fields, Node, Problems, Text, duration_seconds, fields, one_of, text, whole_number
+from interceptor.document import Fields, Node, Text, duration_seconds, fields, one_of, text, whole_number
 from interceptor.simulator.calls import CallState
 from interceptor.simulator.events import Pairs
 from interceptor.simulator.faults import BY_NAME
-from interceptor.simulator.scenario import form, phones
+from interceptor.simulator.scenario import form, names, phones
+from interceptor.simulator.scenario.names import ScenarioProblems
 
 _STATES = [state.value for state in CallState if state is not CallState.SETUP]
 
 
 def _given(
-    key: Text, node: Node, problems: Problems, needed: Iterable[str], optional: Iterable[str] = ()
+    key: Text, node: Node, problems: ScenarioProblems, needed: Iterable[str], optional: Iterable[str] = ()
 ) -> dict[str, str]:
     """The texts of a step's keys; one that is needed and not there is a problem."""
     needed = tuple(needed)
@@ -27,13 +28,13 @@ def _given(
     } | {name: "" for name in needed if mapping.get(name) is None}
 
 
-def _dial(key: Text, node: Node, problems: Problems) -> form.Step:
+def _dial(key: Text, node: Node, problems: ScenarioProblems) -> form.Step:
     given = _given(key, node, problems, ("from", "to"), ("pbx",))
     told = f"{given['from']} dials {given['to']}"
     return form.Dial(place=key.place, told=told, caller=given["from"], dialled=given["to"], pbx=given.get("pbx", ""))
 
 
-def _press(key: Text, node: Node, problems: Problems) -> form.Step:
+def _press(key: Text, node: Node, problems: ScenarioProblems) -> form.Step:
     party = "caller"
     if isinstance(node, Fields):
         given = fields(node, ("keys", "party"), problems, "`press`")
@@ -46,51 +47,52 @@ def _press(key: Text, node: Node, problems: Problems) -> form.Step:
     return form.PressKeys(place=key.place, told=f"the {party} presses {keys}", keys=keys, party=party)
 
 
-def _hang_up(key: Text, node: Node, problems: Problems) -> form.Step:
+def _hang_up(key: Text, node: Node, problems: ScenarioProblems) -> form.Step:
     party = one_of(node, ("caller", "callee"), problems, "party") or "caller"
     return form.HangUp(place=key.place, told=f"the {party} hangs up", party=party)
 
 
-def _hear(key: Text, node: Node, problems: Problems) -> form.Step:
+def _hear(key: Text, node: Node, problems: ScenarioProblems) -> form.Step:
     heard = text(node, problems, "`hear`") or ""
     return form.Hear(place=key.place, told=f"somebody hears “{heard}”", text=heard)
 
 
-def _rings(key: Text, node: Node, problems: Problems) -> form.Step:
+def _rings(key: Text, node: Node, problems: ScenarioProblems) -> form.Step:
     number = text(node, problems, "`rings`") or ""
     return form.Rings(place=key.place, told=f"{number} rings", number=number)
 
 
-def _ran(key: Text, node: Node, problems: Problems) -> form.Step:
-    verb = text(node, problems, "`ran`") or ""
+def _ran(key: Text, node: Node, problems: ScenarioProblems) -> form.Step:
+    verb = names.read_name(node, problems, "verb", names.VERBS)
     return form.Ran(place=key.place, told=f"the PBX runs {verb}", verb=verb)
 
 
-def _reaches(key: Text, node: Node, problems: Problems) -> form.Step:
+def _reaches(key: Text, node: Node, problems: ScenarioProblems) -> form.Step:
     state = one_of(node, _STATES, problems, "state") or ""
     return form.Reaches(place=key.place, told=f"the call is {state}", state=state)
 
 
-def _wait(key: Text, node: Node, problems: Problems) -> form.Step:
+def _wait(key: Text, node: Node, problems: ScenarioProblems) -> form.Step:
     seconds = duration_seconds(node, problems, "`wait`") or 0.0
     return form.Wait(place=key.place, told=f"{seconds:g} s pass", seconds=seconds)
 
 
-def _send(key: Text, node: Node, problems: Problems) -> form.Step:
+def _send(key: Text, node: Node, problems: ScenarioProblems) -> form.Step:
     optional = ("with", "method", "code", "username", "password")
     given = _given(key, node, problems, ("app", "command"), optional)
     mapping = fields(node, None, problems, "`send`")
+    command = _name(mapping.get("command"), problems, "command", names.COMMANDS)
     method, code = mapping.get("method"), mapping.get("code")
     if method is not None:
         one_of(method, ("GET", "POST"), problems, "method")
     number = whole_number(code, problems, "`code`", least=100, most=9999) if code else None
     parameters = _pairs(mapping.get("with"), problems)
-    told = f"{given['app']} sends {given['command']}" + (f" and is told {number}" if number else "")
+    told = f"{given['app']} sends {command}" + (f" and is told {number}" if number else "")
     return form.Send(
         place=key.place,
         told=told,
         app=given["app"],
-        command=given["command"],
+        command=command,
         parameters=parameters,
         method=given.get("method", "GET"),
         code=number,
@@ -99,14 +101,21 @@ def _send(key: Text, node: Node, problems: Problems) -> form.Step:
     )
 
 
-def _pairs(node: Node | None, problems: Problems) -> Pairs:
+def _name(node: Node | None, problems: ScenarioProblems, what: str, known: Iterable[str]) -> str:
+    return names.read_name(node, problems, what, known) if isinstance(node, Text) and node.value else ""
+
+
+def _pairs(node: Node | None, problems: ScenarioProblems) -> Pairs:
     if node is None:
         return ()
     entries = fields(node, None, problems, "`with`").entries
-    return tuple((name.value, text(value, problems, f"`{name.value}`", empty=True) or "") for name, value in entries)
+    return tuple(
+        (names.read_parameter(name, problems), text(value, problems, f"`{name.value}`", empty=True) or "")
+        for name, value in entries
+    )
 
 
-def _sms(key: Text, node: Node, problems: Problems) -> form.Step:
+def _sms(key: Text, node: Node, problems: ScenarioProblems) -> form.Step:
     given = _given(key, node, problems, ("from", "to", "text"), ("pbx",))
     return form.Sms(
         place=key.place,
@@ -118,7 +127,7 @@ def _sms(key: Text, node: Node, problems: Problems) -> form.Step:
     )
 
 
-def _break(key: Text, node: Node, problems: Problems) -> form.Step:
+def _break(key: Text, node: Node, problems: ScenarioProblems) -> form.Step:
     given = _given(key, node, problems, ("who", "how"), ("times", "message"))
     mapping = fields(node, None, problems, "`break`")
     how, times = mapping.get("how"), mapping.get("times")
@@ -129,16 +138,16 @@ def _break(key: Text, node: Node, problems: Problems) -> form.Step:
         who=given["who"],
         fault=BY_NAME[word]() if word in BY_NAME else None,
         times=whole_number(times, problems, "`times`", least=1, most=10_000) if times else None,
-        message=given.get("message", ""),
+        message=_name(mapping.get("message"), problems, "message", names.MESSAGES),
     )
 
 
-def _recover(key: Text, node: Node, problems: Problems) -> form.Step:
+def _recover(key: Text, node: Node, problems: ScenarioProblems) -> form.Step:
     who = text(node, problems, "`recover`") or ""
     return form.Recover(place=key.place, told=f"{who} is well again", who=who)
 
 
-def _phone(key: Text, node: Node, problems: Problems) -> form.Step:
+def _phone(key: Text, node: Node, problems: ScenarioProblems) -> form.Step:
     mapping = fields(node, None, problems, "`phone`")
     number, pbx = mapping.get("number"), mapping.get("pbx")
     if number is None:
@@ -153,26 +162,27 @@ def _phone(key: Text, node: Node, problems: Problems) -> form.Step:
     )
 
 
-def _saw(key: Text, node: Node, problems: Problems) -> form.Step:
+def _saw(key: Text, node: Node, problems: ScenarioProblems) -> form.Step:
     never = key.value == "never_saw"
     given = _given(key, node, problems, ("who", "message"), ("with", "times"))
     mapping = fields(node, None, problems, f"`{key.value}`")
     times = mapping.get("times")
+    message = _name(mapping.get("message"), problems, "message", names.MESSAGES)
     parameters = _pairs(mapping.get("with"), problems)
     shown = " ".join(f"{name}={value}" for name, value in parameters)
     verb = "never saw" if never else "saw"
     return form.Saw(
         place=key.place,
-        told=f"{given['who']} {verb} {given['message']}" + (f" with {shown}" if shown else ""),
+        told=f"{given['who']} {verb} {message}" + (f" with {shown}" if shown else ""),
         who=given["who"],
-        message=given["message"],
+        message=message,
         parameters=parameters,
         times=whole_number(times, problems, "`times`", least=1, most=10_000) if times else None,
         never=never,
     )
 
 
-STEPS: dict[str, Callable[[Text, Node, Problems], form.Step]] = {
+STEPS: dict[str, Callable[[Text, Node, ScenarioProblems], form.Step]] = {
     "dial": _dial,
     "press": _press,
     "hang_up": _hang_up,
