@@ -16,8 +16,14 @@ if TYPE_CHECKING:
     from interceptor.cli.stage import Stage
 
 
+_COLUMNS = 100
+"""What a terminal needs for what is told in columns; in a narrower one everything begins at the left."""
+_NOTES_AT = 67
+_BELOW = 8
+
+
 class Screen:
-    """Writes to standard output. ``live`` keeps a line of sums at the foot of the terminal."""
+    """Writes to standard output. ``live`` is a terminal: a line of sums is kept at its foot, no word is broken."""
 
     def __init__(self, *, live: bool, console: Console | None = None) -> None:
         self.live = live
@@ -71,13 +77,23 @@ class Screen:
     def line(self, line: Line) -> None:
         """A message has passed, or has not."""
         self._counts[line.verdict] = self._counts.get(line.verdict, 0) + 1
+        columns = not self.live or self._console.width >= _COLUMNS
         told = Text("    ")
-        told.append(f"{line.way:<26} {line.message:<20} {line.number:<14} ")
-        told.append(f"{line.verdict:<10}", style=f"bold {line.colour}")
-        told.append(f" {line.because}", style="dim")
-        self._print(told)
+        if columns:
+            told.append(f"{line.way:<26} {line.message:<20} {line.number:<14} ")
+        else:
+            told.append("".join(f"{part}  " for part in (line.way, line.message, line.number) if part))
+        told.append(f"{line.verdict:<10}" if columns else line.verdict, style=f"bold {line.colour}")
+        because = Text(line.because, style="dim")
+        gap = " " if columns else "  "
+        if self._fits(told.cell_len + len(gap) + because.cell_len):
+            self._print(told.append(gap).append_text(because))
+        else:
+            self._print(told, _BELOW)
+            self._print_at(_BELOW, because)
         for note in line.notes:
-            self._print(Text(f"    {'':<62} {note.text}", style=note.colour))
+            at = _NOTES_AT if columns and self._fits(_NOTES_AT + len(note.text)) else _BELOW
+            self._print_at(at, Text(note.text, style=note.colour))
         if self._running is not None:
             self._running.update(self._foot())
 
@@ -119,5 +135,18 @@ class Screen:
         foot = Text(" · ".join(f"{name} {count}" for name, count in self._counts.items()), style="reverse")
         return foot + Text("   Ctrl-C ends", style="dim")
 
-    def _print(self, what: Text | str = "") -> None:
-        self._console.print(what, markup=False, soft_wrap=True)
+    def _fits(self, columns: int) -> bool:
+        return not self.live or columns <= self._console.width
+
+    def _print_at(self, indent: int, what: Text) -> None:
+        self._print(Text(" " * indent) + what, indent)
+
+    def _print(self, what: Text | str = "", indent: int = 4) -> None:
+        """Write a line; on a terminal that is too narrow for it, lines, those after the first one indented so far."""
+        text = Text(what) if isinstance(what, str) else what
+        if self._fits(text.cell_len):
+            self._console.print(text, soft_wrap=True)
+            return
+        for number, part in enumerate(text.wrap(self._console, max(_BELOW, self._console.width - indent))):
+            part.rstrip()
+            self._console.print(Text(" " * indent if number else "") + part, soft_wrap=True)
