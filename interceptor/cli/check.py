@@ -89,7 +89,7 @@ def _checked(config: Path, rules: Path | None, *, secrets: bool, strict: bool) -
     from interceptor.values import Severity
 
     settings, ground, problems = check_settings(config, os.environ, secrets=secrets)
-    part = rules if rules is not None and _is_part(rules, ground.rules) else None
+    part = rules if rules is not None and is_part(rules, ground.rules) else None
     rules = ground.rules if part is not None else rules or ground.rules
     found, files, facts = _check_rules(rules, settings, ground)
     names = {rules.resolve().name: rules}
@@ -112,7 +112,7 @@ def _checked(config: Path, rules: Path | None, *, secrets: bool, strict: bool) -
     return Report(shown, paths, summary, facts, strict)
 
 
-def _is_part(path: Path, rules: Path) -> bool:
+def is_part(path: Path, rules: Path) -> bool:
     """Whether ``path`` is one file of the folder ``rules``."""
     return path.is_file() and rules.is_dir() and path.resolve().is_relative_to(rules.resolve())
 

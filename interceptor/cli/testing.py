@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from interceptor.cli.check import config_beside, is_config
+from interceptor.cli.check import config_beside, is_config, is_part
 from interceptor.cli.problems import named, named_file, told
 
 if TYPE_CHECKING:
@@ -74,13 +74,21 @@ def run_cases(
 
 
 class _Plan:
-    """Which files are tested."""
+    """Which files are tested. ``part`` is the one file of the rules that was named, read with all the others."""
 
-    def __init__(self, config: Path, rules: Path, cases: Path) -> None:
+    def __init__(self, config: Path, rules: Path, cases: Path, part: Path | None) -> None:
         self.config = config
         self.rules = rules
         self.cases = cases
-        self.names = {cases.resolve().name: cases, rules.resolve().name: rules}
+        self.part = part
+        self.names = {each.resolve().name: each for each in (cases, _beside(cases), rules)}
+
+    def covers(self, place: str) -> bool:
+        """Whether the coverage of the rule there is asked for."""
+        if self.part is None:
+            return True
+        below = self.part.resolve().relative_to(self.rules.resolve()).as_posix()
+        return place.startswith(f"{self.rules.resolve().name}/{below}:")
 
 
 def _plan(path: Path | None, config: Path | None, rules: Path | None) -> _Plan:
@@ -94,15 +102,28 @@ def _plan(path: Path | None, config: Path | None, rules: Path | None) -> _Plan:
         config = config_beside(path or rules or Path())
     if path is None:
         path = rules = rules or load_settings(config, os.environ, secrets=False).rules
-    elif rules is None:
-        rules = load_settings(config, os.environ, secrets=False).rules if path.name.endswith(CASES) else path
-    return _Plan(config, rules, path)
+        return _Plan(config, rules, path, None)
+    of_cases = path.name.endswith(CASES)
+    if rules is None:
+        configured = load_settings(config, os.environ, secrets=False).rules
+        rules = configured if of_cases or is_part(path, configured) else path
+    return _Plan(config, rules, path, path if not of_cases and is_part(path, rules) else None)
+
+
+def _beside(rules: Path) -> Path:
+    """Where the cases for a rules file stand; cases and folders are themselves."""
+    from interceptor.loading import CASES
+
+    name = rules.name.removesuffix(".yaml")
+    return rules if rules.is_dir() or rules.name.endswith(CASES) else rules.with_name(f"{name}{CASES}")
 
 
 def _once(
     plan: _Plan, wanted: str, fail_under: float | None, junit: Path | None, form: Format, *, verbose: bool
 ) -> int:
     """Run everything once and tell it; what to exit with."""
+    from msgspec.structs import replace
+
     from interceptor.cases import run
     from interceptor.loading import as_enforced, case_sources, load_settings, policy_context, rule_sources
     from interceptor.policy import compile_policy
@@ -119,6 +140,9 @@ def _once(
             selected=lambda case: wanted in case.label,
             coverage=True,
         )
+        if report.coverage is not None:
+            covered = tuple(rule for rule in report.coverage.rules if plan.covers(rule.place))
+            report = replace(report, coverage=replace(report.coverage, rules=covered))
         if junit is not None:
             junit.write_text(_junit(report, plan, settings), encoding="utf-8")
     if form is Format.JSON:

@@ -114,6 +114,51 @@ def test_rules_a_folder_cases_and_a_configuration_can_be_named(command, place, c
     assert done.stdout.startswith("1 case: 1 passed\n")
 
 
+CALENDAR = "holidays:\n  ours: [2026-12-24]\n"
+NIGHT = """\
+rules:
+  - {name: closed-on-holidays, on: ListExtensions, when: {time: {holidays: ours}}, deny: true}
+"""
+OF_NIGHT = """\
+cases:
+  - name: on other days another file decides
+    given: {command: ListExtensions, app: crm}
+    expect: {verdict: allow, rules: the-crm-may-look}
+"""
+
+
+@pytest.fixture
+def night(place, cases):
+    """A rules file that needs others, and cases beside it."""
+    (place / "rules" / "00-calendar.yaml").write_text(CALENDAR)
+    (place / "rules" / "05-night.yaml").write_text(NIGHT)
+    file = place / "rules" / "05-night.test.yaml"
+    file.write_text(OF_NIGHT)
+    return file
+
+
+def test_the_cases_of_one_file_are_run_with_the_rules_of_all(command, place, night):
+    done = command("test", "rules/05-night.yaml", "-v", cwd=place)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert done.stdout.splitlines() == [
+        "✓ on other days another file decides  rules/05-night.test.yaml:2",
+        "1 case: 1 passed",
+        "coverage 33.3 %: 1 of 3 outcomes of rules and conditions",
+        "  rules/05-night.yaml:2 closed-on-holidays: never acted",
+        "  rules/05-night.yaml:2 closed-on-holidays: never held: time on holidays ours Europe/Budapest",
+    ]
+
+
+@pytest.mark.parametrize("path", ["rules/05-night.yaml", "rules/05-night.test.yaml"])
+def test_places_in_the_cases_of_one_file_are_told_as_they_can_be_opened(command, place, night, path):
+    night.write_text(OF_NIGHT.replace("the-crm-may-look", "nobody-may-look"))
+    done = command("test", path, cwd=place)
+    assert done.returncode == 1
+    assert done.stdout.startswith("rules/05-night.test.yaml:4:37: there is no rule `nobody-may-look`")
+    below = command("test", Path(path).name, "--config", "../config.yaml", cwd=place / "rules")
+    assert below.stdout.startswith("05-night.test.yaml:4:37: there is no rule")
+
+
 def test_cases_may_stand_elsewhere_than_their_rules(command, place, tmp_path):
     file = tmp_path / "mine.test.yaml"
     file.write_text(CASES)
