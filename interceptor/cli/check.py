@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from interceptor.cli.problems import named, named_file, told
+from interceptor.cli.problems import named, named_file, told, write
 
 if TYPE_CHECKING:
     from interceptor.reports import Report
@@ -73,7 +73,7 @@ def tell(report: "Report", form: Format, output: Path | None) -> None:
 
     written = FORMATS[form.value](report)
     if output is not None:
-        output.write_text(written, encoding="utf-8")
+        write(output, written)
     else:
         sys.stdout.write(written)
     if report.problems:

@@ -466,8 +466,8 @@ def _mib(count: int) -> str:
     return f"{count / (1 << 20):.1f} MiB"
 
 
-def write(report: Report, file: Path) -> None:
-    """Keep a report as JSON."""
+def as_json(report: Report) -> str:
+    """A report for a script."""
     shown: dict[str, Any] = msgspec.to_builtins(report)
     shown["goals"] = msgspec.to_builtins(report.goals)
-    file.write_bytes(msgspec.json.format(msgspec.json.encode(shown), indent=2) + b"\n")
+    return msgspec.json.format(msgspec.json.encode(shown), indent=2).decode() + "\n"

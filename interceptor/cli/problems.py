@@ -30,6 +30,15 @@ def told(names: Mapping[str, Path] | None = None) -> Iterator[None]:
         raise typer.Exit(2) from None
 
 
+def write(file: Path, text: str) -> None:
+    """Write what somebody wants in a file; exits with 2 where it cannot be written."""
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as fault:
+        typer.echo(f"cannot write `{file}`: {(fault.strerror or str(fault)).lower()}", err=True)
+        raise typer.Exit(2) from None
+
+
 def named(problem: Problem, names: Mapping[str, Path]) -> Problem:
     """The problem with its file named as :func:`named_file` does."""
     return replace(problem, place=replace(problem.place, file=named_file(problem.place.file, names)))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from interceptor.cli.problems import told
+from interceptor.cli.problems import told, write
 
 if TYPE_CHECKING:
     from interceptor.policy.shapes import Words
@@ -34,7 +34,7 @@ def schema(
         if output is None:
             sys.stdout.write(written)
         else:
-            output.write_text(written, encoding="utf-8")
+            write(output, written)
 
 
 def _words(config: Path | None) -> "Words":

@@ -7,7 +7,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from interceptor.cli.ending import until_ended
-from interceptor.cli.problems import told
+from interceptor.cli.problems import told, write
 from interceptor.cli.scenarios import read, read_scenarios
 from interceptor.cli.shipped import shipped
 
 if TYPE_CHECKING:
-    from interceptor.simulator import Phone, SimulatedApp, SimulatedPbx
+    from interceptor.simulator import Door, Phone, SimulatedApp, SimulatedPbx
     from interceptor.simulator.events import Event
     from interceptor.simulator.scenario import Scenario
 
@@ -111,13 +111,14 @@ def business_app(
 
     host, port = _address(address)
     app = SimulatedApp(name=name, host=host, port=port)
+    with told():
+        doors = None if scenario is None else _doors(scenario, name)
 
     def begin() -> None:
-        _furnish(app, scenario, name)
+        _furnish(app, doors)
         typer.echo(f"the app {name} listens on {app.url}")
 
-    with told():
-        _serve(app, begin)
+    _serve(app, begin)
 
 
 @app.command()
@@ -234,11 +235,13 @@ def load(
             where = config or shipped() / "config.example.yaml"
             report = until_ended(loading.run(where, rules, plan, own=own, running=running), new_event_loop)
         except (StageError, OSError) as error:
+            if isinstance(error, OSError) and error.filename:
+                raise  # a file that cannot be read is told as such
             typer.echo(f"cannot start: {error}", err=True)
             raise typer.Exit(2) from None
     loading.show(report)
     if json is not None:
-        loading.write(report, json)
+        write(json, loading.as_json(report))
     raise typer.Exit(0 if report.good else 1)
 
 
@@ -293,6 +296,8 @@ def break_(
                 new_event_loop,
             )
         except (StageError, OSError) as error:
+            if isinstance(error, OSError) and error.filename:
+                raise  # a file that cannot be read is told as such
             typer.echo(f"cannot start: {error}", err=True)
             raise typer.Exit(2) from None
     breaking.show(results)
@@ -343,17 +348,22 @@ def _count(good: int, of: int) -> bool:
     return good == of
 
 
-def _furnish(app: "SimulatedApp", scenario: Path | None, name: str) -> None:
-    """Give an app its pages; callbacks lead to the app itself."""
+def _doors(scenario: Path, name: str) -> "Sequence[Door]":
+    """The pages of that app in a scenario."""
+    for form in read(scenario).apps:
+        if form.name == name:
+            return form.doors
+    raise typer.BadParameter(f"`{scenario}` has no app `{name}`", param_hint="--name")
+
+
+def _furnish(app: "SimulatedApp", doors: "Sequence[Door] | None") -> None:
+    """Give an app its pages, or the built-in ones; callbacks lead to the app itself."""
     from interceptor.simulator import Menu, RoutingTable, Row, verb
     from interceptor.simulator.scenario import World
 
-    if scenario is not None:
-        forms = [each for each in read(scenario).apps if each.name == name]
-        if not forms:
-            raise typer.BadParameter(f"`{scenario}` has no app `{name}`", param_hint="--name")
-        world = World(apps={name: app})
-        app.doors = [world.placed(door) for door in forms[0].doors]
+    if doors is not None:
+        world = World(apps={app.name: app})
+        app.doors = [world.placed(door) for door in doors]
         return
     app.add(RoutingTable((Row("1405", dialled="1400"), Row("1406", dialled="1400", state="Busy"))), path="/route")
     sales = Menu("Press 1 for orders, star to go back.", {"1": (verb("Speak", "Orders are closed."),)}, back_key="*")

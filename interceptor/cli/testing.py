@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from interceptor.cli.check import config_beside, is_config, is_part
-from interceptor.cli.problems import named, named_file, told
+from interceptor.cli.problems import named, named_file, told, write
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -144,7 +144,7 @@ def _once(
             covered = tuple(rule for rule in report.coverage.rules if plan.covers(rule.place))
             report = replace(report, coverage=replace(report.coverage, rules=covered))
         if junit is not None:
-            junit.write_text(_junit(report, plan, settings), encoding="utf-8")
+            write(junit, _junit(report, plan, settings))
     if form is Format.JSON:
         sys.stdout.write(_json(report, plan))
     else:
