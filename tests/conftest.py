@@ -34,11 +34,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_threa
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are processors: somebody always waits for a deadline or for a process to start.
+    """Two more than there are processors: somebody always waits for a deadline or for a process to start.
 
-    Of the time that one worker alone takes, a third is such waiting. A further one costs what it takes to collect.
+    A third of the time that one alone takes is such waiting. Each further one costs what it takes to collect.
     """
-    return (os.cpu_count() or 1) + 1
+    return (os.cpu_count() or 1) + 2
 
 
 @pytest.hookimpl(tryfirst=True)

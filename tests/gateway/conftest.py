@@ -33,7 +33,7 @@ def backend(loop: Loop) -> Iterator[Callable[[Script], Backend]]:
 
     yield start
     for each in started:
-        each.stop()
+        each.end()
 
 
 @pytest.fixture

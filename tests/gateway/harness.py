@@ -36,6 +36,7 @@ from interceptor.settings import (
     Timeouts,
     Url,
 )
+from interceptor.simulator.http_server import HeldPort
 from interceptor.values import Kind, Verb, Verdict
 
 LOCAL = "127.0.0.1"
@@ -105,10 +106,13 @@ class Backend:
     port: int = 0
     listening: socket.socket | None = None  # where it is to serve, if not on a port of its own
     _server: asyncio.Server | None = None
+    _held: HeldPort = field(default_factory=HeldPort)
     _writers: list[asyncio.StreamWriter] = field(default_factory=list)
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     def start(self) -> "Backend":
+        self._held.release()
+
         async def listen() -> None:
             if self.listening is not None:
                 self._server = await asyncio.start_server(self._serve, sock=self.listening)
@@ -120,7 +124,7 @@ class Backend:
         return self
 
     def stop(self) -> None:
-        """Refuse connections from now on, and cut those that are open."""
+        """Refuse connections from now on, and cut those that are open; the port stays its own."""
 
         async def end() -> None:
             if self._server is not None:
@@ -131,6 +135,13 @@ class Backend:
             self._writers.clear()
 
         self.loop.run(end())
+        if self.listening is None:
+            self._held.hold(LOCAL, self.port)
+
+    def end(self) -> None:
+        """Stop for good."""
+        self.stop()
+        self._held.release()
 
     def seen(self, request: bytes) -> None:
         """For scripts: a whole request is here."""

@@ -238,7 +238,7 @@ def test_a_start_waits_for_workers_whose_supervisor_was_killed_and_who_finish_wh
     client = first.client().send(b"GET /?command=Call&Dialed=1001 HTTP/1.1\r\nHost: a\r\n\r\n")
     pbx.wait_for(1)
     first.signal(signal.SIGKILL)
-    assert first.ended() == -signal.SIGKILL
+    assert first.process.wait(10) == -signal.SIGKILL  # its workers go on, and with them what it writes to
     second = process(pbx.port, workers=2, commands=f"{LOCAL}:{free_port()}", shutdown="50s", folder=first.folder)
     second.wait_for("another process writes the journal of `w.`.*; waiting for it to end")
     gate.open()
