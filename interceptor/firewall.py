@@ -54,7 +54,9 @@ _SQL: Final = re.compile(  # each alternative begins with another character
 )
 # What else can be no address is taken for SQL, too: what has blanks or what no address holds as it stands, a variable,
 # which may be anything. `update.php` and `call/me` are addresses.
-_ADDRESS: Final = re.compile(r"\s*(?:[a-z][a-z0-9+.\-]*://|(?!\$|/\*|--|#)[^\s;'\"`()\[\]{}<>\\]*\s*\Z)", re.IGNORECASE)
+_ADDRESS: Final = re.compile(
+    r"\s*+(?:[a-z][a-z0-9+.\-]*://|(?!\$|/\*|--|#)[^\s;'\"`()\[\]{}<>\\]*\s*\Z)", re.IGNORECASE
+)
 _LEADS_ON: Final = frozenset({"blindtransfer", "goto", "userinput"})
 _SENDS: Final = frozenset(
     {"sendsms", "sendemail", "sendmessage", "sendmsg", "sendalarmnotification", "call", "callsetup"}
@@ -215,7 +217,9 @@ class Firewall:
                 after = _changed(values, decision)
                 changes = differences(decision, values, after)
                 odd = next((name for name in after if name not in values and not is_attribute_name(name)), None)
-                if odd is not None:
+                if odd is not None and _is_for_help(facts):  # that call is made, whatever else was wanted with it
+                    decision, after, changes = replace(decision, changes=()), dict(values), ()
+                elif odd is not None:
                     decision = _refuse(reading.rules, "unwritable", f"`{odd}` is no name that a verb can have")
             before = judged.captured.refused
             for change in self._inner_changes(reading, message, after, emergency=_is_for_help(facts)):
@@ -446,7 +450,11 @@ def _write(
         if isinstance(change, RenameParameter):
             old, new = parameter_name(change.name), parameter_name(change.to)
             spellings[new] = change.to
-            if new not in before and before.get(old, "") == after.get(new) and element.attribute(old) is not None:
+            if (
+                (old == new or new not in before)
+                and before.get(old, "") == after.get(new)
+                and element.attribute(old) is not None
+            ):
                 markup.rename_attribute(element, old, change.to)
                 before = {new if name == old else name: value for name, value in before.items()}
     text = message.text if message is not None else ""

@@ -33,7 +33,8 @@ def names_of(kind_of: MessageType | None) -> Names:
 
 
 def _read(kind_of: MessageType | None) -> Names:
-    roles = {name: knowledge.role(kind_of, name) for name in knowledge.PARAMETER_NAMES.values()}
+    # By either spelling: rules may write the one that messages do not have.
+    roles = {name: knowledge.role(kind_of, name) for name in (*knowledge.PARAMETER_NAMES.values(), *knowledge.ALIASES)}
     return Names(
         knowledge.SECRET_NAMES | frozenset(name for name, role in roles.items() if role is Role.SECRET),
         frozenset(name for name, role in roles.items() if role is Role.DTMF),

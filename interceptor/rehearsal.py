@@ -27,7 +27,7 @@ from interceptor.rows import TABLE_BYTES, Rows
 from interceptor.settings import App, Masking, Settings, Subscription
 from interceptor.values import CallFacts, Decision, Facts, Kind, Verb, Verdict
 from interceptor.wire import knowledge, ozml
-from interceptor.wire.knowledge import MessageType
+from interceptor.wire.knowledge import MessageType, parameter_name
 from interceptor.wire.numbers import NumberReader
 from interceptor.wire.parameters import encode
 
@@ -80,7 +80,7 @@ class Rehearsed(Struct, frozen=True):
         """The parameters as they leave, their names in lower case."""
         values = dict(self.facts.values)
         for change in self.changes:
-            name = change.name.lower()
+            name = parameter_name(change.name)
             if change.after is None:
                 values.pop(name, None)
             else:

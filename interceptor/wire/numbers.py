@@ -48,7 +48,8 @@ _SEPARATORS = re.compile(
 _CLEAN = re.compile(r"\+?[0-9]+\Z")
 _RUN = re.compile(r"[+0-9][0-9\s\-./()]*")
 _NO_DIGITS = re.compile(r"[^0-9]+")
-_MOST_RUNS = 8
+_PARTS = re.compile(r"[^\W\d_]|[,;@]")
+_MOST_RUNS = 32  # of a message to several: a millisecond or two
 _SHORTEST_RUN = 6
 _LONGEST_EMERGENCY = 6
 _SHORTEST_ABROAD = 8
@@ -145,7 +146,8 @@ class NumberReader:
         self, message: MessageType, values: dict[str, str], judged: Number | None, classify: Classify | None = None
     ) -> tuple[Number, ...]:
         """The other numbers that a message dials beside the one it is judged by; what is no clean number is none."""
-        found = [self.read(value) for name in message.dialled if (value := values.get(name))]
+        line = "destination" if values.get("dialednumber") else ""  # of a Route: the outside line, not a party
+        found = [self.read(value) for name in message.dialled if name != line and (value := values.get(name))]
         return tuple(
             number if classify is None else classify(number)
             for number in found
@@ -295,21 +297,22 @@ class NumberReader:
     def _costliest_inside(self, text: str) -> NumberClass:
         """The class of the costliest number in a text that is not one number, if it is a costly one, else ``other``.
 
-        Numbers are looked for as it stands, as one who undoes its escapes reads it, and, before the host of an address,
-        as one who passes over all that is no digit. More of them than are looked at count as the costliest.
+        Numbers are looked for as it stands, as one who undoes its escapes reads it, and as one who passes over whatever
+        stands between digits, where that is neither a letter nor what parts a list. More of them than are looked at
+        count as the costliest.
         """
         plain = text if text.isascii() else _ascii_digits(text)
         texts = (plain, unquote(plain)) if "%" in plain else (plain,)
-        runs = [_SEPARATORS.sub("", run) for each in texts for run in _RUN.findall(each)]
-        runs += [_NO_DIGITS.sub("", each.partition("@")[0]) for each in texts]
-        runs = list(dict.fromkeys(run for run in runs if len(run) >= _SHORTEST_RUN))
+        found = [_SEPARATORS.sub("", run) for each in texts for run in _RUN.findall(each)]
+        found += [_NO_DIGITS.sub("", each) for each in texts if _PARTS.search(each) is None]
+        runs = dict.fromkeys(run for run in found if len(run) >= _SHORTEST_RUN)
         if len(runs) > _MOST_RUNS:
             return _COSTLIEST
         costliest = NumberClass.OTHER
-        for digits in runs:
-            found = self._read_new(digits[:_LONGEST_CACHED]).number_class
-            if found in _COSTLY and _CARE[found] < _CARE[costliest]:
-                costliest = found
+        for run in runs:
+            found_class = self._read_new(run[:_LONGEST_CACHED]).number_class
+            if found_class in _COSTLY and _CARE[found_class] < _CARE[costliest]:
+                costliest = found_class
         return costliest
 
 

@@ -188,6 +188,23 @@ def test_an_address_in_a_goto_is_none(text: str):
     assert written(body, policy(TALK)) == body
 
 
+def test_an_address_of_many_blanks_is_looked_at_in_linear_time():
+    body = b"<Response><GoTo Url='" + b" " * 200_000 + b"a;'/></Response>"  # in quadratic time it would take minutes
+    assert answered(body, policy(TALK), replace(HERE, caller_waits=False)).records[0].reason == "dangerous_verb"
+
+
+@pytest.mark.parametrize(
+    ("to", "body"), [("Dialed", b"<Call Dialled='+36201234567'/>"), ("Dialled", b"<Call Dialed='1'/>")]
+)
+def test_a_rule_may_give_a_parameter_the_other_of_its_spellings(to: str, body: bytes):
+    was = "Dialled" if to == "Dialed" else "Dialed"
+    rules = policy(f"rules:\n  - {{name: it, on: verb, rewrite: {{rename: {{{was}: {to}}}}}, allow: true}}\n")
+    assert (
+        written(b"<Response>" + body + b"</Response>", rules)
+        == b"<Response>" + body.replace(was.encode(), to.encode()) + b"</Response>"
+    )
+
+
 @pytest.mark.parametrize("change", ["{set: {'b:c': x}}", "{set: {'9 x': x}}", "{rename: {Text: 'T x'}}"])
 def test_a_verb_that_a_rule_would_give_a_name_which_no_attribute_has_is_refused(change: str):
     rules = policy(f"rules:\n  - {{name: odd, on: [command, verb], rewrite: {change}, allow: true}}\n")
@@ -195,6 +212,13 @@ def test_a_verb_that_a_rule_would_give_a_name_which_no_attribute_has_is_refused(
     assert "unwritable" in [record.reason for record in judged.records]
     assert judged.body is not None
     assert b"Speak" not in judged.body
+
+
+def test_a_call_for_help_is_made_whatever_a_rule_would_write_into_it():
+    rules = policy("rules:\n  - {name: odd, on: verb, rewrite: {set: {'9 x': x}}, allow: true}\n")
+    assert (
+        written(b"<Response><Call Dialled='112'/></Response>", rules) == b"<Response><Call Dialled='112'/></Response>"
+    )
 
 
 def test_where_verbs_are_denied_by_default_only_what_a_rule_allows_passes():

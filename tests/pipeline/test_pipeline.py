@@ -7,11 +7,11 @@ from msgspec.structs import replace
 
 from interceptor.exchanges import NO_OPINION, Answer, Fault, Forward, Patience
 from interceptor.pipeline import Pipeline, patience_of
-from interceptor.settings import Credentials, Secret
+from interceptor.settings import Credentials, Masking, Secret
 from interceptor.values import NumberClass, ToApp, ToCluster, ToUrl, Verdict
 from interceptor.wire.answers import read_answer
 from interceptor.wire.parameters import decode, encode
-from tests.pipeline.conftest import FORM, command, notification, site
+from tests.pipeline.conftest import FORM, command, make, notification, site
 
 Build = Callable[..., Pipeline]
 
@@ -490,6 +490,15 @@ def test_a_change_is_on_record_and_leaves_the_spelling_that_came(pipeline: Build
     ]
 
 
+def test_a_number_in_the_other_spelling_is_hidden_on_record() -> None:
+    settings = site()
+    journal = replace(settings.journal, masking=Masking(numbers=4))
+    written = rules("{on: Call, rewrite: {set: {Dialled: '+36301112222'}}, allow: true}")
+    built = make(replace(settings, journal=journal), written)
+    opened = built.begin(command(b"/?command=Call&Dialed=%2B36201234567"))
+    assert [(each.before, each.after) for each in opened.record.changes] == [("*******4567", "*******2222")]
+
+
 def test_a_verbs_own_spelling_is_judged_and_changed_by_the_other_name(pipeline: Build) -> None:
     written = """rules:
       - {name: no, on: Call, when: {Dialed: {prefix: '0690'}}, deny: true}
@@ -539,7 +548,8 @@ def test_an_outside_line_beside_the_number_of_a_route_is_no_number(pipeline: Bui
     built = pipeline(rules("{on: verb, when: {number: {class: fixed}}, deny: true}"))
     body = b'<Response><Route DialedNumber="+36201234567" Destination="%b"/></Response>'
     opened = built.begin(notification(b"NotificationName=IncomingCall&CallId=1"))
-    assert built.finish(opened, 200, body % b"Line1").body is None
-    refused = built.finish(opened, 200, body % b"+4930123456").judged
+    for line in (b"Line1", b"+3612345678", b"3612345678"):
+        assert built.finish(opened, 200, body % line).body is None
+    refused = built.finish(opened, 200, b'<Response><Route Destination="+3612345678"/></Response>').judged
     assert refused is not None
     assert refused.refused == 1

@@ -171,6 +171,9 @@ def test_a_country_that_does_not_exist_still_reads_what_is_international():
         ("979123456789", "premium"),
         ("1,2,3,4,5,6,7,8,9,0690123456", "premium"),
         ("a".join(f"{run}111111" for run in range(1, 9)) + " <sip:0690123456@trunk>", "premium"),
+        ("a".join(f"{run}11111" for run in range(10, 50)), "premium"),  # who would read them all?
+        (",".join(f"+3620123456{last}" for last in range(10)), "other"),
+        ("1001,1002,1003,1004", "other"),
         ("sip:0690123456@trunk;x=" + "a" * 1024, "premium"),
         ("sip:06%390123456@trunk", "premium"),
         ("06_90_123_456", "premium"),
