@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from interceptor.audit.record import ChangedParameter, DecisionRecord, Recorder
 from interceptor.callbacks import Capture, Captured, Origin

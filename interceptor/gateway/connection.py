@@ -325,6 +325,8 @@ class ClientConnection(asyncio.Protocol):
         if self._paused_reading:  # whatever waits is part of one request, and has the bound of one
             self._resume_reading()
         if self._eof:
+            if reader.unfinished:
+                self._door.hooks.refused("incomplete")
             self.close()
         elif reader.unfinished:
             if self._waits is not _Wait.REST:

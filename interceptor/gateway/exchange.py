@@ -235,6 +235,9 @@ class Exchange:
             self.attempts or spent > _AT_ONCE_SECONDS
         ):  # the deadlines are the asker's, who has waited for so long already
             left = patience.total - spent
+            if left <= 0:  # what nobody waits for any more is not carried out
+                errand.failed(Fault.OVERLOADED, sent=False)
+                return
             patience = Deadlines(min(patience.first_byte, left), left)
         self.attempts += 1
         self.upstream = host

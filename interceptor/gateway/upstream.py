@@ -305,6 +305,10 @@ class Pool:
             self._idle.append(connection)
 
     def _next_for(self, connection: UpstreamConnection) -> _Job | None:
+        """Who has it next; nobody where the first in the queue wants a fresh one, and there is no room beside it."""
+        full = self.connections >= self.limits.upstream_connections
+        if full and self._waiting[0].fresh and not connection.fresh:
+            return None
         job = next((each for each in self._waiting if connection.fresh or not each.fresh), None)
         if job is not None:
             self._waiting.remove(job)

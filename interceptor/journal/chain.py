@@ -32,6 +32,7 @@ _BLOCKS_BYTES = 8 << 20  # taken ahead: a few seconds of a busy worker, and litt
 _UNSYNCED_BYTES = 8 << 20  # all of a file at its end would hold up a slow disk, and the records behind it, for seconds
 
 
+NOT_WRITTEN = "not_written"
 _NOTE_BYTES = 512
 _LONGEST_WHY = 64
 _NO_NOTE = b" " * _NOTE_BYTES
@@ -158,18 +159,22 @@ class Chain:
             note.write(msgspec.json.encode(_Note(lost, why[:_LONGEST_WHY])).ljust(_NOTE_BYTES))
             os.fsync(note.fileno())
 
+    def forget_note(self) -> None:
+        """What it tells is on record; its room stays, for one of ours."""
+        if self._lock is not None:
+            with contextlib.suppress(OSError):  # there is no room for one now; perhaps there will be
+                os.pwrite(self._lock, _NO_NOTE, 0)
+
     def _read_note(self) -> tuple[Repair, ...]:
-        """What the last who had the chain could not write, told once; room for a note of ours."""
+        """What those who had the chain before could not write."""
         lock = self._lock
         assert lock is not None
-        written = os.pread(lock, _NOTE_BYTES, 0)
-        if written != _NO_NOTE:
-            os.pwrite(lock, _NO_NOTE, 0)
         try:
-            note = msgspec.json.decode(written, type=_Note)
+            note = msgspec.json.decode(os.pread(lock, _NOTE_BYTES, 0), type=_Note)
         except msgspec.DecodeError:
+            self.forget_note()
             return ()
-        return (Repair("not_written", note.why, note.lost),)
+        return (Repair(NOT_WRITTEN, note.why, note.lost),)
 
     def close(self) -> None:
         """Let go of the file and of the chain. Nothing is synced."""

@@ -25,7 +25,7 @@ import msgspec
 from msgspec import Struct
 
 from interceptor.audit.record import GapRecord, Instants, Record, readable
-from interceptor.journal.chain import Chain, Repair
+from interceptor.journal.chain import NOT_WRITTEN, Chain, Repair
 from interceptor.settings import Durability, JournalSettings
 
 log = logging.getLogger(__name__)
@@ -105,6 +105,7 @@ class Journal:
         self._timer: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
         self._can_write = False
+        self._noted = 0  # records that those before us lost, while that is not on record
         self._lost = 0  # since the last gap record that reached the disk
         self._has_gap = False  # whether the batch begins with a gap record for the outage
         self._told_lost = 0  # what that gap record says
@@ -146,9 +147,13 @@ class Journal:
         self._thread.start()
         for repair in repairs:
             self._keep(self._gap(repair.reason, lost=repair.lost, detail=repair.detail), None)
+        self._noted = sum(repair.lost for repair in repairs if repair.reason == NOT_WRITTEN)
         if repairs:
             self._start()
             await self._idle.wait()
+            if self._can_write:
+                self._chain.forget_note()
+                self._noted = 0
         return repairs
 
     def append(self, record: Record, then: Then | None = None) -> None:
@@ -190,6 +195,7 @@ class Journal:
         if thread is None:
             return
         self._closing = True
+        hangs = False
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._idle.wait()
@@ -202,19 +208,23 @@ class Journal:
                 self._jobs.put(None)
                 await asyncio.to_thread(thread.join)
         except TimeoutError:
+            hangs = True
             self._jobs.put(None)  # the thread is a daemon: a hanging disk does not keep the process
+            self._records = self._batch + self._records
         self._can_write = False
         for timer in (self._timer, self._stall):
             if timer is not None:
                 timer.cancel()
         self._limit = self._room = 0  # what comes now is lost, and told so
-        if self._records:
-            self._count_lost(len(self._records))
-            self._records, self._thens = [], []
+        kept_out = [record for record in self._records if not isinstance(record, GapRecord)]
+        if kept_out:
+            self._count_lost(len(kept_out))
+        self._records, self._thens = [], []
         if self._lost:
             why = self._outage[1] if self._outage is not None else "the disk does not answer"
             log.error("the journal of %s ends without %d records: %s", self._worker, self._lost, why)
-            self._chain.leave_note(self._lost, why)
+            if not hangs:  # else it would hold us up, too
+                self._chain.leave_note(self._lost + self._noted, why)
 
     # On the loop: gathering and batches.
 

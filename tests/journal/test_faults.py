@@ -328,6 +328,54 @@ def test_what_a_full_disk_kept_out_to_the_end_is_told_by_the_next_start(book, ru
     assert "the journal of w1 ends without 6 records: File too large" in caplog.text
 
 
+def test_what_was_lost_is_told_once_however_many_starts_find_the_disk_full(book, run, keep):
+    async def story():
+        journal = await book.journal(retry_seconds=3600)
+        assert await keep(journal, book.record("k" * 2000))
+        for lost in (2, 0, 3):
+            with files_no_longer_than(book.files()[0].stat().st_size + 10):
+                if lost != 2:
+                    journal = await book.journal(retry_seconds=3600)
+                for _ in range(lost):
+                    journal.append(book.record("l" * 2000))
+                await journal.close()
+        await (await book.journal()).close()
+        await (await book.journal()).close()
+
+    run(story())
+    assert [gap["lost"] for gap in book.gaps()] == [5]
+    book.assert_gap_free()
+
+
+def test_a_full_disk_keeps_no_journal_from_opening(book, run, keep):
+    async def story():
+        await (await book.journal()).close()
+        (book.directory / "w1.lock").write_bytes(b"")  # as a version before left it
+        with files_no_longer_than(0):
+            journal = await book.journal(retry_seconds=3600)
+            assert not await keep(journal, book.record())
+            await journal.close()
+
+    run(story())
+
+
+def test_a_disk_that_hangs_does_not_hold_up_the_end(book, run, keep, monkeypatch):
+    monkeypatch.setattr("interceptor.journal.journal.CLOSE_SECONDS", 0.1)
+    goes_on = threading.Event()
+
+    async def story():
+        journal = await book.journal(stall_seconds=STALL_SECONDS)
+        for name in ("fsync", "fdatasync", "pwrite", "pwritev"):
+            original = getattr(os, name)
+            monkeypatch.setattr(os, name, lambda *a, do=original: (goes_on.wait(10), do(*a))[1])
+        journal.append(book.record(), lambda _safe: None)
+        async with asyncio.timeout(5):
+            await journal.close()
+        goes_on.set()
+
+    run(story())
+
+
 def test_a_folder_that_was_moved_away_is_made_again_when_the_file_is_full(book, run, keep, wait_until):
     elsewhere = book.directory.with_name("elsewhere")
 
