@@ -151,9 +151,6 @@ class Journal:
         if repairs:
             self._start()
             await self._idle.wait()
-            if self._can_write:
-                self._chain.forget_note()
-                self._noted = 0
         return repairs
 
     def append(self, record: Record, then: Then | None = None) -> None:
@@ -328,6 +325,9 @@ class Journal:
         if self._watcher is not None:
             self._watcher.journal_written(len(batch), size, seconds)
         self._can_write = True
+        if self._noted and any(isinstance(record, GapRecord) for record in batch):
+            self._noted = 0
+            self._chain.forget_note()
         if self._has_gap:
             self._has_gap = False
             self._lost -= self._told_lost
