@@ -5,6 +5,7 @@ import json
 import threading
 
 import msgspec
+import pytest
 from msgspec.structs import replace
 
 from interceptor.cases import Played, run
@@ -322,3 +323,19 @@ def test_how_a_call_stands_is_given_or_told_by_messages_before(settings):
     report = run([Source("a.test.yaml", OF_CALLS.encode())], policy, settings, coverage=True)
     assert [list(map(str, result.differences)) for result in report.results] == [[]] * 5, report.problems
     assert report.coverage.percent == 100.0
+
+
+@pytest.mark.parametrize("came", ["Dialed", "Dialled"])
+@pytest.mark.parametrize("expected", ["Dialed", "Dialled"])
+def test_a_parameter_is_expected_by_either_of_its_spellings(settings, came, expected):
+    rules = b"rules: [{name: it, on: Call, rewrite: {set: {Dialled: '1002'}}, allow: true}]"
+    policy = compile_policy([Source("rules/it.yaml", rules)], policy_context(settings))
+    text = f"""
+cases:
+  - name: one
+    given: {{command: Call, app: crm, with: {{{came}: "1001"}}}}
+    expect: {{parameters: {{{expected}: "1002"}}}}
+"""
+    report = run([Source("rules/it.test.yaml", text.encode())], policy, settings)
+    assert report.problems == ()
+    assert [str(each) for result in report.results for each in result.differences] == []

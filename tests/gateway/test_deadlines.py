@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -52,6 +53,21 @@ def test_a_call_may_wait_for_its_pickup_and_other_commands_may_not(
     assert running.get("/?command=SendSms&Recipient=1").code == 904
     gate.open()
     assert calling.read().code == 200
+
+
+def test_a_command_whose_time_is_over_before_it_is_on_record_is_not_sent(
+    proxy: Start, backend: StartBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pbx = backend(answering())
+    running = proxy(pbx.port, timeouts=SHORT)
+    assert running.get("/?command=ListActiveCalls").code == 200
+    chain = running.running.worker.journal._chain
+    write, never = chain.write, threading.Event()
+    monkeypatch.setattr(chain, "write", lambda *a, **k: (never.wait(1.0), write(*a, **k)))  # longer than it may take
+    answer = running.get("/?command=Call&Dialed=1001")
+    assert answer.code == 902
+    assert len(pbx.requests) == 1
+    assert running.counted("interceptor_endpoint_failures_total") == 0
 
 
 def test_a_byte_now_and_then_does_not_buy_more_time(proxy: Start, backend: StartBackend) -> None:

@@ -361,19 +361,28 @@ def test_a_full_disk_keeps_no_journal_from_opening(book, run, keep):
 
 def test_a_disk_that_hangs_does_not_hold_up_the_end(book, run, keep, monkeypatch):
     monkeypatch.setattr("interceptor.journal.journal.CLOSE_SECONDS", 0.1)
-    goes_on = threading.Event()
+    goes_on, held_up = threading.Event(), []
+
+    def hanging(do):
+        def wait(*arguments):
+            held_up.append(threading.current_thread().name)
+            goes_on.wait(10)
+            return do(*arguments)
+
+        return wait
 
     async def story():
         journal = await book.journal(stall_seconds=STALL_SECONDS)
         for name in ("fsync", "fdatasync", "pwrite", "pwritev"):
-            original = getattr(os, name)
-            monkeypatch.setattr(os, name, lambda *a, do=original: (goes_on.wait(10), do(*a))[1])
+            monkeypatch.setattr(os, name, hanging(getattr(os, name)))
         journal.append(book.record(), lambda _safe: None)
-        async with asyncio.timeout(5):
-            await journal.close()
+        await journal.close()
+        assert not goes_on.is_set()
         goes_on.set()
 
     run(story())
+    assert held_up[:1] == ["journal-w1"]
+    assert threading.main_thread().name not in held_up
 
 
 def test_a_folder_that_was_moved_away_is_made_again_when_the_file_is_full(book, run, keep, wait_until):
